@@ -1,0 +1,1 @@
+"""failpred_jax: software that knows when a neural network is wrong."""

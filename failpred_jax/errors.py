@@ -1,0 +1,21 @@
+"""The one kind of error that a user, not a programmer, has to read."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input: the message says what was given, what is allowed and what to do.
+
+    `main.py` prints the message without a traceback and exits with code 2.
+    """
+
+
+class ScoreUnavailableError(Exception):
+    """A confidence score cannot be computed for this run; the message says why, for the reader of the table."""
+
+
+def nearest(given: str, allowed: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the nearest of `allowed`, or an empty string if none is near."""
+    matches = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.6)
+    return f"; did you mean '{matches[0]}'?" if matches else ''
