@@ -77,7 +77,7 @@ class DataConfig:
     source: str = option('tfds', 'kind of data source', _registered(SOURCES))
     name: str = option('', "tfds data set, such as 'mnist' or 'emnist/letters' (source 'tfds')")
     tfds_data_dir: str = option('', "folder of prepared tfds data sets; '' is tfds's own choice (TFDS_DATA_DIR)")
-    path: str = option('', "file or folder (sources 'arrays' and 'camvid')")
+    path: str = option('', "npz of images and labels (source 'arrays')")
     train_split: str = option('train', 'tfds split to train on')
     test_split: str = option('test', 'tfds split to evaluate on')
     validation_split: str = option('', "tfds split to validate on; '' takes a part of the training split")
@@ -88,7 +88,6 @@ class DataConfig:
     image_size: tuple[int, ...] = option((), '(height, width) to resize to; () keeps the stored size', ALL_POSITIVE)
     mean: tuple[float, ...] = option((0.0,), 'subtracted from images in [0, 1]; one value, or one a channel')
     std: tuple[float, ...] = option((1.0,), 'images are divided by it; one value, or one a channel', ALL_POSITIVE)
-    score_void: bool = option(False, 'segmentation: also train on and score the void class, as the reference does')
     device_budget_mb: int = option(
         2048, 'a training set up to this size lives on each device; a larger one is streamed', NOT_NEGATIVE
     )
@@ -146,13 +145,6 @@ class ConfidenceConfig(StageConfig):
     loss: str = option('tcp_mse', 'what the head learns', _registered(LOSSES))
     error_weight: float = option(1.0, 'weight of wrongly classified units in the loss', POSITIVE)
     temperature: float = option(1.0, 'divides the logits in the targets', POSITIVE)
-    targets: str = option(
-        'train',
-        "units the head learns from: the classifier's training set, the validation set, "
-        'or the training set with targets from models that have not seen the unit',
-        _one_of('train', 'validation', 'cross_fit'),
-    )
-    folds: int = option(5, 'models that cross_fit trains', _rule('2 or greater', lambda v: v >= 2))
     trunk_dropout: bool = option(True, "the frozen trunk's dropout stays on while the head trains, as in the paper")
 
 
@@ -302,6 +294,9 @@ def _convert(expected: Any, value: Any) -> Any:
     """Return `value` as `expected`, or raise TypeError with the words for what it must be."""
     if isinstance(expected, types.GenericAlias):
         item = typing.get_args(expected)[0]
+        if item is str and isinstance(value, tuple | list) and all(isinstance(v, str) for v in value):
+            # --config.evaluate.scores=mcp,tcp arrives as one string.
+            value = tuple(part.strip() for v in value for part in v.split(','))
         if isinstance(value, str) or not isinstance(value, tuple | list):
             raise TypeError(f'a tuple of {item.__name__}')
         try:
@@ -323,8 +318,8 @@ def _check_combinations(config: Config) -> list[str]:
     problems = []
     if config.data.source == 'tfds' and not config.data.name:
         problems.append("config.data.name is ''; source 'tfds' needs the name of a tfds data set, such as 'mnist'")
-    if config.data.source in ('arrays', 'camvid') and not config.data.path:
-        problems.append(f"config.data.path is ''; source '{config.data.source}' reads the file or folder it names")
+    if config.data.source == 'arrays' and not config.data.path:
+        problems.append("config.data.path is ''; source 'arrays' reads the npz it names")
     if len(config.data.image_size) not in (0, 2):
         problems.append(f'config.data.image_size is {config.data.image_size}; it must be (height, width) or ()')
     if len(config.data.mean) != len(config.data.std) and 1 not in (

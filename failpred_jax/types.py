@@ -55,6 +55,18 @@ class Batch(NamedTuple):
     mask: Array
 
 
+class Examples(NamedTuple):
+    """A part of a data set, in host memory.
+
+    Attributes:
+      images: [N, H, W, channels] uint8.
+      labels: [N] or [N, H, W] int32.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
 class Outputs(NamedTuple):
     """What a network says of a batch, always float32.
 
@@ -172,6 +184,7 @@ class FitInputs(NamedTuple):
         `features` are filled. None where the run cannot offer them.
       key: PRNG key for whatever is random in a fit.
       aurc_fn: (confidence [N], correct [N] bool) -> scalar AURC, for scores that choose a constant by it.
+      temperature_fn: (logits [N, C], labels [N]) -> (scalar temperature, notes), for scores that rescale the logits.
     """
 
     val: ScoreInputs
@@ -180,6 +193,7 @@ class FitInputs(NamedTuple):
     train_labels: Array | None
     key: Array
     aurc_fn: Callable[[Array, Array], Array]
+    temperature_fn: Callable[[Array, Array], tuple[Array, tuple[str, ...]]]
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 import os
 
-# Before jax is imported anywhere: the device count is read once.
-os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
+# Before jax is imported anywhere: the flags are read once. Most of the tests' time is compilation, and of programs
+# that run once; the subprocesses of tests/e2e compile as a user's run does.
+FLAGS = '--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0'
+os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {FLAGS}'
 os.environ['JAX_PLATFORMS'] = 'cpu'
 
 import jax

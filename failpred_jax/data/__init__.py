@@ -1,0 +1,13 @@
+"""Data: sources, splits, augmentation, and how examples reach the devices.
+
+Every module of this folder is imported, so a new source is a new file and nothing else.
+"""
+
+import importlib
+import pkgutil
+
+from failpred_jax.data.splits import Data as Data
+from failpred_jax.data.splits import load_data as load_data
+
+for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
+    importlib.import_module(f'{__name__}.{_module}')

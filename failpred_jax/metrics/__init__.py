@@ -1,0 +1,107 @@
+"""Metrics: failure ranking, selective prediction, calibration, classification, segmentation; pure, masked, jittable."""
+
+from failpred_jax.metrics.calibration import (
+    Bins,
+    classwise_ece,
+    confidence_calibration,
+    multiclass_brier,
+    multiclass_nll,
+    reliability_bins,
+)
+from failpred_jax.metrics.classification import confusion_matrix, confusion_values, top_k_accuracy
+from failpred_jax.metrics.classifier import calibration_metrics, classifier_metrics, segmentation_metrics
+from failpred_jax.metrics.curves import (
+    CURVES,
+    Curve,
+    ThresholdCounts,
+    accuracy_rejection_curve,
+    precision_recall_curve,
+    risk_coverage_curve,
+    roc_curve,
+    thin_curve,
+    threshold_counts,
+)
+from failpred_jax.metrics.failure import fpr_at_tpr
+from failpred_jax.metrics.metric import Metric
+from failpred_jax.metrics.ranking import (
+    FAILURE_METRICS,
+    failure_metrics,
+    ranking_metrics,
+    score_metrics,
+    undefined_reasons,
+)
+from failpred_jax.metrics.resampling import (
+    Comparison,
+    Resamples,
+    bootstrap,
+    compare,
+    intervals,
+    level_with_best,
+    resample_weights,
+    weighted_metrics,
+)
+from failpred_jax.metrics.segmentation import segmentation_values
+from failpred_jax.metrics.streaming import (
+    LevelCounts,
+    StreamedMetrics,
+    bfloat16_levels,
+    compute_streamed,
+    init_counts,
+    levels_from,
+    merge_counts,
+    probability_levels,
+    streamed_values,
+    update_counts,
+)
+from failpred_jax.metrics.walk import Points
+
+__all__ = [
+    'CURVES',
+    'FAILURE_METRICS',
+    'Bins',
+    'Comparison',
+    'Curve',
+    'LevelCounts',
+    'Metric',
+    'Points',
+    'Resamples',
+    'StreamedMetrics',
+    'ThresholdCounts',
+    'accuracy_rejection_curve',
+    'bfloat16_levels',
+    'bootstrap',
+    'calibration_metrics',
+    'classifier_metrics',
+    'classwise_ece',
+    'compare',
+    'compute_streamed',
+    'confidence_calibration',
+    'confusion_matrix',
+    'confusion_values',
+    'failure_metrics',
+    'fpr_at_tpr',
+    'init_counts',
+    'intervals',
+    'level_with_best',
+    'levels_from',
+    'merge_counts',
+    'multiclass_brier',
+    'multiclass_nll',
+    'precision_recall_curve',
+    'probability_levels',
+    'ranking_metrics',
+    'reliability_bins',
+    'resample_weights',
+    'risk_coverage_curve',
+    'roc_curve',
+    'score_metrics',
+    'segmentation_metrics',
+    'segmentation_values',
+    'streamed_values',
+    'thin_curve',
+    'threshold_counts',
+    'top_k_accuracy',
+    'undefined_reasons',
+    'update_counts',
+    'weighted_metrics',
+]

@@ -1,0 +1,45 @@
+"""The stages of a run, in order, and how each one's parameters begin."""
+
+from failpred_jax import devices
+from failpred_jax.config import Config
+from failpred_jax.models.network import Network
+from failpred_jax.stages import baseline, confidence, finetune
+from failpred_jax.stages.common import stage_key
+from failpred_jax.train.step import init_state, merge_params
+from failpred_jax.types import Stage, TrainState
+
+_MAKERS = {'baseline': baseline.make_stage, 'confidence': confidence.make_stage, 'finetune': finetune.make_stage}
+
+
+def make_stages(config: Config, num_train: int) -> list[Stage]:
+    """Return the stages that have epochs, in order.
+
+    Raises:
+      UserError: a batch size that the devices cannot share evenly.
+    """
+    stages = []
+    for name, make_stage in _MAKERS.items():
+        section = getattr(config, name)
+        if section.epochs:
+            devices.check_batch_size(section.batch_size, f'config.{name}.batch_size')
+            stages.append(make_stage(section, num_train))
+    return stages
+
+
+def start_state(stage: Stage, network: Network, seed: int, previous: TrainState | None) -> TrainState:
+    """Return the state before a stage's first step.
+
+    Args:
+      stage: the stage.
+      network: the network.
+      seed: of the run.
+      previous: the best state of the stage it starts from; None for a stage that starts from nothing.
+    """
+    key = stage_key(seed, stage.name)
+    if previous is None:
+        params, batch_stats = network.init(key)
+    else:
+        params, batch_stats = merge_params(previous.trained, previous.frozen), previous.batch_stats
+    if stage.name == 'finetune':
+        params, batch_stats = network.with_encoder(params, batch_stats)
+    return init_state(stage, params, batch_stats, key)

@@ -1,0 +1,66 @@
+"""The user's own images, in one npz."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from failpred_jax.config import DataConfig
+from failpred_jax.data.sources import RawData
+from failpred_jax.errors import UserError, nearest
+from failpred_jax.registry import SOURCES
+from failpred_jax.types import DatasetInfo, Examples
+
+_NAMES = ('images_train', 'labels_train', 'images_val', 'labels_val', 'images_test', 'labels_test', 'class_names')
+
+
+@SOURCES.register('arrays')
+def load(config: DataConfig) -> RawData:
+    """Return the parts of the npz that `config.path` names.
+
+    It holds `images_train` [N, H, W] or [N, H, W, channels] uint8 and `labels_train` [N] integers from 0, optionally
+    the same with `_val` and `_test`, and optionally `class_names` [C] of strings. A part that is not there is split
+    off the training part.
+
+    Raises:
+      UserError: the file is missing or damaged, or its arrays are not these.
+    """
+    path = Path(config.path)
+    if not path.is_file():
+        raise UserError(f"config.data.path is '{path}', and there is no such file; save an .npz with images_train, ...")
+    try:
+        # Opened here: numpy leaves the file open when it finds no archive in it.
+        with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise UserError(
+            f"config.data.path: '{path}' cannot be read as an npz of plain arrays ({error}); nothing is ever "
+            'unpickled, so save numbers and fixed-length strings only'
+        ) from error
+    problems = [
+        f"unknown array '{name}'{nearest(name, _NAMES)} (known: {', '.join(_NAMES)})"
+        for name in arrays
+        if name not in _NAMES
+    ]
+    for part in ('train', 'val', 'test'):
+        both = [name for name in (f'images_{part}', f'labels_{part}') if name in arrays]
+        if len(both) == 1 or (part == 'train' and not both):
+            problems.append(f"'images_{part}' and 'labels_{part}' must both be there")
+        elif both and arrays[both[0]].ndim not in (3, 4):
+            problems.append(f"'{both[0]}' has shape {arrays[both[0]].shape}; it must be (N, H, W, channels)")
+    if problems:
+        raise UserError('\n'.join([f"'{path}' has problems:", *(f'  - {problem}' for problem in problems)]))
+
+    def examples(part: str) -> Examples | None:
+        if f'images_{part}' not in arrays:
+            return None
+        images = arrays[f'images_{part}']
+        return Examples(images if images.ndim == 4 else images[..., None], arrays[f'labels_{part}'])
+
+    train = examples('train')
+    if 'class_names' in arrays:
+        class_names = tuple(str(name) for name in arrays['class_names'])
+    else:
+        class_names = tuple(str(i) for i in range(int(train.labels.max(initial=0)) + 1))
+    info = DatasetInfo(path.stem, 'classification', train.images.shape[1:], class_names)
+    return RawData(info, train, examples('val'), examples('test'))

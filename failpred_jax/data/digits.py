@@ -1,0 +1,24 @@
+"""The handwritten digits that ship inside scikit-learn: 1,797 images of 8x8 pixels; nothing to download."""
+
+import numpy as np
+
+from failpred_jax.config import DataConfig
+from failpred_jax.data.sources import RawData
+from failpred_jax.registry import SOURCES
+from failpred_jax.types import DatasetInfo, Examples
+
+
+@SOURCES.register('digits')
+def load(config: DataConfig) -> RawData:
+    """Return all digits as the training part; the test and validation parts are split off by seed.
+
+    Reference: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998 (its test set).
+    """
+    del config  # there is nothing to choose
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    # Pixels count 0 to 16 set bits of a 4x4 block; spread over the range of a byte.
+    images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    info = DatasetInfo('digits', 'classification', images.shape[1:], tuple(str(i) for i in range(10)))
+    return RawData(info, Examples(images, digits.target.astype(np.int32)), None, None)

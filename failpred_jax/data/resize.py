@@ -1,0 +1,30 @@
+"""Images of another size, once, when they are loaded."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# Float copies of this many pixels are in memory at a time.
+_BLOCK_PIXELS = 2**24
+
+
+def resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return images resized bilinearly, smoothed first where they shrink.
+
+    Args:
+      images: [N, H, W, channels] uint8.
+      size: (height, width).
+
+    Returns:
+      [N, height, width, channels] uint8, rounded.
+    """
+    if images.shape[1:3] == tuple(size):
+        return images
+    channels = images.shape[-1]
+    block = max(1, _BLOCK_PIXELS // max(images.shape[1] * images.shape[2], size[0] * size[1]))
+    resized = np.empty((len(images), *size, channels), np.uint8)
+    for start in range(0, len(images), block):
+        part = jnp.asarray(images[start : start + block], jnp.float32)
+        changed = jax.image.resize(part, (len(part), *size, channels), 'linear')
+        resized[start : start + block] = np.asarray(jnp.clip(jnp.round(changed), 0, 255)).astype(np.uint8)
+    return resized

@@ -1,0 +1,59 @@
+"""What a data source returns, and the checks every source's data passes through.
+
+A source is one file with one function, registered in `registry.SOURCES`: `load(config) -> RawData`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from failpred_jax.errors import UserError
+from failpred_jax.types import DatasetInfo, Examples
+
+
+@dataclass(frozen=True)
+class RawData:
+    """A data set as its source has it.
+
+    Attributes:
+      info: what is known of it.
+      train: the training part, from which validation is taken where there is none.
+      validation: the source's own validation part, or None.
+      test: the source's own test part, or None where a part of `train` has to serve.
+    """
+
+    info: DatasetInfo
+    train: Examples
+    validation: Examples | None
+    test: Examples | None
+
+
+def check_examples(examples: Examples, info: DatasetInfo, where: str) -> Examples:
+    """Return the examples with int32 labels, or raise a UserError that names what is wrong and `where`."""
+    images, labels = examples
+    problems = []
+    if len(images) == 0:
+        problems.append('holds no examples')
+    if images.dtype != np.uint8:
+        problems.append(f'has images of type {images.dtype}; they must be uint8, 0 to 255')
+    if images.ndim != 4 or images.shape[1:] != info.image_shape:
+        problems.append(f'has images of shape {images.shape}; it must be (N, {", ".join(map(str, info.image_shape))})')
+    per_image = () if info.task == 'classification' else info.image_shape[:2]
+    if labels.shape != (len(images), *per_image):
+        wanted = (len(images), *per_image)
+        problems.append(f'has labels of shape {labels.shape}; a {info.task} of these images needs {wanted}')
+    if not np.issubdtype(labels.dtype, np.integer):
+        problems.append(f'has labels of type {labels.dtype}; they must be integers')
+    elif labels.size:
+        allowed = (labels >= 0) & (labels < info.num_classes)
+        if info.ignore_label is not None:
+            allowed |= labels == info.ignore_label
+        if not allowed.all():
+            bad = np.argwhere(~allowed)[0]
+            problems.append(
+                f'has {np.count_nonzero(~allowed)} labels out of range, such as {labels[tuple(bad)]} in example '
+                f'{bad[0]}; labels must be 0 to {info.num_classes - 1}'
+            )
+    if problems:
+        raise UserError('\n'.join(f'{where} {problem}' for problem in problems))
+    return Examples(images, labels.astype(np.int32))

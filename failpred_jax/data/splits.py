@@ -1,0 +1,115 @@
+"""From a source's parts to training, validation and test, by seed, and the file that remembers which is which."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from failpred_jax.config import DataConfig
+from failpred_jax.data.resize import resize_images
+from failpred_jax.data.sources import RawData, check_examples
+from failpred_jax.errors import UserError
+from failpred_jax.files import read_npz, write_npz
+from failpred_jax.registry import SOURCES
+from failpred_jax.types import DatasetInfo, Examples
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set ready for a run.
+
+    Attributes:
+      info: what is known of it.
+      train, val, test: its parts; no example is in two of them.
+      split: name of the part -> indices into the source's training part (absent for a part the source has itself).
+    """
+
+    info: DatasetInfo
+    train: Examples
+    val: Examples
+    test: Examples
+    split: dict[str, np.ndarray]
+
+
+def load_data(config: DataConfig, split_file: Path | None = None) -> Data:
+    """Load the data set of a config and split it.
+
+    Args:
+      config: the data section.
+      split_file: an npz of indices. If it exists, its split is used; else the split is drawn and written there.
+
+    Raises:
+      UserError: see the source; or the parts are too small, or the split file does not fit the data.
+    """
+    raw = SOURCES[config.source](config)
+    info = raw.info
+    where = f"the data set '{info.name}' ({{}})"
+    train = check_examples(raw.train, info, where.format('train'))
+    if split_file is not None and split_file.exists():
+        split = read_npz(split_file)
+        _check_split(split, len(train.images), split_file)
+    else:
+        split = draw_split(config, raw)
+        if split_file is not None:
+            write_npz(split_file, split)
+
+    def part(name: str, own: Examples | None) -> Examples:
+        if own is not None:
+            own = check_examples(own, info, where.format(name))
+        else:
+            own = Examples(train.images[split[name]], train.labels[split[name]])
+        return own._replace(images=resize_images(own.images, config.image_size)) if config.image_size else own
+
+    shape = (*config.image_size, info.image_shape[-1]) if config.image_size else info.image_shape
+    return Data(
+        info=dataclasses.replace(info, image_shape=shape),
+        train=part('train', None),
+        val=part('validation', raw.validation),
+        test=part('test', raw.test),
+        split=split,
+    )
+
+
+def draw_split(config: DataConfig, raw: RawData) -> dict[str, np.ndarray]:
+    """Return which of the source's training examples train, validate and test, from a shuffle by `split_seed`.
+
+    The first of the shuffle test (where the source has no test part), the next validate, the rest train, cut to
+    `num_train`.
+    """
+    count = len(raw.train.images)
+    order = np.random.default_rng(config.split_seed).permutation(count)
+    split = {}
+    if raw.test is None:
+        num_test = round(count * config.test_fraction)
+        split['test'], order = np.sort(order[:num_test]), order[num_test:]
+    if raw.validation is None:
+        num_val = round(len(order) * config.validation_fraction)
+        split['validation'], order = np.sort(order[:num_val]), order[num_val:]
+    if config.num_train > len(order):
+        raise UserError(
+            f'config.data.num_train is {config.num_train}, but only {len(order)} examples are left to train on; '
+            'choose fewer, or 0 for all'
+        )
+    split['train'] = np.sort(order[: config.num_train] if config.num_train else order)
+    for name, indices in split.items():
+        if len(indices) == 0:
+            raise UserError(
+                f'the {name} part of the {count} training examples is empty; change config.data.validation_fraction '
+                '(or test_fraction)'
+            )
+    return split
+
+
+def _check_split(split: dict[str, np.ndarray], count: int, file: Path) -> None:
+    for name, indices in split.items():
+        if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
+            raise UserError(f'{file}: {name} must be a list of indices')
+        if len(indices) == 0 or indices.min() < 0 or indices.max() >= count:
+            raise UserError(
+                f'{file}: {name} does not fit a training part of {count} examples; the data changed since this '
+                'WORKDIR was made. Use the data it was made with, or another --workdir'
+            )
+    together = np.concatenate(list(split.values()))
+    if len(np.unique(together)) != len(together):
+        raise UserError(f'{file}: an example stands in two parts of the split; restore the file from a copy')

@@ -1,0 +1,112 @@
+"""Any image classification data set of tensorflow-datasets, by name.
+
+Class count, shapes and splits come from tfds. Data are read as records, without tensorflow, where they were
+prepared so (array_record, which is also what we ask tfds to prepare); a set that was prepared as TFRecord needs
+tensorflow to be read.
+"""
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from failpred_jax.config import DataConfig
+from failpred_jax.data.sources import RawData
+from failpred_jax.errors import UserError
+from failpred_jax.registry import SOURCES
+from failpred_jax.types import DatasetInfo, Examples
+
+
+@SOURCES.register('tfds')
+def load(config: DataConfig) -> RawData:
+    """Return the splits that the config names.
+
+    Raises:
+      UserError: the data set or split is unknown, is not image classification, or is neither prepared nor to be had.
+    """
+    builder = _prepared_builder(config)
+    info = _info(builder, config.name)
+    for key in ('train_split', 'test_split', 'validation_split'):
+        split = getattr(config, key)
+        # 'train[:90%]' and 'train+extra' are tfds's own language: only their names are checked here.
+        for part in split.split('+') if split else ():
+            name = part.split('[')[0].strip()
+            if name not in builder.info.splits:
+                allowed = ', '.join(builder.info.splits)
+                raise UserError(f"config.data.{key} is '{split}'; '{config.name}' has the splits: {allowed}")
+    train = _read(builder, config.train_split, info)
+    test = _read(builder, config.test_split, info)
+    validation = _read(builder, config.validation_split, info) if config.validation_split else None
+    return RawData(info, train, validation, test)
+
+
+def _prepared_builder(config: DataConfig) -> Any:
+    import tensorflow_datasets as tfds
+
+    logging.getLogger('absl').setLevel(logging.ERROR)
+    where = config.tfds_data_dir or None
+    try:
+        builder = tfds.builder(config.name, data_dir=where)
+    except tfds.core.DatasetNotFoundError as error:
+        hint = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"tfds knows no data set '{config.name}' ({hint}); see tfds.list_builders() for the names, and write a "
+            "set with several configurations as 'emnist/letters'"
+        ) from error
+    except (ValueError, KeyError, AssertionError) as error:
+        raise UserError(f"tfds cannot make '{config.name}': {_first_line(error)}") from error
+    if builder.info.splits:
+        return builder
+    folder = builder.data_dir
+    try:
+        builder = tfds.builder(config.name, data_dir=where, file_format='array_record')
+        builder.download_and_prepare()
+    except Exception as error:  # downloads fail in as many ways as there are networks and hosts
+        raise UserError(
+            f"the data set '{config.name}' is not prepared in {folder}, and tfds could not download it: "
+            f'{_first_line(error)}. With a network, try again; without one, give the folder in which it was prepared: '
+            '--config.data.tfds_data_dir=DIR or the environment variable TFDS_DATA_DIR'
+        ) from error
+    return builder
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f'{type(error).__name__}: {lines[0][:300]}' if lines else type(error).__name__
+
+
+def _info(builder: Any, name: str) -> DatasetInfo:
+    features = builder.info.features
+    missing = [key for key in ('image', 'label') if key not in features]
+    if missing or not hasattr(features['label'], 'num_classes'):
+        raise UserError(
+            f"'{name}' is not an image classification data set: it needs the features 'image' and 'label' (a class), "
+            f'and has: {", ".join(features)}'
+        )
+    shape = tuple(features['image'].shape)
+    if None in shape:
+        raise UserError(f"the images of '{name}' are of different sizes ({shape}); sets of one image size can be read")
+    return DatasetInfo(name, 'classification', shape, tuple(features['label'].names))
+
+
+def _read(builder: Any, split: str, info: DatasetInfo) -> Examples:
+    """Return a split as arrays; records are decoded straight into the array that is kept."""
+    try:
+        records = builder.as_data_source(split=split)
+        count = len(records)
+    except NotImplementedError as error:  # prepared as TFRecord
+        try:
+            import tensorflow as tf  # noqa: F401
+            import tensorflow_datasets as tfds
+        except ImportError:
+            raise UserError(
+                f"'{info.name}' in {builder.data_dir} was prepared as TFRecord, which only tensorflow reads; install "
+                'tensorflow, or prepare it again elsewhere: --config.data.tfds_data_dir=DIR'
+            ) from error
+        records = tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))
+        count = builder.info.splits[split].num_examples
+    images = np.empty((count, *info.image_shape), np.uint8)
+    labels = np.empty(count, np.int32)
+    for i, record in enumerate(records):
+        images[i], labels[i] = record['image'], record['label']
+    return Examples(images, labels)

@@ -1,0 +1,133 @@
+"""From a data set and trained weights to arrays: one pass over the data for everything that scores need."""
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from failpred_jax import devices
+from failpred_jax.data.feeding import batches_in_order
+from failpred_jax.data.prepare import PrepareFn
+from failpred_jax.models.network import Network
+from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
+from failpred_jax.types import Array, Batch, Examples, PyTree, SampleSummary, ScoreInputs
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Trained variables of a run, on the host, each as (params, batch_stats).
+
+    Attributes:
+      classifier: trunk, top and head; the head is untrained where the run has no confidence stage.
+      finetuned: the same with the fine-tuned encoder and its head, or None.
+      has_head: whether the classifier's head is trained.
+    """
+
+    classifier: tuple[PyTree, PyTree]
+    finetuned: tuple[PyTree, PyTree] | None
+    has_head: bool
+
+
+def missing_needs(network: Network, weights: Weights) -> dict[str, str]:
+    """Return the fields of ScoreInputs that cannot be had from these weights, each with the reason."""
+    missing = {}
+    if not weights.has_head:
+        missing['confidence_logit'] = 'the run has no confidence stage'
+    if weights.finetuned is None:
+        missing['finetuned_logit'] = 'the run has no fine-tuning stage'
+    if not network.has_dropout:
+        missing['mc_dropout'] = 'the network has no dropout to sample'
+    return missing
+
+
+def collect(
+    network: Network,
+    weights: Weights,
+    prepare_fn: PrepareFn,
+    examples: Examples,
+    needs: Set[str],
+    batch_size: int,
+    mc_samples: int,
+    key: Array,
+) -> ScoreInputs:
+    """Return what scores read of a classification data set, on the host, in the order of the examples.
+
+    The result does not depend on the batch size or the number of devices: a dropout pass draws from a key of its
+    own for each example.
+
+    Args:
+      network: the network.
+      weights: its trained variables.
+      prepare_fn: normalises images.
+      examples: N of them.
+      needs: fields of ScoreInputs to fill, besides the logits.
+      batch_size: examples a pass, over all devices.
+      mc_samples: T, for 'mc_dropout'.
+      key: of the dropout passes.
+    """
+    forward = devices.map_over_devices(
+        _make_forward(network, prepare_fn, needs, mc_samples), in_axes=(0, 0, 0, 0, None)
+    )
+    classifier = devices.replicate(weights.classifier)
+    finetuned = devices.replicate(weights.finetuned if 'finetuned_logit' in needs else None)
+    parts = []
+    start = 0
+    for batch, real in batches_in_order(examples, batch_size):
+        places = np.arange(start, start + batch_size, dtype=np.int32)
+        places = devices.shard(devices.local_part(places))
+        found = devices.gather(forward(classifier, finetuned, batch, places, jax.random.key_data(key)))
+        parts.append(jax.tree.map(lambda x, real=real: x[:real], found))
+        start += real
+    return jax.tree.map(lambda *columns: np.concatenate(columns), *parts)
+
+
+def _make_forward(
+    network: Network, prepare_fn: PrepareFn, needs: Set[str], mc_samples: int
+) -> Callable[..., ScoreInputs]:
+    def forward(classifier: PyTree, finetuned: PyTree, batch: Batch, places: Array, key_data: Array) -> ScoreInputs:
+        params, batch_stats = classifier
+        images, _ = prepare_fn(None, batch.image, batch.label)
+        hidden = network.prefix(params, batch_stats, images)
+        outputs = network.suffix(params, batch_stats, hidden, with_confidence='confidence_logit' in needs)
+        finetuned_logit = None
+        if 'finetuned_logit' in needs:
+            # The classifier inside is the same one; what is not asked for is not computed.
+            finetuned_logit = network.apply(*finetuned, images, with_confidence=True)[0].confidence_logit
+        mc_dropout = None
+        if 'mc_dropout' in needs:
+            keys = jax.vmap(lambda place: jax.random.fold_in(jax.random.wrap_key_data(key_data), place))(places)
+            mc_dropout = _sample(network, params, batch_stats, hidden, keys, mc_samples)
+        return ScoreInputs(
+            logits=outputs.logits,
+            features=outputs.features if 'features' in needs else None,
+            confidence_logit=outputs.confidence_logit,
+            finetuned_logit=finetuned_logit,
+            mc_dropout=mc_dropout,
+        )
+
+    return forward
+
+
+def _sample(
+    network: Network, params: PyTree, batch_stats: PyTree, hidden: PyTree, keys: Array, num_samples: int
+) -> SampleSummary:
+    """Return the summary of T dropout passes; only what follows the first dropout runs T times."""
+
+    def one(hidden: PyTree, key: Array) -> Array:
+        batched = jax.tree.map(lambda x: x[None], hidden)
+        return network.suffix(params, batch_stats, batched, key).logits[0]
+
+    def body(t: Array, samples: PyTree) -> PyTree:
+        pass_keys = jax.vmap(lambda key: jax.random.fold_in(key, t))(keys)
+        return add_sample(samples, jax.nn.softmax(jax.vmap(one)(hidden, pass_keys)))
+
+    shape = jax.eval_shape(lambda h: network.suffix(params, batch_stats, h).logits, hidden).shape
+    samples = jax.lax.fori_loop(0, num_samples, body, init_samples(shape))
+    return finish_samples(samples)
+
+
+def predictions(logits: np.ndarray) -> np.ndarray:
+    """Return the predicted class of each unit: [N, C] -> [N] int32; the first of equal logits."""
+    return np.asarray(jnp.argmax(logits, axis=-1), np.int32)

@@ -1,0 +1,80 @@
+"""The evaluation folder: what is in it, written whole, and read back as `Results`.
+
+metrics.json      {'classifier': {metric: value}, 'scores': {score: {metric: value, 'ci': {metric: [low, high]}}},
+                  ...}; an undefined value is null, with its reason under 'undefined'
+table.md          the same for people
+predictions.npz   labels, logits, correct, confidence_<score>: one row a unit
+images.npz        images, where they were kept for the report
+context.json      what the report says of the run besides its figures
+history.json      the stages' curves
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from failpred_jax.errors import UserError
+from failpred_jax.files import read_json, read_npz, write_json, write_npz, write_text
+from failpred_jax.types import Results
+
+PREFIX = 'confidence_'
+
+
+def without_nan(value: Any) -> Any:
+    """Return nested containers with NaN as None, plain Python numbers, and tuples as lists, for JSON."""
+    if isinstance(value, dict):
+        return {str(k): without_nan(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return without_nan(value.tolist())
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_results(results: Results, table: str, folder: Path) -> None:
+    """Write an evaluation folder; metrics.json comes last, so a folder that has it is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {'labels': results.labels, 'logits': results.logits, 'correct': results.correct}
+    write_npz(
+        folder / 'predictions.npz', arrays | {PREFIX + name: value for name, value in results.confidences.items()}
+    )
+    images = folder / 'images.npz'
+    if results.images is not None:
+        write_npz(images, {'images': results.images})
+    else:
+        images.unlink(missing_ok=True)
+    write_json(folder / 'context.json', without_nan(dict(results.context)))
+    write_json(folder / 'history.json', without_nan({k: dict(v) for k, v in results.history.items()}))
+    write_text(folder / 'table.md', table)
+    write_json(folder / 'metrics.json', without_nan(dict(results.metrics)))
+
+
+def read_results(folder: Path) -> Results:
+    """Read an evaluation folder.
+
+    Raises:
+      UserError: it is missing, incomplete or damaged.
+    """
+    if not (folder / 'metrics.json').exists():
+        raise UserError(f'{folder} holds no evaluation (metrics.json is missing); run --mode=evaluate first')
+    try:
+        arrays = read_npz(folder / 'predictions.npz')
+        images = folder / 'images.npz'
+        return Results(
+            metrics=read_json(folder / 'metrics.json'),
+            context=read_json(folder / 'context.json'),
+            labels=arrays['labels'],
+            logits=arrays['logits'],
+            correct=arrays['correct'],
+            confidences={k.removeprefix(PREFIX): v for k, v in arrays.items() if k.startswith(PREFIX)},
+            images=read_npz(images)['images'] if images.exists() else None,
+            history=read_json(folder / 'history.json'),
+        )
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise UserError(
+            f'{folder} cannot be read ({type(error).__name__}: {error}); run --mode=evaluate again'
+        ) from error

@@ -1,0 +1,78 @@
+"""What a confidence head learns, one unit at a time.
+
+Every loss has the signature `(outputs, labels, mask, *, error_weight, temperature) -> [...]`: labels [...] int32 in
+[0, C), mask [...] bool, result [...] float32 to be averaged over the units of the mask. Targets are constants: no
+gradient flows into the classifier through them.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.lax import stop_gradient
+
+from failpred_jax.losses.classification import at_label
+from failpred_jax.registry import LOSSES
+from failpred_jax.types import Array, Outputs
+
+FOCAL_ALPHA = 0.25
+FOCAL_GAMMA = 5.0
+
+
+@LOSSES.register('tcp_mse')
+def tcp_mse(outputs: Outputs, labels: Array, mask: Array, *, error_weight: float, temperature: float) -> Array:
+    """Return the squared error to the true class probability, times `error_weight` where the prediction is wrong.
+
+    Reference: Corbière et al., NeurIPS 2019, equation 5.
+    """
+    target = at_label(_probs(outputs, temperature), labels)
+    return _weight(outputs, labels, error_weight) * jnp.square(jax.nn.sigmoid(outputs.confidence_logit) - target)
+
+
+@LOSSES.register('tcp_ratio_mse')
+def tcp_ratio_mse(outputs: Outputs, labels: Array, mask: Array, *, error_weight: float, temperature: float) -> Array:
+    """Return the squared error to the true class probability over the largest one, weighted as `tcp_mse`.
+
+    Reference: Corbière et al., NeurIPS 2019, section 2.2 (normalised TCP).
+    """
+    probs = _probs(outputs, temperature)
+    target = at_label(probs, labels) / jnp.max(probs, axis=-1)
+    return _weight(outputs, labels, error_weight) * jnp.square(jax.nn.sigmoid(outputs.confidence_logit) - target)
+
+
+@LOSSES.register('correctness_bce')
+def correctness_bce(outputs: Outputs, labels: Array, mask: Array, *, error_weight: float, temperature: float) -> Array:
+    """Return the cross-entropy to "the prediction is correct", weighted as `tcp_mse`; `temperature` plays no part.
+
+    Reference: Corbière et al., NeurIPS 2019, section 4.3 (BCE).
+    """
+    return _weight(outputs, labels, error_weight) * _correctness_bce(outputs, labels)
+
+
+@LOSSES.register('focal')
+def focal(outputs: Outputs, labels: Array, mask: Array, *, error_weight: float, temperature: float) -> Array:
+    """Return the focal loss to "the prediction is correct", alpha 0.25, gamma 5.
+
+    `error_weight` and `temperature` play no part, as in the reference implementation.
+
+    Reference: Lin et al., ICCV 2017, equation 5; Corbière et al., NeurIPS 2019, section 4.3 (Focal).
+    """
+    bce = _correctness_bce(outputs, labels)
+    return FOCAL_ALPHA * (-jnp.expm1(-bce)) ** FOCAL_GAMMA * bce
+
+
+def correct_of(outputs: Outputs, labels: Array) -> Array:
+    """Return [...] bool, whether the classifier's prediction is the label."""
+    return jnp.argmax(outputs.logits, axis=-1) == labels
+
+
+def _correctness_bce(outputs: Outputs, labels: Array) -> Array:
+    correct = correct_of(outputs, labels).astype(jnp.float32)
+    return optax.sigmoid_binary_cross_entropy(outputs.confidence_logit, correct)
+
+
+def _probs(outputs: Outputs, temperature: float) -> Array:
+    return jax.nn.softmax(stop_gradient(outputs.logits) / temperature, axis=-1)
+
+
+def _weight(outputs: Outputs, labels: Array, error_weight: float) -> Array:
+    return jnp.where(correct_of(outputs, labels), 1.0, error_weight)

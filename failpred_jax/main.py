@@ -1,0 +1,166 @@
+"""Train a classifier or segmenter, learn when it is wrong, and compare every confidence score on it.
+
+  python -m failpred_jax.main --config=FILE [--workdir=DIR] [--mode=MODE] [--force] [--config.any.key=value]
+  python -m failpred_jax.main --mode=score --predictions=FILE [--workdir=DIR]
+
+  --config=FILE    the experiment, such as configs/digits.py; any key of it can be set on the command line, as in
+                   --config.baseline.epochs=20 or --config.evaluate.scores=mcp,confidnet
+  --workdir=DIR    where the run lives (default: runs/NAME for NAME.py); the same folder resumes the run
+  --mode=MODE      run       train all stages, evaluate, report (default); what is done is not done again
+                   train     train all stages
+                   evaluate  measure a trained run on its test split
+                   report    build the report of an evaluated run again
+                   import_torch  turn a checkpoint of the paper's own code into finished stages of this run
+                   score     evaluate a file of anybody's predictions and build its report; needs no config
+  --stage=STAGE    evaluate: use this stage's weights and those before it (baseline, confidence, finetune)
+  --step=STEP      evaluate: use the checkpoint of this step instead of that stage's best (needs --stage)
+  --torch_checkpoint=FILE
+                   import_torch: the file (needs the extra failpred_jax[torch])
+  --predictions=FILE
+                   score: an .npz or .csv with labels, logits or probs, and more (docs/predictions.md)
+  --force          move what WORKDIR holds aside and start afresh; nothing is deleted
+
+Exit codes: 0 done, 2 something given is wrong (one message says what), 75 stopped by SIGTERM or SIGINT with
+everything saved: the same command goes on.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from failpred_jax import config as config_lib
+from failpred_jax.errors import UserError, nearest
+
+EXIT_USER_ERROR = 2
+EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again later
+MODES = ('run', 'train', 'evaluate', 'report', 'score', 'import_torch')
+
+_CONFIG = config_flags.DEFINE_config_file('config', None, 'File of the experiment.')
+_WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run; runs/<config name> by default.')
+_MODE = flags.DEFINE_string('mode', 'run', ', '.join(MODES))
+_STAGE = flags.DEFINE_string('stage', '', 'Stage whose weights are evaluated.')
+_STEP = flags.DEFINE_integer('step', None, 'Checkpoint that is evaluated.')
+_PREDICTIONS = flags.DEFINE_string('predictions', '', 'File of predictions to score.')
+_TORCH = flags.DEFINE_string('torch_checkpoint', '', 'Checkpoint of the reference to import.')
+_FORCE = flags.DEFINE_bool('force', False, 'Move what the WORKDIR holds aside.')
+
+
+def _parse(argv: Sequence[str]) -> None:
+    """Parse the flags, turning every way that absl and ml_collections fail into a UserError."""
+    # Checked first: ml_collections puts a missing file off until the config is first used.
+    path = _config_path(argv)
+    if path and not Path(path).is_file():
+        raise UserError(_missing_file(Path(path)))
+    try:
+        rest = flags.FLAGS(argv)
+    except flags.UnrecognizedFlagError as error:
+        if error.flagname.split('.')[0] == 'config':
+            raise UserError(f'--{error.flagname} is set, but --config=FILE is missing; name the experiment') from error
+        ours = ('config', 'workdir', 'mode', 'stage', 'step', 'predictions', 'torch_checkpoint', 'force', 'help')
+        raise UserError(
+            f"unknown flag '--{error.flagname}'{nearest(error.flagname, ours)} (flags: --{', --'.join(ours)})"
+        ) from error
+    except flags.Error as error:
+        raise UserError(str(error)) from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(_override_problem(argv, error)) from error
+    except Exception as error:  # whatever a user's own config file raises as it is read
+        raise UserError(f"the config file '{path}' failed: {type(error).__name__}: {error}") from error
+    if len(rest) > 1:
+        raise UserError(f"unexpected argument '{rest[1]}'; options are written --name=value (see --help)")
+
+
+def _config_path(argv: Sequence[str]) -> str:
+    """Return the path that --config names, without the `:argument` that a config file may take; '' for none."""
+    for i, word in enumerate(argv):
+        if word.startswith('--config='):
+            return word.removeprefix('--config=').split(':')[0]
+        if word == '--config' and i + 1 < len(argv):
+            return argv[i + 1].split(':')[0]
+    return ''
+
+
+def _override_problem(argv: Sequence[str], error: Exception) -> str:
+    """Return what is wrong with the first --config.a.b=value whose key does not exist, or the error itself."""
+    known = config_lib.default_config()
+    for word in argv:
+        if not word.startswith('--config.'):
+            continue
+        section, path = known, 'config'
+        for key in word.split('=')[0].removeprefix('--config.').split('.'):
+            if not hasattr(section, 'keys'):
+                return f'{word}: {path} is a value, not a section with keys of its own'
+            if key not in section:
+                return f'unknown key {path}.{key}{nearest(key, section)} (keys of {path}: {", ".join(section)})'
+            section, path = section[key], f'{path}.{key}'
+    return f"the config file '{_config_path(argv)}' failed: {type(error).__name__}: {error}"
+
+
+def _missing_file(path: Path) -> str:
+    there = sorted(p.name for p in path.parent.glob('*.py')) if path.parent.is_dir() else []
+    if not there:
+        return f"there is no config file '{path}', and its folder '{path.parent}' has no config files at all"
+    return f"there is no config file '{path}'{nearest(path.name, there)} (in {path.parent}: {', '.join(there)})"
+
+
+def _execute() -> None:
+    # jax and all rooms load here, so that --help and a misspelt flag answer at once.
+    from failpred_jax import run
+
+    if _MODE.value not in MODES:
+        raise UserError(f"--mode is '{_MODE.value}'{nearest(_MODE.value, MODES)} (allowed: {', '.join(MODES)})")
+    if _MODE.value == 'score':
+        if not _PREDICTIONS.value:
+            raise UserError('--mode=score needs --predictions=FILE, an .npz or .csv of predictions')
+        path = Path(_PREDICTIONS.value)
+        run.score(path, Path(_WORKDIR.value or Path('runs') / path.stem))
+        return
+    if _PREDICTIONS.value:
+        raise UserError(f'--predictions is for --mode=score, but --mode is {_MODE.value}')
+    if _CONFIG.value is None:
+        raise UserError('--config=FILE is missing; name the experiment, such as --config=configs/digits.py')
+    if _STEP.value is not None and not _STAGE.value:
+        raise UserError('--step is set without --stage; say which stage it is a step of')
+    if (_STAGE.value or _STEP.value is not None) and _MODE.value != 'evaluate':
+        raise UserError(f'--stage and --step choose weights for --mode=evaluate, but --mode is {_MODE.value}')
+    if bool(_TORCH.value) != (_MODE.value == 'import_torch'):
+        raise UserError(
+            f'--torch_checkpoint=FILE and --mode=import_torch go together, but --mode is {_MODE.value} and the file is '
+            f"'{_TORCH.value}'"
+        )
+    if _FORCE.value and _MODE.value in ('evaluate', 'report'):
+        raise UserError(f'--force starts a run afresh, but --mode={_MODE.value} works on a finished one; leave it out')
+    name = Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
+    run.execute(
+        _CONFIG.value,
+        workdir=Path(_WORKDIR.value or Path('runs') / name),
+        mode=_MODE.value,
+        force=_FORCE.value,
+        stage=_STAGE.value or None,
+        step=_STEP.value,
+        torch_checkpoint=_TORCH.value,
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command line and return its exit code."""
+    if any(word in ('--help', '-h', '-help', '--helpfull') for word in argv[1:]):
+        print(__doc__)
+        return 0
+    try:
+        _parse(argv)
+        _execute()
+    except UserError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return EXIT_USER_ERROR
+    except InterruptedError as error:
+        print(f'stopped: {error}', file=sys.stderr)
+        return EXIT_STOPPED
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv))

@@ -1,0 +1,312 @@
+"""Calibration: whether a confidence of 0.8 is right 80% of the time; of the confidence, and of class probabilities.
+
+A confidence outside [0, 1] is no probability: everything here is then NaN.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from failpred_jax.metrics.metric import INFINITY, Metric, nan_unless, register
+from failpred_jax.metrics.sorting import falling_keys
+from failpred_jax.metrics.sums import compensated_sum, masked_mean
+from failpred_jax.metrics.walk import float_type
+from failpred_jax.types import Array
+
+NUM_BINS = 15
+
+
+class Bins(NamedTuple):
+    """A reliability diagram, K bins of rising confidence.
+
+    Attributes:
+      count: [K] int32, units in the bin.
+      confidence: [K] float, their mean confidence; NaN for an empty bin.
+      accuracy: [K] float, their share of correct units; NaN for an empty bin.
+    """
+
+    count: jax.Array
+    confidence: jax.Array
+    accuracy: jax.Array
+
+
+def reliability_bins(
+    confidence: Array,
+    correct: Array,
+    mask: Array | None = None,
+    num_bins: int = NUM_BINS,
+    equal_mass: bool = False,
+) -> Bins:
+    """Bin units by confidence.
+
+    Args:
+      confidence: [...] float32 (or float16, bfloat16) in [0, 1].
+      correct: [...] bool.
+      mask: [...] bool or None.
+      num_bins: K, static.
+      equal_mass: static; False cuts [0, 1] into intervals (k/K, (k+1)/K], True puts a unit that has a share q of the
+        units strictly below it into bin floor(K q), so that equal confidences share a bin.
+
+    Returns:
+      Bins.
+
+    Reference: Guo et al., ICML 2017, equation 3; equal mass: Nguyen & O'Connor, EMNLP 2015.
+    """
+    confidence, correct, mask = _flat(confidence, correct, mask)
+    if equal_mass:
+        # Keys fall with confidence: the m-th smallest confidence is the m-th key from the end of the counted ones.
+        keys = jnp.where(mask, falling_keys(confidence), np.uint32(0xFFFFFFFF))
+        # One key more than units, so that there is one to look at where there is no unit.
+        in_order = jnp.sort(jnp.append(keys, np.uint32(0xFFFFFFFF)))
+        total = jnp.sum(mask, dtype=jnp.int32)
+        bin_of = jnp.zeros(keys.shape, jnp.int32)
+        for k in range(1, num_bins):
+            below = total // num_bins * k + -(-(total % num_bins * k) // num_bins)
+            cut = in_order[jnp.maximum(total - below, 0)]
+            bin_of += keys < cut
+    else:
+        edges = jnp.asarray(np.arange(1, num_bins) / num_bins, confidence.dtype)
+        bin_of = jnp.searchsorted(edges, confidence, side='left').astype(jnp.int32)
+
+    def of_bin(k: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        inside = mask & (bin_of == k)
+        count = jnp.sum(inside, dtype=jnp.int32)
+        right = jnp.sum(inside & correct, dtype=jnp.int32).astype(float_type())
+        sure = compensated_sum(jnp.where(inside, confidence, 0))
+        return count, *(nan_unless(count > 0, x / jnp.maximum(count, 1).astype(x.dtype)) for x in (sure, right))
+
+    return Bins(*jax.lax.map(of_bin, jnp.arange(num_bins, dtype=jnp.int32)))
+
+
+def _flat(confidence: Array, correct: Array, mask: Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:
+    confidence, correct = jnp.ravel(jnp.asarray(confidence)), jnp.ravel(jnp.asarray(correct)).astype(bool)
+    mask = jnp.ones(confidence.shape, bool) if mask is None else jnp.ravel(jnp.asarray(mask))
+    if not jnp.issubdtype(confidence.dtype, jnp.floating):
+        confidence = confidence.astype(float_type())
+    return confidence, correct, mask
+
+
+def _is_probability(confidence: jax.Array, mask: jax.Array) -> jax.Array:
+    return jnp.any(mask) & jnp.all(~mask | ((confidence >= 0) & (confidence <= 1)))
+
+
+def _share(bins: Bins) -> jax.Array:
+    total = jnp.maximum(jnp.sum(bins.count), 1)
+    return bins.count.astype(float_type()) / total.astype(float_type())
+
+
+def _gap(bins: Bins) -> jax.Array:
+    return jnp.where(bins.count > 0, bins.confidence - bins.accuracy, 0)
+
+
+def confidence_calibration(
+    confidence: Array, correct: Array, mask: Array | None = None, num_bins: int = NUM_BINS
+) -> dict[str, jax.Array]:
+    """Return every calibration metric of a confidence as P(correct); pure and jittable (`num_bins` static).
+
+    Args:
+      confidence: [N] float in [0, 1].
+      correct: [N] bool.
+      mask: [N] bool or None.
+      num_bins: K.
+
+    Returns:
+      {ece, ece_equal_mass, signed_ece, mce, brier, brier_reliability, brier_resolution, brier_uncertainty, nll:
+      scalar}; all NaN if no unit is counted or a counted confidence is outside [0, 1] or NaN. NLL is infinite where a
+      confidence of 0 was right or one of 1 was wrong.
+
+    Reference: Guo et al., ICML 2017, equations 3 and 5; Brier: Murphy, Journal of Applied Meteorology 1973.
+    """
+    confidence, correct, mask = _flat(confidence, correct, mask)
+    width = reliability_bins(confidence, correct, mask, num_bins)
+    mass = reliability_bins(confidence, correct, mask, num_bins, equal_mass=True)
+    sure, right = confidence.astype(float_type()), correct.astype(float_type())
+    accuracy = masked_mean(right, mask)
+    spread = jnp.where(width.count > 0, width.accuracy - accuracy, 0)
+    of_truth = jnp.where(correct, sure, 1 - sure)
+    found = {
+        'ece': jnp.sum(_share(width) * jnp.abs(_gap(width))),
+        'ece_equal_mass': jnp.sum(_share(mass) * jnp.abs(_gap(mass))),
+        'signed_ece': masked_mean(sure - right, mask),
+        'mce': jnp.max(jnp.abs(_gap(width))),
+        'brier': masked_mean((sure - right) ** 2, mask),
+        'brier_reliability': jnp.sum(_share(width) * _gap(width) ** 2),
+        'brier_resolution': jnp.sum(_share(width) * spread**2),
+        'brier_uncertainty': accuracy * (1 - accuracy),
+        'nll': masked_mean(-jnp.log(jnp.where(mask, of_truth, 1)), mask),
+    }
+    defined = _is_probability(confidence, mask)
+    return {name: nan_unless(defined, value) for name, value in found.items()}
+
+
+def _units(probs: Array, labels: Array, mask: Array | None) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Return [N, C] probabilities, [N] labels, [N] mask, and whether all counted ones are what they should be."""
+    probs = jnp.asarray(probs)
+    num_classes = probs.shape[-1]
+    probs, labels = probs.reshape(-1, num_classes), jnp.ravel(jnp.asarray(labels)).astype(jnp.int32)
+    mask = jnp.ones(labels.shape, bool) if mask is None else jnp.ravel(jnp.asarray(mask))
+    good = jnp.all((probs >= 0) & (probs <= 1), axis=-1) & (labels >= 0) & (labels < num_classes)
+    return probs, labels, mask, jnp.any(mask) & jnp.all(~mask | good)
+
+
+def classwise_ece(probs: Array, labels: Array, mask: Array | None = None, num_bins: int = NUM_BINS) -> jax.Array:
+    """Return the mean over classes of the equal-width ECE of "probability of this class" against "label is this class".
+
+    Args:
+      probs: [..., C] float in [0, 1].
+      labels: [...] int32 in [0, C).
+      mask: [...] bool or None.
+      num_bins: K, static.
+
+    Returns:
+      Scalar in [0, 1]; NaN if no unit is counted or a counted one is out of range.
+
+    Reference: Kull et al., NeurIPS 2019 ("classwise-ECE").
+    """
+    probs, labels, mask, defined = _units(probs, labels, mask)
+
+    def of_class(c: jax.Array) -> jax.Array:
+        bins = reliability_bins(probs[:, c], labels == c, mask, num_bins)
+        return jnp.sum(_share(bins) * jnp.abs(_gap(bins)))
+
+    each = jax.lax.map(of_class, jnp.arange(probs.shape[-1], dtype=jnp.int32))
+    return nan_unless(defined, jnp.mean(each))
+
+
+def multiclass_brier(probs: Array, labels: Array, mask: Array | None = None) -> jax.Array:
+    """Return the mean squared distance between class probabilities and the one-hot label, in [0, 2].
+
+    Args: as `classwise_ece`.
+
+    Reference: Brier, Monthly Weather Review 1950.
+    """
+    probs, labels, mask, defined = _units(probs, labels, mask)
+    is_label = labels[:, None] == jnp.arange(probs.shape[-1], dtype=jnp.int32)[None, :]
+    each = jnp.sum((probs.astype(float_type()) - is_label) ** 2, axis=-1)
+    return nan_unless(defined, masked_mean(jnp.where(mask, each, 0), mask))
+
+
+def multiclass_nll(probs: Array, labels: Array, mask: Array | None = None) -> jax.Array:
+    """Return the mean negative log probability of the label, in nats; infinite where a label had probability 0.
+
+    Args: as `classwise_ece`.
+
+    Reference: scikit-learn log_loss (which clips probabilities; this does not).
+    """
+    probs, labels, mask, defined = _units(probs, labels, mask)
+    of_label = jnp.take_along_axis(probs, jnp.clip(labels, 0, probs.shape[-1] - 1)[:, None], axis=-1)[:, 0]
+    each = -jnp.log(jnp.where(mask, of_label, 1).astype(float_type()))
+    return nan_unless(defined, masked_mean(each, mask))
+
+
+def _one(name: str, confidence: Array, correct: Array, mask: Array | None = None) -> jax.Array:
+    return confidence_calibration(confidence, correct, mask)[name]
+
+
+_OUTSIDE = 'a counted confidence is outside [0, 1]'
+_GUO = 'Guo et al., ICML 2017'
+_MURPHY = 'Murphy, Journal of Applied Meteorology 1973'
+_BINNED = f'{NUM_BINS} bins (k/K, (k+1)/K] of equal width'
+for _name, _definition, _reference, _higher, _limits in (
+    ('ece', f'Mean over units of |accuracy - mean confidence| of their bin; {_BINNED}.', f'{_GUO}, eq. 3', False, {}),
+    (
+        'ece_equal_mass',
+        f'The same with {NUM_BINS} bins of equally many units, cut by rank; equal confidences share a bin.',
+        "Nguyen & O'Connor, EMNLP 2015",
+        False,
+        {},
+    ),
+    (
+        'signed_ece',
+        'Mean confidence less accuracy: above 0 is overconfident. (Bins cancel in the signed sum.)',
+        f'{_GUO}, equation 3 without the absolute value',
+        None,
+        {'low': -1.0},
+    ),
+    (
+        'mce',
+        f'Largest |accuracy - mean confidence| of any bin that is not empty; {_BINNED}.',
+        f'{_GUO}, eq. 5',
+        False,
+        {},
+    ),
+    (
+        'brier',
+        'Mean squared difference between confidence and correctness (1 or 0).',
+        'scikit-learn brier_score_loss; Brier, Monthly Weather Review 1950',
+        False,
+        {},
+    ),
+    (
+        'brier_reliability',
+        f'Part of the Brier score due to miscalibration: mean squared gap between accuracy and confidence; {_BINNED}.',
+        f'{_MURPHY}, first term',
+        False,
+        {},
+    ),
+    (
+        'brier_resolution',
+        f'Part of the Brier score gained by telling units apart: variance of accuracy between bins; {_BINNED}. '
+        'Brier = reliability - resolution + uncertainty, up to the spread of confidence inside a bin.',
+        f'{_MURPHY}, second term',
+        True,
+        {'high': 0.25},
+    ),
+    (
+        'brier_uncertainty',
+        "The Brier score of always saying the accuracy: accuracy (1 - accuracy). The classifier's, not the score's.",
+        f'{_MURPHY}, third term',
+        None,
+        {'high': 0.25},
+    ),
+    (
+        'nll',
+        'Mean negative log likelihood of correctness, in nats; infinite if a confidence of 1 was wrong or 0 right.',
+        'scikit-learn log_loss (which clips probabilities; this does not)',
+        False,
+        {'high': INFINITY},
+    ),
+):
+    _fn = functools.partial(_one, _name)
+    register(
+        Metric(
+            _name, 'calibration', 'probability', _fn, _definition, _reference, _higher, undefined=_OUTSIDE, **_limits
+        )
+    )
+for _fn, _definition, _reference, _high in (
+    (
+        classwise_ece,
+        f'Mean over classes of the ECE of "probability of this class" against "label is this class"; {_BINNED}.',
+        'Kull et al., NeurIPS 2019 ("classwise-ECE")',
+        1.0,
+    ),
+    (
+        multiclass_brier,
+        'Mean squared distance between class probabilities and the one-hot label.',
+        'Brier, Monthly Weather Review 1950',
+        2.0,
+    ),
+    (
+        multiclass_nll,
+        'Mean negative log probability of the label, in nats; infinite if a label had probability 0.',
+        'scikit-learn log_loss (which clips probabilities; this does not)',
+        INFINITY,
+    ),
+):
+    _undefined = 'a counted probability is outside [0, 1]'
+    register(
+        Metric(
+            _fn.__name__,
+            'calibration',
+            'classes',
+            _fn,
+            _definition,
+            _reference,
+            False,
+            high=_high,
+            undefined=_undefined,
+        )
+    )

@@ -1,0 +1,148 @@
+"""Classification: confusion matrix and what follows from it, and top-k accuracy."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from failpred_jax.metrics.metric import Metric, nan_unless, register
+from failpred_jax.metrics.sums import masked_mean
+from failpred_jax.metrics.walk import float_type
+from failpred_jax.types import Array
+
+
+def confusion_matrix(predicted: Array, labels: Array, mask: Array | None = None, *, num_classes: int) -> jax.Array:
+    """Count predictions by label.
+
+    Args:
+      predicted: [...] int, in [0, C).
+      labels: [...] int, in [0, C).
+      mask: [...] bool or None. A unit whose label or prediction is outside [0, C) is counted nowhere.
+      num_classes: C, static.
+
+    Returns:
+      [C, C] int32; row: label, column: prediction. Matrices of parts of the data add up to that of the whole.
+
+    Reference: scikit-learn confusion_matrix.
+    """
+    predicted, labels = (jnp.ravel(jnp.asarray(x)).astype(jnp.int32) for x in (predicted, labels))
+    good = (labels >= 0) & (labels < num_classes) & (predicted >= 0) & (predicted < num_classes)
+    good = good if mask is None else good & jnp.ravel(jnp.asarray(mask))
+    cells = num_classes * num_classes
+    cell = jnp.where(good, labels * num_classes + predicted, cells)
+    counts = jnp.zeros(cells, jnp.int32).at[cell].add(1, mode='drop')
+    return counts.reshape(num_classes, num_classes)
+
+
+def confusion_values(confusion: Array) -> dict[str, jax.Array]:
+    """Return the metrics that follow from a confusion matrix.
+
+    Args:
+      confusion: [C, C] int32, rows labels.
+
+    Returns:
+      {accuracy, balanced_accuracy: scalar; recall, precision, f1: [C]} floats in [0, 1]. NaN where the denominator is
+      0: recall of a class that does not occur, precision of one that is never predicted, F1 of one that is neither.
+
+    Reference: scikit-learn accuracy_score, balanced_accuracy_score, precision_recall_fscore_support.
+    """
+    confusion = jnp.asarray(confusion)
+    right = jnp.diagonal(confusion)
+    occurs, chosen = jnp.sum(confusion, axis=1), jnp.sum(confusion, axis=0)
+    recall = share(right, occurs)
+    # Halves, so that the sum of two counts stays within int32.
+    both = occurs.astype(float_type()) / 2 + chosen.astype(float_type()) / 2
+    return {
+        'accuracy': share(jnp.sum(right), jnp.sum(confusion)),
+        'balanced_accuracy': share(jnp.sum(jnp.where(occurs > 0, recall, 0)), jnp.sum(occurs > 0)),
+        'recall': recall,
+        'precision': share(right, chosen),
+        'f1': share(right, both),
+    }
+
+
+def share(part: jax.Array, whole: jax.Array) -> jax.Array:
+    """Return part / whole as floats, NaN where whole is 0."""
+    safe = jnp.where(whole > 0, whole, 1).astype(float_type())
+    return nan_unless(whole > 0, part.astype(float_type()) / safe)
+
+
+def top_k_accuracy(probs: Array, labels: Array, mask: Array | None = None, *, k: int) -> jax.Array:
+    """Return the share of units whose label is among the k classes of highest probability.
+
+    Args:
+      probs: [..., C] float: probabilities or logits.
+      labels: [...] int32 in [0, C).
+      mask: [...] bool or None.
+      k: static; with k >= C the value is 1.
+
+    Returns:
+      Scalar in [0, 1]; NaN for no unit. Of equally probable classes the lower index comes first, as in argmax, so that
+      k = 1 is the accuracy.
+
+    Reference: scikit-learn top_k_accuracy_score.
+    """
+    probs, labels = jnp.asarray(probs), jnp.asarray(labels).astype(jnp.int32)[..., None]
+    of_label = jnp.take_along_axis(probs, jnp.clip(labels, 0, probs.shape[-1] - 1), axis=-1)
+    classes = jax.lax.broadcasted_iota(jnp.int32, probs.shape, probs.ndim - 1)
+    ahead = (probs > of_label) | ((probs == of_label) & (classes < labels))
+    hit = jnp.sum(ahead, axis=-1, dtype=jnp.int32) < k
+    return masked_mean(jnp.ravel(hit).astype(float_type()), None if mask is None else jnp.ravel(jnp.asarray(mask)))
+
+
+def _one(name: str, predicted: Array, labels: Array, mask: Array | None = None, *, num_classes: int) -> jax.Array:
+    return confusion_values(confusion_matrix(predicted, labels, mask, num_classes=num_classes))[name]
+
+
+for _name, _definition, _reference, _undefined in (
+    (
+        'balanced_accuracy',
+        'Mean recall over the classes that occur.',
+        'scikit-learn balanced_accuracy_score',
+        '',
+    ),
+    (
+        'recall',
+        'Of the units of a class, the share predicted as that class.',
+        'scikit-learn recall_score',
+        'no unit has this class',
+    ),
+    (
+        'precision',
+        'Of the units predicted as a class, the share that has that class.',
+        'scikit-learn precision_score',
+        'this class is never predicted',
+    ),
+    (
+        'f1',
+        'Harmonic mean of precision and recall of a class.',
+        'scikit-learn f1_score',
+        'this class neither occurs nor is predicted',
+    ),
+):
+    _fn = functools.partial(_one, _name)
+    _per_class = _name != 'balanced_accuracy'
+    register(
+        Metric(
+            _name,
+            'classification',
+            'labels',
+            _fn,
+            _definition,
+            _reference,
+            True,
+            undefined=_undefined,
+            per_class=_per_class,
+        )
+    )
+register(
+    Metric(
+        'top_5_accuracy',
+        'classification',
+        'classes',
+        functools.partial(top_k_accuracy, k=5),
+        'Share of units whose label is among the five most probable classes.',
+        'scikit-learn top_k_accuracy_score',
+        True,
+    )
+)

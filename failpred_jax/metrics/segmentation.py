@@ -1,0 +1,66 @@
+"""Segmentation: pixel accuracy and intersection over union, from the confusion matrix of all pixels together."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from failpred_jax.metrics.classification import confusion_matrix, share
+from failpred_jax.metrics.metric import Metric, register
+from failpred_jax.types import Array
+
+
+def segmentation_values(confusion: Array) -> dict[str, jax.Array]:
+    """Return the metrics of a segmentation from its confusion matrix.
+
+    Args:
+      confusion: [C, C] int32 over all counted pixels of all images, rows labels.
+
+    Returns:
+      {pixel_accuracy, mean_iou: scalar; iou: [C]} floats in [0, 1]. The IoU of a class that neither occurs nor is
+      predicted is NaN, and the mean leaves it out.
+
+    Reference: Long, Shelhamer & Darrell, CVPR 2015, section 5 ("pixel accuracy", "mean IU").
+    """
+    confusion = jnp.asarray(confusion)
+    right = jnp.diagonal(confusion)
+    union = jnp.sum(confusion, axis=0) + (jnp.sum(confusion, axis=1) - right)
+    iou = share(right, union)
+    return {
+        'pixel_accuracy': share(jnp.sum(right), jnp.sum(confusion)),
+        'iou': iou,
+        'mean_iou': share(jnp.sum(jnp.where(union > 0, iou, 0)), jnp.sum(union > 0)),
+    }
+
+
+def _one(name: str, predicted: Array, labels: Array, mask: Array | None = None, *, num_classes: int) -> jax.Array:
+    return segmentation_values(confusion_matrix(predicted, labels, mask, num_classes=num_classes))[name]
+
+
+for _name, _definition, _undefined in (
+    (
+        'pixel_accuracy',
+        'Share of pixels with a correct prediction, over all images together; void pixels left out.',
+        '',
+    ),
+    (
+        'iou',
+        'Pixels of a class that are predicted as it, over pixels that have the class or are predicted as it; all '
+        'images together.',
+        'this class neither occurs nor is predicted',
+    ),
+    ('mean_iou', 'Mean IoU over the classes that occur or are predicted.', ''),
+):
+    register(
+        Metric(
+            _name,
+            'segmentation',
+            'labels',
+            functools.partial(_one, _name),
+            _definition,
+            'Long, Shelhamer & Darrell, CVPR 2015, section 5',
+            True,
+            undefined=_undefined,
+            per_class=_name == 'iou',
+        )
+    )

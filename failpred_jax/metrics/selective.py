@@ -1,0 +1,105 @@
+"""Selective prediction: what remains wrong when only confident predictions are accepted.
+
+At the threshold t, coverage is the share of units with confidence >= t, the selective risk is the share of errors
+among those, and the generalised risk is the number of errors among those over the number of all units.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from failpred_jax.metrics.metric import Metric, nan_unless, register
+from failpred_jax.metrics.sorting import count_nan, sort_units
+from failpred_jax.metrics.walk import STANDARD, Counts, Found, Points, float_type, walk
+from failpred_jax.types import Array
+
+
+def risk_name(coverage: float) -> str:
+    """Return the name of the risk at `coverage`, such as 'risk_at_80coverage'."""
+    return f'risk_at_{100 * coverage:g}coverage'
+
+
+def coverage_name(risk: float) -> str:
+    """Return the name of the coverage at `risk`, such as 'coverage_at_1risk'."""
+    return f'coverage_at_{100 * risk:g}risk'
+
+
+def best_aurc(error_rate: jax.Array) -> jax.Array:
+    """Return the AURC of a perfect ranking with this error rate in the limit of many units: e + (1 - e) ln(1 - e).
+
+    Reference: Geifman, Uziel & El-Yaniv, ICLR 2019, "E-AURC".
+    """
+    kept = 1 - error_rate
+    return error_rate + kept * jnp.log(jnp.where(kept > 0, kept, 1))
+
+
+def selective_values(found: Found, total: Counts, points: Points) -> dict[str, jax.Array]:
+    """Return AURC, E-AURC, AUGRC, risks and coverages from a walk; [...] lanes of the default float type."""
+    sums = found.totals()
+    some = total.units > 0
+    units = jnp.maximum(total.units, 1).astype(float_type())
+    aurc = sums['aurc'] / (2 * units)
+    values = {
+        'aurc': nan_unless(some, aurc),
+        'e_aurc': nan_unless(some, aurc - best_aurc(total.errors.astype(float_type()) / units)),
+        'augrc': nan_unless(some, sums['augrc'] / (2 * units * units)),
+    }
+    for coverage, (units_above, errors_above) in zip(points.coverage, found.at_coverage, strict=True):
+        risk = errors_above.astype(float_type()) / units_above.astype(float_type())
+        values[risk_name(coverage)] = nan_unless(some, risk)
+    for risk, units_above in zip(points.risk, found.at_risk, strict=True):
+        values[coverage_name(risk)] = nan_unless(some, units_above.astype(float_type()) / units)
+    return values
+
+
+def _one(name: str, confidence: Array, correct: Array, mask: Array | None = None) -> jax.Array:
+    found, total = walk(sort_units(confidence, correct, mask))
+    value = selective_values(found, total, STANDARD)[name]
+    return nan_unless(count_nan(confidence, mask) == 0, value)
+
+
+def _register(name: str, definition: str, reference: str, higher: bool, **limits: float) -> None:
+    fn = functools.partial(_one, name)
+    register(Metric(name, 'selective', 'ranking', fn, definition, reference, higher, **limits))
+
+
+_register(
+    'aurc',
+    'Area under the selective risk as a function of coverage, by trapezoids between distinct thresholds from '
+    'coverage 1 down; the last risk is carried to coverage 0.',
+    'Geifman, Uziel & El-Yaniv, ICLR 2019 ("AURC")',
+    False,
+)
+_register(
+    'e_aurc',
+    'AURC less that of a perfect ranking at the same error rate e in the limit of many units, '
+    'e + (1 - e) ln(1 - e). Slightly below 0 is possible, because trapezoids are not that limit.',
+    'Geifman, Uziel & El-Yaniv, ICLR 2019 ("E-AURC")',
+    False,
+    low=-0.5,
+)
+_register(
+    'augrc',
+    'Area under the generalised risk (errors accepted, over all units) as a function of coverage, by trapezoids '
+    'between distinct thresholds, ending in (0, 0): the chance that a prediction is wrong and accepted.',
+    'Traub et al., NeurIPS 2024 ("AUGRC")',
+    False,
+    high=0.5,
+)
+for _coverage in STANDARD.coverage:
+    _register(
+        risk_name(_coverage),
+        f'Share of errors among the accepted at the largest threshold that accepts at least {100 * _coverage:g}% of '
+        'the units.',
+        'El-Yaniv & Wiener, JMLR 2010 ("selective risk")',
+        False,
+    )
+for _risk in STANDARD.risk:
+    _register(
+        coverage_name(_risk),
+        f'Largest share of units that some threshold accepts with at most {100 * _risk:g}% errors among them; 0 where '
+        'no threshold does.',
+        'Geifman & El-Yaniv, NeurIPS 2017 ("selection with guaranteed risk")',
+        True,
+    )

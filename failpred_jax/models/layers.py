@@ -1,0 +1,211 @@
+"""The layers that the architectures are built of.
+
+PyTorch's conventions, so that its weights mean the same here: its default initialisation, BatchNorm whose running
+variance is the unbiased one, and max-pooling ties that go to the first.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen
+from jax import lax
+
+from failpred_jax.models.convolution import conv3x3
+from failpred_jax.types import Array
+
+BATCH_NORM_EPSILON = 1e-5
+BATCH_NORM_MOMENTUM = 0.9
+
+
+class Mode(NamedTuple):
+    """How a pass through layers is run.
+
+    Attributes:
+      dropout: whether dropout is active.
+      batch_norm: whether BatchNorm uses (and updates its running statistics with) those of the batch.
+      mask: [B] bool of the images that count in batch statistics, or None for all.
+      axis_name: the mapped axis over which batch statistics are taken, or None.
+    """
+
+    dropout: bool = False
+    batch_norm: bool = False
+    mask: Array | None = None
+    axis_name: str | None = None
+
+
+EVAL = Mode()
+
+
+class Dense(linen.Module):
+    """A matrix product and a bias over the last axis: [..., D] -> [..., features]."""
+
+    features: int
+    dtype: jnp.dtype = jnp.float32
+
+    @linen.compact
+    def __call__(self, x: Array, mode: Mode = EVAL) -> Array:
+        init = _uniform_by(x.shape[-1])
+        kernel = self.param('kernel', init, (x.shape[-1], self.features))
+        bias = self.param('bias', init, (self.features,))
+        return _add_last(jnp.matmul(x.astype(self.dtype), kernel.astype(self.dtype)), bias.astype(self.dtype))
+
+
+class Conv(linen.Module):
+    """A 3x3 convolution of stride 1 with bias: [B, H, W, D] -> [B, H', W', features].
+
+    Attributes:
+      features: output channels.
+      padding: 'none' (H' = H - 2), 'zero' or 'reflect' (H' = H; needs at least 2 x 2 pixels).
+      dtype: of the computation.
+    """
+
+    features: int
+    padding: str
+    dtype: jnp.dtype = jnp.float32
+
+    @linen.compact
+    def __call__(self, x: Array, mode: Mode = EVAL) -> Array:
+        init = _uniform_by(9 * x.shape[-1])
+        kernel = self.param('kernel', init, (3, 3, x.shape[-1], self.features))
+        bias = self.param('bias', init, (self.features,))
+        padded = _PADDINGS[self.padding](x.astype(self.dtype))
+        return _add_last(conv3x3(padded, kernel.astype(self.dtype)), bias.astype(self.dtype))
+
+
+class BatchNorm(linen.Module):
+    """Normalise each channel over the batch and its pixels, in float32: [B, ..., D] -> the same.
+
+    Reference: Ioffe and Szegedy, ICML 2015, algorithm 1; the running variance is the unbiased one, as in PyTorch.
+    """
+
+    dtype: jnp.dtype = jnp.float32
+
+    @linen.compact
+    def __call__(self, x: Array, mode: Mode = EVAL) -> Array:
+        width = (x.shape[-1],)
+        scale = self.param('scale', linen.initializers.ones, width)
+        bias = self.param('bias', linen.initializers.zeros, width)
+        running_mean = self.variable('batch_stats', 'mean', jnp.zeros, width)
+        running_var = self.variable('batch_stats', 'var', jnp.ones, width)
+        x = x.astype(jnp.float32)
+        if mode.batch_norm:
+            mean, var, count = _batch_statistics(x, mode)
+            unbiased = var * (count / jnp.maximum(count - 1, 1))
+            running_mean.value += (1 - BATCH_NORM_MOMENTUM) * (lax.stop_gradient(mean) - running_mean.value)
+            running_var.value += (1 - BATCH_NORM_MOMENTUM) * (lax.stop_gradient(unbiased) - running_var.value)
+        else:
+            mean, var = running_mean.value, running_var.value
+        factor = scale * lax.rsqrt(var + BATCH_NORM_EPSILON)
+        return (_add_last(_as_last(factor, x) * _add_last(x, -mean), bias)).astype(self.dtype)
+
+
+class Dropout(linen.Module):
+    """Zero each unit with probability `rate` and scale the others so that the mean stays: [...] -> [...]."""
+
+    rate: float
+
+    @linen.compact
+    def __call__(self, x: Array, mode: Mode = EVAL) -> Array:
+        if not (mode.dropout and self.rate):
+            return x
+        kept = keep_mask(self.make_rng('dropout'), self.rate, x.shape)
+        return jnp.where(kept, x * jnp.asarray(1 / (1 - self.rate), x.dtype), jnp.zeros((), x.dtype))
+
+
+def keep_mask(key: Array, rate: float, shape: tuple[int, ...]) -> Array:
+    """Return a mask that is False with probability `rate`, from as few random bits as the rate needs.
+
+    Rates such as 1/2 or 1/4 take 1 or 2 bits a unit and are exact; others take 16 bits and are within 2^-17.
+
+    Args:
+      key: PRNG key.
+      rate: in [0, 1).
+      shape: of the result.
+
+    Returns:
+      `shape` bool.
+    """
+    bits = next((b for b in (1, 2, 4, 8) if (rate * 2**b).is_integer()), 16)
+    count = math.prod(shape)
+    drawn = _random_words(key, -(-count * bits // 32))
+    if bits == 16:
+        values = lax.bitcast_convert_type(drawn, jnp.uint16).reshape(-1)
+    else:
+        shifts = jnp.arange(0, 32, bits, dtype=jnp.uint32)
+        values = ((drawn[:, None] >> shifts[None, :]) & (2**bits - 1)).reshape(-1)
+    return (values[:count] >= round(rate * 2**bits)).reshape(shape)
+
+
+def _batch_statistics(x: Array, mode: Mode) -> tuple[Array, Array, Array]:
+    """Return mean [D], biased variance [D] and the number of values behind each, over all devices of the axis."""
+    axes = tuple(range(x.ndim - 1))
+    values_an_image = math.prod(x.shape[1:-1])
+
+    def total(v: Array) -> Array:
+        return v if mode.axis_name is None else lax.psum(v, mode.axis_name)
+
+    def square_from(mean: Array) -> Array:
+        # The variance does not change with the mean to first order, so leaving that path out changes no gradient.
+        return jnp.square(_add_last(x, -lax.stop_gradient(mean)))
+
+    if mode.mask is None:
+        count = total(jnp.float32(x.shape[0] * values_an_image))
+        mean = total(jnp.sum(x, axes)) / count
+        var = total(jnp.sum(square_from(mean), axes)) / count
+    else:
+        counts = mode.mask.reshape(-1, *(1 for _ in x.shape[1:]))
+        count = jnp.maximum(total(jnp.sum(mode.mask, dtype=jnp.float32) * values_an_image), 1)
+        mean = total(jnp.sum(jnp.where(counts, x, 0), axes)) / count
+        var = total(jnp.sum(jnp.where(counts, square_from(mean), 0), axes)) / count
+    return mean, var, count
+
+
+def _uniform_by(fan_in: int) -> Callable[[Array, tuple[int, ...]], Array]:
+    """Return an initialiser U(+-1/sqrt(fan_in)), PyTorch's default for weights and biases."""
+    return lambda key, shape: _uniform(key, shape, 1 / math.sqrt(fan_in))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _uniform(key: Array, shape: tuple[int, ...], bound: float) -> Array:
+    # 24 of the 32 bits are what a float32 can hold.
+    words = _random_words(key, math.prod(shape)) >> 8
+    return (words.astype(jnp.float32) * 2.0**-23 - 1).reshape(shape) * bound
+
+
+def _random_words(key: Array, count: int) -> Array:
+    """Return `count` uint32 that depend on the key alone, the same on every backend."""
+    # XLA's own Threefry yields two words a round of 64 bits, where jax.random.bits uses one of them: 4 times faster
+    # to run, and faster to compile.
+    seed = jax.random.key_data(key)
+    state = jnp.concatenate([seed, jnp.zeros(4 - seed.size, jnp.uint32)])
+
+    # Under vmap, lax.rng_bit_generator would draw for all keys from the first of them.
+    @jax.custom_batching.sequential_vmap
+    def draw(state: Array) -> Array:
+        return lax.rng_bit_generator(state, (count,), jnp.uint32, algorithm=lax.RandomAlgorithm.RNG_THREE_FRY)[1]
+
+    return draw(state)
+
+
+def _pad_with_zeros(x: Array) -> Array:
+    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+
+
+def _pad_by_reflection(x: Array) -> Array:
+    x = jnp.concatenate([x[:, 1:2], x, x[:, -2:-1]], axis=1)
+    return jnp.concatenate([x[:, :, 1:2], x, x[:, :, -2:-1]], axis=2)
+
+
+_PADDINGS = {'none': lambda x: x, 'zero': _pad_with_zeros, 'reflect': _pad_by_reflection}
+
+
+def _as_last(vector: Array, like: Array) -> Array:
+    return vector.reshape((1,) * (like.ndim - 1) + (-1,))
+
+
+def _add_last(x: Array, vector: Array) -> Array:
+    return x + _as_last(vector, x)

@@ -1,0 +1,47 @@
+"""One hidden layer.
+
+Reference: Corbière et al., NeurIPS 2019, section 4.1 (MNIST, MLP); dropout after the hidden layer as in its code.
+"""
+
+import jax.numpy as jnp
+from flax import linen
+
+from failpred_jax.config import ModelConfig
+from failpred_jax.models.heads import DenseHead
+from failpred_jax.models.layers import EVAL, Dense, Dropout, Mode
+from failpred_jax.models.network import Architecture, check_fits
+from failpred_jax.registry import MODELS
+from failpred_jax.types import Array, DatasetInfo
+
+
+class MlpTrunk(linen.Module):
+    """Flatten, one dense layer, ReLU | dropout: [B, H, W, channels] -> [B, hidden_units]."""
+
+    hidden_units: int
+    dropout: bool = True
+    dtype: jnp.dtype = jnp.float32
+
+    def setup(self):
+        self.fc1 = Dense(self.hidden_units, self.dtype)
+        self.drop1 = Dropout(0.3 * self.dropout)
+
+    def prefix(self, images: Array, mode: Mode = EVAL) -> Array:
+        return linen.relu(self.fc1(images.reshape(images.shape[0], -1)))
+
+    def suffix(self, hidden: Array, mode: Mode = EVAL) -> Array:
+        return self.drop1(hidden, mode)
+
+    def __call__(self, images: Array, mode: Mode = EVAL) -> Array:
+        return self.suffix(self.prefix(images, mode), mode)
+
+
+@MODELS.register('mlp')
+def make_mlp(model: ModelConfig, info: DatasetInfo) -> Architecture:
+    """Return the multi-layer perceptron for a data set."""
+    check_fits('mlp', info, 'classification', smallest=1)
+    dtype = jnp.dtype(model.dtype)
+    return Architecture(
+        trunk=MlpTrunk(model.hidden_units, model.dropout, dtype),
+        top=Dense(info.num_classes, dtype),
+        head=DenseHead(model.head_units, dtype),
+    )

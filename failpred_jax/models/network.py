@@ -1,0 +1,227 @@
+"""A network as four sub-trees of parameters, and the only way the other rooms run it.
+
+`trunk` makes features of images, `top` logits of features, `head` a confidence logit of features, and `encoder` is a
+second trunk that fine-tuning gives the head for its own. What trains, where dropout is on and where BatchNorm uses
+batch statistics are sets of these names, so this file knows no stage.
+"""
+
+import zlib
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen
+
+from failpred_jax.config import ModelConfig
+from failpred_jax.errors import UserError
+from failpred_jax.models.layers import EVAL, Mode
+from failpred_jax.registry import MODELS
+from failpred_jax.types import Array, DatasetInfo, Outputs, PyTree
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What an architecture's factory returns.
+
+    Attributes:
+      trunk: images -> features; has `prefix` (all before the first dropout), `suffix` (the rest) and the attribute
+        `dropout` (whether it has any). Calling it is `suffix(prefix(images))`.
+      top: features -> logits.
+      head: features -> confidence logit.
+    """
+
+    trunk: linen.Module
+    top: linen.Module
+    head: linen.Module
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network without its parameters: immutable and hashable, to be closed over by compiled functions.
+
+    Attributes:
+      architecture: the modules.
+      image_shape: (H, W, channels) of the images it was made for.
+    """
+
+    architecture: Architecture
+    image_shape: tuple[int, int, int]
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether repeated passes with dropout differ at all."""
+        return self.architecture.trunk.dropout
+
+    def init(self, key: Array) -> tuple[PyTree, PyTree]:
+        """Return fresh parameters and BatchNorm statistics; each sub-tree depends on the key and its own shape only.
+
+        Returns:
+          params: {'trunk', 'top', 'head'} of nested dicts, float32.
+          batch_stats: the same for running statistics, without the sub-trees that have no BatchNorm.
+        """
+        image = jax.ShapeDtypeStruct((1, *self.image_shape), jnp.float32)
+        params, batch_stats = {}, {}
+
+        def add(name: str, inputs: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+            # lazy_init runs the initialisers but never the layers, which for a segmenter would take seconds.
+            module = self._module(name)
+            variables = module.lazy_init(_subkey(key, name), inputs)
+            params[name] = variables['params']
+            if 'batch_stats' in variables:
+                batch_stats[name] = variables['batch_stats']
+            return jax.eval_shape(module.apply, variables, inputs)
+
+        features = add('trunk', image)
+        add('top', features)
+        add('head', features)
+        return params, batch_stats
+
+    def apply(
+        self,
+        params: PyTree,
+        batch_stats: PyTree,
+        images: Array,
+        *,
+        dropout_key: Array | None = None,
+        dropout_in: Set[str] = frozenset(),
+        batch_norm_in: Set[str] = frozenset(),
+        with_confidence: bool = False,
+        mask: Array | None = None,
+        axis_name: str | None = None,
+    ) -> tuple[Outputs, PyTree]:
+        """Run the network on images.
+
+        Args:
+          params: {'trunk', 'top', 'head'} and perhaps 'encoder'.
+          batch_stats: running statistics of the same sub-trees, where they have any.
+          images: [B, H, W, channels] float32, normalised.
+          dropout_key: one PRNG key; every sub-tree in `dropout_in` folds its name into it.
+          dropout_in: sub-trees whose dropout is active.
+          batch_norm_in: sub-trees whose BatchNorm uses batch statistics and updates the running ones.
+          with_confidence: whether to run the head: on `encoder`'s features if params has one, else on the trunk's,
+            through which no gradient flows back.
+          mask: [B] bool of the images that count in batch statistics; None counts all.
+          axis_name: the mapped axis over which batch statistics are taken, or None for this device alone.
+
+        Returns:
+          Outputs in float32, and batch_stats with the sub-trees of `batch_norm_in` updated, all others as given.
+        """
+        new_stats = dict(batch_stats)
+
+        def run(name: str, inputs: Any) -> Any:
+            mode = Mode(name in dropout_in, name in batch_norm_in, mask, axis_name)
+            output, new_stats_of = self._run(name, params, batch_stats, inputs, mode, dropout_key)
+            if new_stats_of:
+                new_stats[name] = new_stats_of
+            return output
+
+        features = run('trunk', images)
+        logits = run('top', features)
+        confidence_logit = None
+        if with_confidence:
+            seen = run('encoder', images) if 'encoder' in params else jax.lax.stop_gradient(features)
+            confidence_logit = run('head', seen)
+        return _in_float32(logits, features, confidence_logit), new_stats
+
+    def prefix(self, params: PyTree, batch_stats: PyTree, images: Array) -> PyTree:
+        """Return what comes before the trunk's first dropout, a pytree of arrays [B, ...]; it is the same every time.
+
+        Args:
+          params: with 'trunk'.
+          batch_stats: with 'trunk' if it has BatchNorm, whose running statistics are used.
+          images: [B, H, W, channels] float32, normalised.
+        """
+        return self._run('trunk', params, batch_stats, images, EVAL, None, method='prefix')[0]
+
+    def suffix(
+        self,
+        params: PyTree,
+        batch_stats: PyTree,
+        hidden: PyTree,
+        dropout_key: Array | None = None,
+        with_confidence: bool = False,
+    ) -> Outputs:
+        """Return the outputs from what `prefix` returned; equal to `apply` of the images with the same key.
+
+        Args:
+          params: with 'trunk' and 'top', and 'head' if `with_confidence`.
+          batch_stats: running statistics of the same.
+          hidden: from `prefix`.
+          dropout_key: turns on dropout in 'trunk' and 'top'; None leaves it off.
+          with_confidence: whether to run the head on the trunk's features. An 'encoder' is not looked at.
+        """
+        mode = Mode(dropout=dropout_key is not None)
+        features, _ = self._run('trunk', params, batch_stats, hidden, mode, dropout_key, method='suffix')
+        logits, _ = self._run('top', params, batch_stats, features, mode, dropout_key)
+        confidence_logit = None
+        if with_confidence:
+            seen = jax.lax.stop_gradient(features)
+            confidence_logit, _ = self._run('head', params, batch_stats, seen, EVAL, None)
+        return _in_float32(logits, features, confidence_logit)
+
+    def with_encoder(self, params: PyTree, batch_stats: PyTree) -> tuple[PyTree, PyTree]:
+        """Return params and batch_stats with 'encoder', a copy of 'trunk', added."""
+        params = {**params, 'encoder': jax.tree.map(jnp.copy, params['trunk'])}
+        if 'trunk' in batch_stats:
+            batch_stats = {**batch_stats, 'encoder': jax.tree.map(jnp.copy, batch_stats['trunk'])}
+        return params, batch_stats
+
+    def _module(self, name: str) -> linen.Module:
+        return getattr(self.architecture, 'trunk' if name == 'encoder' else name)
+
+    def _run(
+        self,
+        name: str,
+        params: PyTree,
+        batch_stats: PyTree,
+        inputs: Any,
+        mode: Mode,
+        dropout_key: Array | None,
+        method: str = '__call__',
+    ) -> tuple[Any, PyTree]:
+        """Return a sub-tree's output, and its new running statistics (empty unless mode.batch_norm)."""
+        variables = {'params': params[name], 'batch_stats': batch_stats.get(name, {})}
+        rngs = {}
+        if mode.dropout:
+            if dropout_key is None:
+                raise ValueError(f"dropout is on in '{name}' but no dropout_key was given")
+            rngs = {'dropout': _subkey(dropout_key, name)}
+        mutable = ['batch_stats'] if mode.batch_norm else []
+        output, updated = self._module(name).apply(variables, inputs, mode, rngs=rngs, mutable=mutable, method=method)
+        return output, updated.get('batch_stats', {})
+
+
+def make_network(model: ModelConfig, info: DatasetInfo) -> Network:
+    """Return the network that the config names, for images and classes of a data set.
+
+    Raises:
+      UserError: an unknown name, a data set whose images are too small, or a task the architecture is not for.
+    """
+    return Network(MODELS[model.name](model, info), info.image_shape)
+
+
+def check_fits(name: str, info: DatasetInfo, task: str, smallest: int) -> None:
+    """Raise UserError unless the data set has the architecture's task and images of at least `smallest` pixels."""
+    if info.task != task:
+        allowed = "'segnet'" if info.task == 'segmentation' else "'mlp', 'small_convnet_mnist' or 'vgg16'"
+        raise UserError(
+            f"model '{name}' is for {task}, but data set '{info.name}' is for {info.task}; "
+            f'set config.model.name to {allowed}'
+        )
+    height, width, _ = info.image_shape
+    if min(height, width) < smallest:
+        raise UserError(
+            f"model '{name}' needs images of at least {smallest} x {smallest} pixels, but those of '{info.name}' "
+            f"are {height} x {width}; set config.data.image_size to a larger size or config.model.name to 'mlp'"
+        )
+
+
+def _subkey(key: Array, name: str) -> Array:
+    # A checksum, not hash(), which differs from process to process.
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+def _in_float32(logits: Array, features: Array, confidence_logit: Array | None) -> Outputs:
+    return jax.tree.map(lambda x: x.astype(jnp.float32), Outputs(logits, features, confidence_logit))

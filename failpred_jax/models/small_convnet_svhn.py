@@ -1,0 +1,28 @@
+"""Six convolutions in three blocks and one dense layer.
+
+Reference: Corbière et al., NeurIPS 2019, section 4.1 (SVHN, small convnet), with the layer order of its code.
+"""
+
+import jax.numpy as jnp
+
+from failpred_jax.config import ModelConfig
+from failpred_jax.models.heads import DenseHead
+from failpred_jax.models.layers import Dense
+from failpred_jax.models.network import Architecture, check_fits
+from failpred_jax.models.plain import POOL, PlainTrunk
+from failpred_jax.registry import MODELS
+from failpred_jax.types import DatasetInfo
+
+PLAN = (32, 32, POOL, 0.3, 64, 64, POOL, 0.3, 128, 128, POOL, 0.3)
+
+
+@MODELS.register('small_convnet_svhn')
+def make_small_convnet_svhn(model: ModelConfig, info: DatasetInfo) -> Architecture:
+    """Return the SVHN convnet for a data set of images of at least 8 x 8 pixels."""
+    check_fits('small_convnet_svhn', info, 'classification', smallest=8)
+    dtype = jnp.dtype(model.dtype)
+    return Architecture(
+        trunk=PlainTrunk(PLAN, dense_units=512, dense_rate=0.3, dropout=model.dropout, dtype=dtype),
+        top=Dense(info.num_classes, dtype),
+        head=DenseHead(model.head_units, dtype),
+    )

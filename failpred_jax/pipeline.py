@@ -1,0 +1,286 @@
+"""One run with one seed: its stages in order, then its evaluation. What is done is not done again."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from failpred_jax import data as data_room
+from failpred_jax import devices
+from failpred_jax.config import Config
+from failpred_jax.data.prepare import make_prepare_fns
+from failpred_jax.errors import UserError, nearest
+from failpred_jax.evaluate.collect import Weights, collect
+from failpred_jax.evaluate.evaluation import evaluate
+from failpred_jax.files import read_json, write_json
+from failpred_jax.models.network import Network, make_network
+from failpred_jax.stages import make_stages, start_state
+from failpred_jax.stages.targets import describe_targets
+from failpred_jax.torch_import import read_torch_checkpoint, start_from_vgg16
+from failpred_jax.train.checkpoints import Checkpoints, Damaged, Progress
+from failpred_jax.train.logging import read_metrics, say
+from failpred_jax.train.loop import Programme, StageResult, train_stage
+from failpred_jax.train.step import init_state, make_validation_step, merge_params
+from failpred_jax.train.validate import collect_units
+from failpred_jax.types import Results, SampleSummary, Stage, TrainState
+from failpred_jax.workdir import environment
+
+
+class Pipeline:
+    """A run of one seed, with its data loaded and its network made."""
+
+    def __init__(self, config: Config, workdir: Path, stop_requested: Callable[[], bool]):
+        self.config, self.workdir, self.stop_requested = config, workdir, stop_requested
+        self.environment = environment()
+        if devices.is_main_process():
+            write_json(workdir / 'environment.json', self.environment)
+        devices.check_batch_size(config.evaluate.batch_size, 'config.evaluate.batch_size')
+        self.data = data_room.load_data(config.data, workdir / 'split.npz')
+        self.network: Network = make_network(config.model, self.data.info)
+        prepare_train_fn, prepare_eval_fn = make_prepare_fns(config.data, self.data.info)
+        self.programme = Programme(
+            self.network.apply,
+            prepare_train_fn,
+            prepare_eval_fn,
+            self.data.info.ignore_label,
+            config.evaluate.batch_size,
+        )
+        self.stages = make_stages(config, len(self.data.train.images))
+        say(
+            f'{self.data.info.name}: {len(self.data.train.images):,} training, {len(self.data.val.images):,} '
+            f'validation and {len(self.data.test.images):,} test examples, {self.data.info.num_classes} classes; '
+            f'{config.model.name} on {devices.describe()}; WORKDIR {workdir}'
+        )
+
+    def train(self) -> None:
+        """Train the stages that are not finished."""
+        previous: TrainState | None = None
+        for stage in self.stages:
+            result = self._result(stage)
+            start = start_state(stage, self.network, self.config.seed, previous)
+            if stage.name == 'baseline' and self.config.baseline.init_from:
+                start = start.replace(
+                    trained=start_from_vgg16(self.config.baseline.init_from, self.config.model, start.trained)
+                )
+            if result is None:
+                if stage.name == 'confidence' and not (self.workdir / 'confidence' / 'targets.json').exists():
+                    self._look_at_targets(stage, previous)
+                result = train_stage(
+                    stage,
+                    self.programme,
+                    start,
+                    self.data.train,
+                    self.data.val,
+                    self.workdir / stage.name,
+                    self.config.run,
+                    self.config.data.device_budget_mb * 2**20,
+                    data_seed=self.config.seed,
+                    stop_requested=self.stop_requested,
+                )
+                if devices.is_main_process():
+                    write_json(self.workdir / stage.name / 'result.json', dataclasses.asdict(result))
+                devices.wait_for_all(f'{stage.name} is done')
+            value = 'undefined' if result.best_value is None else f'{result.best_value:.4f}'
+            say(
+                f'{stage.name}: {result.step} steps, {result.seconds:.0f} s; best validation {stage.select_by} '
+                f'{value} at step {result.best_step}'
+            )
+            previous = self._restore(stage, result.best_step, start)
+
+    def import_torch(self, path: str) -> None:
+        """Turn a checkpoint of the reference into finished stages of this run.
+
+        A baseline becomes the stage 'baseline'; with a head it becomes 'confidence' too, and a fine-tuned one all
+        three. Stages that the checkpoint does not hold are trained by the next --mode=run.
+
+        Raises:
+          UserError: the file cannot be used (see torch_import.py), a stage it holds is switched off in the config, or
+            the WORKDIR already has that stage.
+        """
+        params, batch_stats = read_torch_checkpoint(path, self.config.model, self.data.info)
+        held = [
+            'baseline',
+            *(['confidence'] if 'head' in params else []),
+            *(['finetune'] if 'encoder' in params else []),
+        ]
+        by_name = {stage.name: stage for stage in self.stages}
+        for name in held:
+            if name not in by_name:
+                raise UserError(f"'{path}' holds the stage '{name}', but config.{name}.epochs is 0; set it above 0")
+            if (self.workdir / name).exists():
+                raise UserError(
+                    f"'{self.workdir}' already has the stage '{name}'; import into another --workdir, or move this one "
+                    'aside with --force'
+                )
+        for name in held:
+            start = start_state(by_name[name], self.network, self.config.seed, self._like_previous(by_name[name]))
+            whole = {**merge_params(start.trained, start.frozen)}
+            whole |= {key: value for key, value in params.items() if key in whole}
+            state = init_state(
+                by_name[name], whole, {**start.batch_stats, **{k: batch_stats[k] for k in start.batch_stats}}, start.key
+            )
+            folder = self.workdir / name
+            folder.mkdir()
+            checkpoints = Checkpoints(folder / 'checkpoints')
+            checkpoints.save(state, Progress(best_step=0))
+            checkpoints.close()
+            result = StageResult(0, 0, None, 0.0, (f'imported from {Path(path).name}, not trained here',))
+            write_json(folder / 'result.json', dataclasses.asdict(result))
+        say(f'imported {", ".join(held)} from {path} into {self.workdir}')
+
+    def evaluate(
+        self,
+        last: str | None = None,
+        step: int | None = None,
+        ensemble: Mapping[str, SampleSummary] | None = None,
+    ) -> Results:
+        """Measure the trained weights on the test split.
+
+        Args:
+          last: use the weights of this stage and those before it; None for all.
+          step: use this checkpoint of that stage; None for its best.
+          ensemble: 'val' and 'test' -> summary over the classifiers of several seeds; None without them.
+        """
+        chosen = self._chosen(last)
+        states: dict[str, TrainState] = {}
+        described, warnings = [], []
+        for stage in chosen:
+            result = self._finished(stage)
+            at = step if step is not None and stage.name == last else result.best_step
+            states[stage.name] = self._load(stage, at)
+            warnings += [f'{stage.name}: {text}' for text in result.warnings]
+            described.append({'name': stage.name, 'select_by': stage.select_by, **_jsonable(result), 'step': at})
+        targets_file = self.workdir / 'confidence' / 'targets.json'
+        targets = read_json(targets_file) if targets_file.exists() else None
+        return evaluate(
+            self.config,
+            self.data,
+            self.network,
+            _weights(states),
+            self.programme.prepare_eval_fn,
+            described,
+            [*warnings, *(targets['warnings'] if targets else ())],
+            {stage.name: _history(self.workdir / stage.name / 'metrics.csv') for stage in chosen},
+            self.environment,
+            targets,
+            ensemble,
+        )
+
+    def class_probs(self) -> dict[str, np.ndarray]:
+        """Return the baseline's class probabilities of the validation and test splits: [N, C] float32 each."""
+        stage = self.stages[0]
+        result = self._finished(stage)
+        weights = _weights({stage.name: self._load(stage, result.best_step)})
+        found = {}
+        for name, examples in (('val', self.data.val), ('test', self.data.test)):
+            inputs = collect(
+                self.network, weights, self.programme.prepare_eval_fn, examples, frozenset(),
+                self.programme.eval_batch_size, 0, jax.random.key(0),
+            )  # fmt: skip
+            found[name] = np.asarray(jax.nn.softmax(inputs.logits))
+        return found
+
+    def _chosen(self, last: str | None) -> list[Stage]:
+        names = [stage.name for stage in self.stages]
+        if last is None:
+            return self.stages
+        if last not in names:
+            hint = nearest(last, names)
+            raise UserError(f"--stage is '{last}'{hint}; the stages of this run are: {', '.join(names)}")
+        return self.stages[: names.index(last) + 1]
+
+    def _finished(self, stage: Stage) -> StageResult:
+        result = self._result(stage)
+        if result is None:
+            raise UserError(f"the stage '{stage.name}' of '{self.workdir}' is not finished; --mode=run goes on with it")
+        return result
+
+    def _result(self, stage: Stage) -> StageResult | None:
+        """Return what a finished stage left, or None if it is not finished."""
+        file = self.workdir / stage.name / 'result.json'
+        if not file.exists():
+            return None
+        fields = read_json(file)
+        return StageResult(**{**fields, 'warnings': tuple(fields['warnings'])})
+
+    def _load(self, stage: Stage, step: int) -> TrainState:
+        """Return a checkpoint of a finished stage."""
+        like = start_state(stage, self.network, self.config.seed, self._like_previous(stage))
+        return self._restore(stage, step, like)
+
+    def _like_previous(self, stage: Stage) -> TrainState | None:
+        """Return a state of the structure of the stage before; its values do not matter."""
+        if stage.starts_from is None:
+            return None
+        before = next(s for s in self.stages if s.name == stage.starts_from)
+        return start_state(before, self.network, self.config.seed, self._like_previous(before))
+
+    def _restore(self, stage: Stage, step: int, like: TrainState) -> TrainState:
+        checkpoints = Checkpoints(self.workdir / stage.name / 'checkpoints')
+        try:
+            if step not in checkpoints.steps():
+                raise UserError(
+                    f"'{self.workdir / stage.name}' has no checkpoint of step {step}; it has: "
+                    + ', '.join(map(str, checkpoints.steps()))
+                )
+            return checkpoints.restore(step, like)[0]
+        except Damaged as error:
+            raise UserError(
+                f'{error}; restore it from a copy, name another with --stage and --step, or start afresh with --force'
+            ) from error
+        finally:
+            checkpoints.close()
+
+    def _look_at_targets(self, stage: Stage, baseline: TrainState) -> None:
+        """Count the classifier's training errors and say if they leave the head nothing to learn."""
+        validate_fn = devices.map_over_devices(
+            make_validation_step(
+                # The classifier alone: there is no trained head yet.
+                dataclasses.replace(stage, with_confidence=False, loss_fn=lambda outputs, labels, mask: labels * 0.0),
+                self.programme.apply_fn,
+                self.programme.prepare_eval_fn,
+                self.programme.ignore_label,
+            )
+        )
+        params = devices.replicate(merge_params(baseline.trained, baseline.frozen))
+        units = collect_units(
+            validate_fn,
+            params,
+            devices.replicate(baseline.batch_stats),
+            self.data.train,
+            self.programme.eval_batch_size,
+        )
+        found = describe_targets(units)
+        say(f'the classifier makes {found["num_errors"]:,} errors on {found["num_units"]:,} training units')
+        for text in found['warnings']:
+            say(f'warning: {text}')
+        if devices.is_main_process():
+            (self.workdir / stage.name).mkdir(exist_ok=True)
+            write_json(self.workdir / stage.name / 'targets.json', found)
+
+
+def _jsonable(result: StageResult) -> dict[str, Any]:
+    fields = dataclasses.asdict(result)
+    return {'num_steps': fields.pop('step'), **{k: v for k, v in fields.items() if k != 'warnings'}}
+
+
+def _history(file: Path) -> dict[str, list[float]]:
+    """Return the columns of a stage's metrics.csv; a missing value is NaN."""
+    rows = read_metrics(file)
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return {name: [float(row.get(name) or math.nan) for row in rows] for name in columns}
+
+
+def _weights(states: dict[str, TrainState]) -> Weights:
+    """Return the variables of the trained stages: the classifier's from the last stage that leaves its head alone."""
+
+    def variables(state: TrainState) -> tuple[Any, Any]:
+        return merge_params(state.trained, state.frozen), state.batch_stats
+
+    classifier = states.get('confidence', states['baseline'])
+    finetuned = states.get('finetune')
+    return Weights(variables(classifier), variables(finetuned) if finetuned else None, 'confidence' in states)

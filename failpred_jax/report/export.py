@@ -1,0 +1,70 @@
+"""Figures as PNG, through kaleido and a Chromium, where both are there."""
+
+import asyncio
+import importlib.util
+import logging
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import plotly.graph_objects as go
+
+from failpred_jax import files
+from failpred_jax.train.logging import say_once
+
+SCALE = 2  # pixels a figure unit: sharp in a paper's column
+WIDTH = 760
+FIGURE_SECONDS = 60  # a browser that needs longer than this for one figure hangs
+
+
+def write_pngs(figures: Mapping[str, go.Figure], folder: Path) -> list[Path]:
+    """Write figures as `<name>.png` and return the paths written.
+
+    Without kaleido, without a browser, or when the browser fails, the rest is left out and that is said once: a
+    report without PNGs is still a report.
+
+    Args:
+      figures: name -> figure.
+      folder: made if there is something to write.
+    """
+    if not figures:
+        return []
+    if importlib.util.find_spec('kaleido') is None:
+        say_once("report: no PNG figures, as kaleido is not installed (pip install 'failpred_jax[png]')")
+        return []
+    images: dict[str, bytes] = {}
+    problem: list[str] = []
+    # A thread of its own: the caller may be inside a running event loop, as in a notebook.
+    thread = threading.Thread(target=_render_all, args=(figures, images, problem), daemon=True)
+    thread.start()
+    thread.join()
+    if problem:
+        say_once(f'report: {len(figures) - len(images)} of {len(figures)} PNG figures are missing: {problem[0]}')
+    paths = []
+    for name, image in images.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f'{name}.png'
+        with files.whole_file(path) as stream:
+            stream.write(image)
+        paths.append(path)
+    return paths
+
+
+def _render_all(figures: Mapping[str, go.Figure], images: dict[str, bytes], problem: list[str]) -> None:
+    for name in ('kaleido', 'choreographer', 'browser_proc'):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        asyncio.run(_render(figures, images))
+    except Exception as error:  # noqa: BLE001 - whatever a browser does, the report goes on
+        first_line = (str(error) or type(error).__name__).strip().splitlines()[0]
+        problem.append(first_line.rstrip('.'))
+
+
+async def _render(figures: Mapping[str, go.Figure], images: dict[str, bytes]) -> None:
+    import kaleido
+
+    # Without MathJax: kaleido would fetch it from the network.
+    async with kaleido.Kaleido(n=1, timeout=FIGURE_SECONDS, mathjax=False) as browser:
+        for name, figure in figures.items():
+            size = {'width': figure.layout.width or WIDTH, 'height': figure.layout.height or 380, 'scale': SCALE}
+            images[name] = await browser.calc_fig(figure, opts={'format': 'png', **size})

@@ -1,0 +1,174 @@
+"""Which threshold: what is accepted, rejected and still wrong at each setting of a score."""
+
+from typing import Any
+
+import numpy as np
+
+from failpred_jax.metrics import ThresholdCounts
+from failpred_jax.report import curves, words
+from failpred_jax.report.html import Html, join, json_block, tag
+from failpred_jax.report.section import Section
+from failpred_jax.report.tables import Column, Table
+from failpred_jax.report.view import View
+
+SLIDER_POINTS = 400
+COVERAGES = (1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.5)
+COMPARED = (0.95, 0.9, 0.8, 0.5)  # those of them at which all scores stand side by side
+# The parts of the bar under the slider, by their class in page.css.
+PARTS = {
+    'accepted-correct': 'accepted, correct',
+    'accepted-wrong': 'accepted, wrong',
+    'rejected-wrong': 'rejected, wrong',
+    'rejected-correct': 'rejected, correct',
+}
+RISKS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+
+
+def make(view: View) -> Section:
+    """Return the section with the slider."""
+    section = Section('threshold', 'Which threshold', 'From which confidence on should a prediction be accepted?')
+    counts = {score: view.curves(score).counts for score in view.scores}
+    counts = {score: c for score, c in counts.items() if c is not None}
+    if not counts:
+        section.missing('Thresholds need per-unit confidences or histograms; this evaluation holds neither.')
+        return section
+    first = view.best if view.best in counts else next(iter(counts))
+    section.text(
+        f'A prediction is accepted when its confidence reaches the threshold. All counts are exact, over the test '
+        f'{view.unit}s. A threshold chosen here looks better than it is: choose it on validation data, or expect a '
+        'little more risk than shown.'
+    )
+    section.add(_slider(view, counts, first))
+    section.data.append(json_block('data-thresholds', _slider_data(view, counts)))
+    section.heading(join('Working points of ', first))
+    section.add_table(_working_points(view, counts[first], first))
+    section.heading('All scores at the same coverage, and at the same risk')
+    section.add_table(_all_scores(view, counts))
+    return section
+
+
+def _slider_data(view: View, counts: dict[str, ThresholdCounts]) -> dict[str, Any]:
+    scores = {}
+    for score, exact in counts.items():
+        thinned = curves.thin_counts(
+            exact, SLIDER_POINTS, [curves.row_at_coverage(exact, share) for share in COVERAGES]
+        )
+        threshold = np.clip(thinned.threshold, np.finfo(np.float32).min, np.finfo(np.float32).max)
+        # From accepting everything to the strictest: the slider's left end rejects nothing.
+        scores[score] = {
+            'threshold': [float(f'{v:.9g}') for v in threshold[::-1]],
+            'accepted': thinned.units[::-1].tolist(),
+            'errors': thinned.errors[::-1].tolist(),
+        }
+    return {'unit': view.unit, 'scores': scores}
+
+
+def _slider(view: View, counts: dict[str, ThresholdCounts], first: str) -> Html:
+    options = [tag('option', view.label(s), value=s, selected=s == first) for s in counts]
+    outputs = [
+        _output('accepted', 'accepted'),
+        _output('rejected', 'rejected'),
+        _output('errors', 'errors remaining'),
+        _output('risk', 'error rate among accepted'),
+        _output('caught', 'errors rejected'),
+        _output('lost', 'correct rejected'),
+    ]
+    bar = [tag('span', id=f'bar-{part}', class_=f'bar {part}', title=meaning) for part, meaning in PARTS.items()]
+    key = [tag('span', tag('i', class_=f'bar {part}'), meaning) for part, meaning in PARTS.items()]
+    return tag(
+        'div',
+        tag(
+            'div',
+            tag('label', 'Score ', tag('select', options, id='threshold-score')),
+            tag('label', 'Threshold ', tag('output', id='threshold-value', for_='threshold-slider')),
+            class_='controls',
+        ),
+        tag(
+            'input',
+            type='range',
+            id='threshold-slider',
+            min='0',
+            max='1',
+            value='0',
+            step='1',
+            aria_label='Threshold, from accepting everything to the strictest',
+        ),
+        tag('div', tag('span', 'accept all'), tag('span', 'strictest'), class_='ends'),
+        tag('div', bar, class_='bars', role='img', aria_label='Shares of accepted and rejected predictions'),
+        tag('div', key, class_='key'),
+        tag('dl', outputs, class_='outputs'),
+        class_='slider',
+        id='threshold-tool',
+    )
+
+
+def _output(name: str, label: str) -> Html:
+    return tag('div', tag('dt', label), tag('dd', tag('output', words.DASH, id=f'threshold-{name}')))
+
+
+def _working_points(view: View, counts: ThresholdCounts, score: str) -> Table:
+    rows, seen = [], set()
+    for coverage in COVERAGES:
+        index = curves.row_at_coverage(counts, coverage)
+        if index in seen:
+            continue
+        seen.add(index)
+        accepted, errors = int(counts.units[index]), int(counts.errors[index])
+        low, high = words.wilson(errors, accepted)
+        rows.append(
+            {
+                'threshold': float(counts.threshold[index]),
+                'coverage': accepted / counts.units[-1],
+                'accepted': accepted,
+                'rejected': counts.units[-1] - accepted,
+                'errors_remaining': errors,
+                'risk': errors / accepted,
+                'risk_low': low,
+                'risk_high': high,
+                'errors_rejected': (counts.errors[-1] - errors) / counts.errors[-1] if counts.errors[-1] else None,
+            }
+        )
+
+    def risk(value: float, row: dict) -> Html:
+        return join(words.percent(value, 2), tag('small', words.interval(row['risk_low'], row['risk_high'])))
+
+    columns = [
+        Column('coverage', 'coverage', lambda v, _: words.percent(v), True, 'share accepted'),
+        Column('threshold', 'threshold', lambda v, _: words.number(v, 4), True, 'accept from this confidence on'),
+        Column('accepted', 'accepted', lambda v, _: words.number(v), True),
+        Column('rejected', 'rejected', lambda v, _: words.number(v), True),
+        Column('errors_remaining', 'errors remaining', lambda v, _: words.number(v), True),
+        Column('risk', 'error rate', risk, True, 'errors among accepted'),
+        Column('errors_rejected', 'errors rejected', lambda v, _: words.percent(v), True, 'share of all errors'),
+    ]
+    intervals = '' if view.is_segmentation else ' Small figures are 95 % Wilson intervals.'
+    caption = f'Each row is the strictest threshold of {score} that accepts at least that share.{intervals}'
+    return Table('working_points', caption, columns, rows, ['risk_low', 'risk_high'])
+
+
+def _all_scores(view: View, counts: dict[str, ThresholdCounts]) -> Table:
+    any_counts = next(iter(counts.values()))
+    base = any_counts.errors[-1] / any_counts.units[-1]
+    risks = [risk for risk in RISKS if risk < base][:3]
+    rows = []
+    for score, c in counts.items():
+        row = {'score': view.label(score), '_muted': view.reads_label(score), '_marked': score == view.best}
+        for coverage in COMPARED:
+            index = curves.row_at_coverage(c, coverage)
+            row[f'risk_at_{coverage:g}'] = c.errors[index] / c.units[index]
+        for risk in risks:
+            index = curves.row_at_risk(c, risk)
+            row[f'coverage_at_{risk:g}'] = 0.0 if index is None else c.units[index] / c.units[-1]
+        rows.append(row)
+    columns = [Column('score', 'score')]
+    for coverage in COMPARED:
+        label = f'error rate at {coverage:.0%} coverage'.replace('%', f'{words.THIN}%')
+        columns.append(Column(f'risk_at_{coverage:g}', label, lambda v, _: words.percent(v, 2), True))
+    for risk in risks:
+        label = f'coverage at {risk * 100:g}{words.THIN}% errors'
+        columns.append(Column(f'coverage_at_{risk:g}', label, lambda v, _: words.percent(v), True))
+    caption = (
+        'Left: errors among the accepted when at least that share is accepted. Right: the largest share that can be '
+        'accepted at that error rate; 0 where no threshold reaches it.'
+    )
+    return Table('thresholds', caption, columns, rows)

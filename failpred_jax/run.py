@@ -1,0 +1,153 @@
+"""What the command line asks for: a run of one seed or of several, or a part of one; then the report."""
+
+import dataclasses
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+from failpred_jax import data, devices, losses, metrics, models, scores  # noqa: F401  (importing a room fills its registry)
+from failpred_jax.config import Config, read_config
+from failpred_jax.errors import UserError
+from failpred_jax.evaluate.folder import read_results, write_results
+from failpred_jax.evaluate.seeds import summarise_ensemble, summarise_seeds, with_seeds
+from failpred_jax.evaluate.seeds import to_markdown as seeds_to_markdown
+from failpred_jax.evaluate.table import to_markdown
+from failpred_jax.pipeline import Pipeline
+from failpred_jax.predictions import score_file
+from failpred_jax.train.logging import say
+from failpred_jax.types import Results
+from failpred_jax.workdir import Workdir
+
+
+def execute(
+    given: ml_collections.ConfigDict,
+    workdir: Path,
+    mode: str = 'run',
+    force: bool = False,
+    stage: str | None = None,
+    step: int | None = None,
+    torch_checkpoint: str = '',
+) -> None:
+    """Do what the command line asks for.
+
+    Args:
+      given: the experiment, as a config file returns it.
+      workdir: where the run lives.
+      mode: 'run', 'train', 'evaluate', 'report' or 'import_torch'.
+      force: move what the WORKDIR holds aside first.
+      stage: evaluate the weights of this stage and those before it; None for all.
+      step: evaluate this checkpoint of that stage; None for its best.
+      torch_checkpoint: the file to import.
+
+    Raises:
+      UserError: something given is wrong, or the run cannot go on.
+      InterruptedError: a signal asked to stop, and everything is saved.
+    """
+    config = read_config(given)
+    if mode in ('evaluate', 'report') and not (workdir / 'config.json').exists():
+        raise UserError(f"the WORKDIR '{workdir}' holds no run; --mode={mode} works on a finished one: train it first")
+    if mode == 'report':
+        _report(workdir)
+        return
+    if config.seeds and (stage or mode == 'import_torch'):
+        raise UserError(
+            '--stage and --mode=import_torch are for a run of one seed; give --config.seeds=() and one of its folders: '
+            '--workdir=DIR/seed_K'
+        )
+    devices.keep_compilations()
+    folder = Workdir(workdir, config, force)
+    try:
+        with _stop_on_signal() as stop_requested:
+            if config.seeds:
+                _execute_seeds(config, workdir, mode, stop_requested)
+            else:
+                pipeline = Pipeline(config, workdir, stop_requested)
+                if mode == 'import_torch':
+                    pipeline.import_torch(torch_checkpoint)
+                if mode in ('run', 'train'):
+                    pipeline.train()
+                if mode in ('run', 'evaluate'):
+                    results = pipeline.evaluate(stage, step)
+                    _write(results, to_markdown(results.metrics, results.context), workdir)
+            if mode == 'run':
+                _report(workdir)
+    finally:
+        folder.close()
+
+
+def score(predictions: Path, workdir: Path) -> None:
+    """Evaluate a file of anybody's predictions and build its report; see prediction_file.py.
+
+    Raises:
+      UserError: the file has problems, or the WORKDIR holds something else.
+    """
+    devices.keep_compilations()
+    score_file(predictions, workdir)
+    _report(workdir)
+
+
+def _execute_seeds(config: Config, workdir: Path, mode: str, stop_requested: Callable[[], bool]) -> None:
+    """Run the pipeline once a seed, each in a folder of its own that is a run like any other, and sum them up."""
+    parts = {}
+    for seed in config.seeds:
+        own = dataclasses.replace(config, seed=seed, seeds=())
+        folder = workdir / f'seed_{seed}'
+        Workdir(folder, own).close()
+        parts[seed] = Pipeline(own, folder, stop_requested)
+        if mode in ('run', 'train'):
+            say(f'seed {seed}:')
+            parts[seed].train()
+    if mode == 'train':
+        return
+    ensemble = summarise_ensemble([pipeline.class_probs() for pipeline in parts.values()])
+    found: dict[int, Results] = {}
+    for seed, pipeline in parts.items():
+        say(f'seed {seed}:')
+        found[seed] = pipeline.evaluate(ensemble=ensemble)
+        _write(found[seed], to_markdown(found[seed].metrics, found[seed].context), workdir / f'seed_{seed}')
+    summary = summarise_seeds({seed: results.metrics for seed, results in found.items()})
+    _write(with_seeds(found, summary), seeds_to_markdown(summary, next(iter(found.values())).context), workdir)
+
+
+def _write(results: Results, table: str, workdir: Path) -> None:
+    if devices.is_main_process():
+        write_results(results, table, workdir / 'evaluation')
+    say(table)
+
+
+def _report(workdir: Path) -> None:
+    """Build the report from the evaluation folder alone."""
+    results = read_results(workdir / 'evaluation')
+    if devices.is_main_process():
+        # plotly takes a second to import, and training does not need it.
+        from failpred_jax import report
+
+        page = report.build(results, workdir / 'report')
+        say(f'report: {page}')
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether SIGTERM or SIGINT came; a second SIGINT stops at once."""
+    asked = threading.Event()
+
+    def handle(number: int, frame: Any) -> None:
+        if asked.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.set()
+        say(f'{signal.Signals(number).name}: saving, then stopping')
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

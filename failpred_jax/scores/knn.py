@@ -1,0 +1,79 @@
+"""Distance to the k-th nearest training point."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from failpred_jax.errors import ScoreUnavailableError
+from failpred_jax.scores.neighbours import nearest_distances
+from failpred_jax.scores.register import score
+from failpred_jax.scores.subsample import describe, keep_uniform
+from failpred_jax.types import Array, FitInputs, ScoreInputs
+
+NUM_NEIGHBOURS = (1, 5, 10, 20, 50)
+
+
+class Neighbourhood(NamedTuple):
+    """The fitted score.
+
+    Attributes:
+      points: [M, D] float32, training features of length 1.
+      k: scalar int32, which neighbour counts.
+    """
+
+    points: jax.Array
+    k: jax.Array
+
+
+def unit_length(features: Array) -> jax.Array:
+    """Return features [N, D] divided by their Euclidean length; a zero vector stays zero."""
+    features = jnp.asarray(features, jnp.float32)
+    # Scaled first, so that squares neither overflow nor vanish.
+    scaled = features / jnp.maximum(jnp.max(jnp.abs(features), axis=-1, keepdims=True), jnp.finfo(jnp.float32).tiny)
+    return scaled / jnp.maximum(jnp.linalg.norm(scaled, axis=-1, keepdims=True), jnp.finfo(jnp.float32).tiny)
+
+
+def _fit(given: FitInputs) -> tuple[Neighbourhood, tuple[str, ...]]:
+    if given.train is None or given.train.features is None:
+        raise ScoreUnavailableError('knn_distance needs the features of the training set')
+    num_train = len(given.train.features)
+    kept = keep_uniform(num_train, given.key)
+    points = unit_length(np.asarray(given.train.features)[kept])
+    allowed = [k for k in NUM_NEIGHBOURS if k <= len(kept)]
+    found = nearest_distances(unit_length(given.val.features), points, len(kept), max(allowed))
+    correct = jnp.argmax(jnp.asarray(given.val.logits), axis=-1) == jnp.asarray(given.val_labels)
+    risks = np.array([float(given.aurc_fn(-found[:, k - 1], correct)) for k in allowed])
+    if np.isfinite(risks).all():
+        k = allowed[int(np.argmin(risks))]
+        note = f'k = {k}, the best of {allowed} by validation AURC'
+    else:
+        k = allowed[-1]
+        note = f'k = {k}: the validation AURC that would choose it is undefined'
+    return Neighbourhood(points, jnp.asarray(k, jnp.int32)), (note, *describe(len(kept), num_train))
+
+
+@score(
+    'knn_distance',
+    needs=['logits', 'features'],
+    description='minus the distance to the k-th nearest training point, features scaled to length 1',
+    reference='Sun et al., ICML 2022, section 3',
+    fit=_fit,
+    fits_on_train=True,
+)
+def knn_distance(inputs: ScoreInputs, fitted: Neighbourhood) -> jax.Array:
+    """Return minus the distance to the k-th nearest of all training points, whatever their class.
+
+    Args:
+      inputs: reads `features` [N, D]; `logits` only to choose k on validation data.
+      fitted: the training points and k.
+
+    Returns:
+      [N] float32 in [-2, 0].
+
+    Reference: Sun, Ming, Zhu & Li, "Out-of-distribution detection with deep nearest neighbors", ICML 2022, section 3.
+    """
+    most = min(max(NUM_NEIGHBOURS), fitted.points.shape[0])
+    found = nearest_distances(unit_length(inputs.features), fitted.points, fitted.points.shape[0], most)
+    return -jnp.take(found, fitted.k - 1, axis=1)

@@ -1,0 +1,71 @@
+"""Scores of the trained confidence heads, and the target that they learn."""
+
+import jax
+import jax.numpy as jnp
+
+from failpred_jax.scores.register import score
+from failpred_jax.types import ScoreInputs
+
+
+@score(
+    'confidnet',
+    needs=['confidence_logit'],
+    description='confidence head on the frozen classifier, trained on its true class probability',
+    reference='Corbière et al., NeurIPS 2019, section 2.3',
+    is_probability=True,
+)
+def confidnet(inputs: ScoreInputs) -> jax.Array:
+    """Return the confidence head's output, sigmoid(u).
+
+    Args:
+      inputs: reads `confidence_logit` [...].
+
+    Returns:
+      [...] float32 in [0, 1].
+
+    Reference: Corbière et al., "Addressing failure prediction by learning model confidence", NeurIPS 2019, section 2.3.
+    """
+    return jax.nn.sigmoid(jnp.asarray(inputs.confidence_logit, jnp.float32))
+
+
+@score(
+    'confidnet_finetuned',
+    needs=['finetuned_logit'],
+    description='confidence head after fine-tuning it together with its own copy of the encoder',
+    reference='Corbière et al., NeurIPS 2019, section 2.3 (learning scheme)',
+    is_probability=True,
+)
+def confidnet_finetuned(inputs: ScoreInputs) -> jax.Array:
+    """Return the fine-tuned confidence network's output, sigmoid(u).
+
+    Args:
+      inputs: reads `finetuned_logit` [...].
+
+    Returns:
+      [...] float32 in [0, 1].
+
+    Reference: Corbière et al., "Addressing failure prediction by learning model confidence", NeurIPS 2019, section 2.3.
+    """
+    return jax.nn.sigmoid(jnp.asarray(inputs.finetuned_logit, jnp.float32))
+
+
+@score(
+    'tcp',
+    needs=['logits', 'labels'],
+    description='true class probability: reads the label, so an upper bound and no score',
+    reference='Corbière et al., NeurIPS 2019, section 2.2',
+    reads_label=True,
+)
+def tcp(inputs: ScoreInputs) -> jax.Array:
+    """Return p_y, the softmax output of the true class.
+
+    Args:
+      inputs: reads `logits` [..., C] and `labels` [...] int32 in [0, C).
+
+    Returns:
+      [...] float32 in [0, 1]; over 1/2 the prediction is right, under 1/C it is wrong.
+
+    Reference: Corbière et al., "Addressing failure prediction by learning model confidence", NeurIPS 2019, section 2.2.
+    """
+    log_probs = jax.nn.log_softmax(jnp.asarray(inputs.logits, jnp.float32), axis=-1)
+    return jnp.exp(jnp.take_along_axis(log_probs, jnp.asarray(inputs.labels)[..., None], axis=-1)[..., 0])

@@ -1,0 +1,175 @@
+"""Scores that read the logits alone and have nothing to fit.
+
+Those that are not probabilities are returned as logarithms where that keeps the order which float32 would round away;
+each docstring says so. A logarithm changes no ranking.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+
+from failpred_jax.scores.register import score
+from failpred_jax.scores.softmax import max_probability, softmax_entropy, split_winner
+from failpred_jax.types import ScoreInputs
+
+
+@score(
+    'mcp',
+    needs=['logits'],
+    description='maximum class probability: the largest softmax output',
+    reference='Hendrycks & Gimpel, ICLR 2017, section 2',
+    is_probability=True,
+)
+def mcp(inputs: ScoreInputs) -> jax.Array:
+    """Return max_k p_k.
+
+    It stays the probability itself, so it rounds to exactly 1, with ties, where the winning logit leads by about 17.
+    `doctor_beta` has the same order without the ties.
+
+    Args:
+      inputs: reads `logits` [..., C].
+
+    Returns:
+      [...] float32 in [1/C, 1].
+
+    Reference: Hendrycks & Gimpel, "A baseline for detecting misclassified and out-of-distribution examples in neural
+      networks", ICLR 2017, section 2.
+    """
+    return max_probability(inputs.logits)
+
+
+@score(
+    'margin',
+    needs=['logits'],
+    description='lead of the largest softmax output over the second, as -log(1 - lead)',
+    reference='Scheffer, Decomain & Wrobel, IDA 2001, section 2',
+)
+def margin(inputs: ScoreInputs) -> jax.Array:
+    """Return -log(1 - (p_1 - p_2)), with p_1 and p_2 the two largest softmax outputs.
+
+    Args:
+      inputs: reads `logits` [..., C].
+
+    Returns:
+      [...] float32, 0 or greater; 0 where the two classes tie.
+
+    Reference: Scheffer, Decomain & Wrobel, "Active hidden Markov models for information extraction", IDA 2001,
+      section 2 (the lead p_1 - p_2).
+    """
+    winner = split_winner(inputs.logits)
+    log_second = jnp.max(winner.losing, axis=-1) + winner.log_top
+    # Rounding may leave a tie a hair below zero.
+    return jnp.maximum(-jnp.logaddexp(winner.log_rest, log_second), 0.0)
+
+
+@score(
+    'entropy',
+    needs=['logits'],
+    description='minus the entropy of the softmax',
+    reference='Shannon 1948; as a confidence, Corbière et al., NeurIPS 2019, section 4',
+)
+def entropy(inputs: ScoreInputs) -> jax.Array:
+    """Return sum_k p_k log p_k.
+
+    Args:
+      inputs: reads `logits` [..., C].
+
+    Returns:
+      [...] float32 in [-log C, 0], in nats.
+
+    Reference: Shannon, "A mathematical theory of communication", 1948, section 6.
+    """
+    return -softmax_entropy(inputs.logits)
+
+
+@score(
+    'max_logit',
+    needs=['logits'],
+    description='the largest logit',
+    reference='Hendrycks et al., ICML 2022, section 3',
+)
+def max_logit(inputs: ScoreInputs) -> jax.Array:
+    """Return max_k z_k.
+
+    Args:
+      inputs: reads `logits` [..., C].
+
+    Returns:
+      [...] float32, unbounded.
+
+    Reference: Hendrycks et al., "Scaling out-of-distribution detection for real-world settings", ICML 2022, section 3.
+    """
+    return jnp.max(jnp.asarray(inputs.logits, jnp.float32), axis=-1)
+
+
+@score(
+    'energy',
+    needs=['logits'],
+    description='minus the free energy of the logits at temperature 1: log-sum-exp',
+    reference='Liu et al., NeurIPS 2020, equation 4',
+)
+def energy(inputs: ScoreInputs) -> jax.Array:
+    """Return -E = log sum_k exp(z_k).
+
+    Args:
+      inputs: reads `logits` [..., C].
+
+    Returns:
+      [...] float32, unbounded.
+
+    Reference: Liu et al., "Energy-based out-of-distribution detection", NeurIPS 2020, equation 4 with T = 1.
+    """
+    return logsumexp(jnp.asarray(inputs.logits, jnp.float32), axis=-1)
+
+
+@score(
+    'doctor_alpha',
+    needs=['logits'],
+    description='Doctor: odds of guessing right by drawing from the softmax, as a logarithm',
+    reference='Granese et al., NeurIPS 2021, definition 1 (D_alpha)',
+)
+def doctor_alpha(inputs: ScoreInputs) -> jax.Array:
+    """Return log(g / (1 - g)) with g = sum_k p_k^2.
+
+    Doctor rejects where (1 - g) / g exceeds a threshold; this is minus the logarithm of that ratio.
+
+    Args:
+      inputs: reads `logits` [..., C].
+
+    Returns:
+      [...] float32, -log(C - 1) or greater.
+
+    Reference: Granese et al., "Doctor: a simple method for detecting misclassification errors", NeurIPS 2021,
+      definition 1, without input perturbation.
+    """
+    winner = split_winner(inputs.logits)
+    log_losing = winner.losing + winner.log_top[..., None]
+    # 1 - g = sum_k p_k (1 - p_k), term by term: the difference itself would round to 0.
+    log_miss_losing = logsumexp(log_losing + jnp.log1p(-jnp.exp(log_losing)), axis=-1)
+    log_miss = jnp.logaddexp(winner.log_top + winner.log_rest, log_miss_losing)
+    log_hit = jnp.logaddexp(2 * winner.log_top, logsumexp(2 * log_losing, axis=-1))
+    return log_hit - log_miss
+
+
+@score(
+    'doctor_beta',
+    needs=['logits'],
+    description='Doctor: odds of the predicted class, as a logarithm; ranks as mcp, without its ties',
+    reference='Granese et al., NeurIPS 2021, definition 1 (D_beta)',
+)
+def doctor_beta(inputs: ScoreInputs) -> jax.Array:
+    """Return log(p / (1 - p)) with p = max_k p_k.
+
+    Doctor rejects where (1 - p) / p exceeds a threshold; this is minus the logarithm of that ratio. It orders units
+    exactly as `mcp` would in infinite precision.
+
+    Args:
+      inputs: reads `logits` [..., C].
+
+    Returns:
+      [...] float32, -log(C - 1) or greater.
+
+    Reference: Granese et al., "Doctor: a simple method for detecting misclassification errors", NeurIPS 2021,
+      definition 1, without input perturbation.
+    """
+    return -split_winner(inputs.logits).log_odds_against

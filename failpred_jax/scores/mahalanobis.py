@@ -1,0 +1,139 @@
+"""Mahalanobis distances to the classes' Gaussians, plain and relative to one Gaussian of everything."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from failpred_jax.errors import ScoreUnavailableError
+from failpred_jax.scores.register import score
+from failpred_jax.types import Array, FitInputs, ScoreInputs
+
+
+class Gaussians(NamedTuple):
+    """One covariance and several means, in coordinates in which the covariance is the identity.
+
+    Attributes:
+      origin: [D] float32, subtracted first.
+      whitening: [D, R] float32; R is the rank of the covariance.
+      means: [C, R] float32, whitened.
+    """
+
+    origin: jax.Array
+    whitening: jax.Array
+    means: jax.Array
+
+
+def fit_gaussians(features: Array, labels: Array, num_classes: int) -> Gaussians:
+    """Return class means and their shared (tied) covariance, by maximum likelihood.
+
+    Features after a ReLU often have units that never fire, and a covariance that cannot be inverted: directions whose
+    variance is no more than float32 rounding of the largest are left out (a pseudo-inverse). Classes without units
+    are left out too.
+
+    Args:
+      features: [N, D] float32.
+      labels: [N] int32; all zero for a single Gaussian.
+      num_classes: C.
+
+    Raises:
+      ScoreUnavailableError: where the features do not vary.
+
+    Reference: Lee et al., "A simple unified framework for detecting out-of-distribution samples and adversarial
+      attacks", NeurIPS 2018, equation 1.
+    """
+    features, labels = np.asarray(features, np.float32), np.asarray(labels)
+    num_features = features.shape[1]
+    present = [c for c in range(num_classes) if np.any(labels == c)]
+    means = np.stack([features[labels == c].mean(axis=0, dtype=np.float64) for c in present])
+    row = np.zeros(num_classes, int)
+    row[present] = np.arange(len(present))
+    scatter = np.zeros((num_features, num_features))
+    # In float64 and in blocks: the covariance of a large set is a sum of many small terms.
+    for start in range(0, len(features), 8192):
+        block = features[start : start + 8192] - means[row[labels[start : start + 8192]]]
+        scatter += block.T @ block
+    values, vectors = np.linalg.eigh(scatter / len(features))
+    is_kept = values > num_features * np.finfo(np.float32).eps * max(values[-1], 0.0)
+    if not is_kept.any():
+        raise ScoreUnavailableError('the features do not vary within the classes: there is no covariance to invert')
+    whitening = vectors[:, is_kept] / np.sqrt(values[is_kept])
+    origin = means.mean(axis=0)
+    as_float32 = (jnp.asarray(x, jnp.float32) for x in (origin, whitening, (means - origin) @ whitening))
+    return Gaussians(*as_float32)
+
+
+def squared_distances(features: Array, gaussians: Gaussians) -> jax.Array:
+    """Return the squared Mahalanobis distance of features [N, D] to each mean: [N, C] float32, 0 or greater."""
+    shifted = jnp.asarray(features, jnp.float32) - gaussians.origin[None]
+    whitened = jnp.dot(shifted, gaussians.whitening, precision=lax.Precision.HIGHEST)
+    # Differences, not the expanded square, which would cancel; one class at a time, to keep [N, C, R] out of memory.
+    return lax.map(lambda mean: jnp.sum((whitened - mean[None]) ** 2, axis=-1), gaussians.means).T
+
+
+def _fit_classes(given: FitInputs) -> tuple[Gaussians, tuple[str, ...]]:
+    if given.train is None or given.train.features is None:
+        raise ScoreUnavailableError('Mahalanobis scores need the features of the training set')
+    num_classes = int(np.max(given.train_labels)) + 1
+    gaussians = fit_gaussians(given.train.features, given.train_labels, num_classes)
+    num_features, rank = gaussians.whitening.shape
+    note = f'{num_features - rank} of {num_features} directions of the features do not vary and are left out'
+    return gaussians, (note,) if rank < num_features else ()
+
+
+def _fit_relative(given: FitInputs) -> tuple[tuple[Gaussians, Gaussians], tuple[str, ...]]:
+    classes, notes = _fit_classes(given)
+    everything = fit_gaussians(given.train.features, np.zeros(len(given.train.features), np.int32), 1)
+    return (classes, everything), notes
+
+
+@score(
+    'mahalanobis',
+    needs=['features'],
+    description='minus the squared Mahalanobis distance to the nearest class mean, one covariance for all classes',
+    reference='Lee et al., NeurIPS 2018, equation 2',
+    fit=_fit_classes,
+    fits_on_train=True,
+)
+def mahalanobis(inputs: ScoreInputs, fitted: Gaussians) -> jax.Array:
+    """Return -min_c (f - mu_c)' S^-1 (f - mu_c).
+
+    Args:
+      inputs: reads `features` [N, D].
+      fitted: the training set's class means and covariance.
+
+    Returns:
+      [N] float32, 0 or less.
+
+    Reference: Lee et al., "A simple unified framework for detecting out-of-distribution samples and adversarial
+      attacks", NeurIPS 2018, equation 2 (one layer, no input perturbation).
+    """
+    return -jnp.min(squared_distances(inputs.features, fitted), axis=-1)
+
+
+@score(
+    'relative_mahalanobis',
+    needs=['features'],
+    description='the same less the distance to one Gaussian of all classes together',
+    reference='Ren et al., 2021, equation 3',
+    fit=_fit_relative,
+    fits_on_train=True,
+)
+def relative_mahalanobis(inputs: ScoreInputs, fitted: tuple[Gaussians, Gaussians]) -> jax.Array:
+    """Return -min_c (MD_c - MD_0), with MD_0 the squared distance under one Gaussian fitted to all training features.
+
+    Args:
+      inputs: reads `features` [N, D].
+      fitted: the classes' Gaussians, and the one of everything.
+
+    Returns:
+      [N] float32, of either sign.
+
+    Reference: Ren et al., "A simple fix to Mahalanobis distance for improving near-OOD detection", 2021
+      (arXiv:2106.09022), equations 2 and 3.
+    """
+    classes, everything = fitted
+    background = squared_distances(inputs.features, everything)[:, 0]
+    return background - jnp.min(squared_distances(inputs.features, classes), axis=-1)

@@ -1,0 +1,92 @@
+"""MaxLogit-pNorm: the largest centred logit over the p-norm of the centred logits."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from failpred_jax.errors import ScoreUnavailableError
+from failpred_jax.scores.logits import doctor_beta
+from failpred_jax.scores.register import score
+from failpred_jax.types import Array, FitInputs, ScoreInputs
+
+# The grid of the authors. 0 makes the divisor constant, which leaves the centred maximum logit.
+POWERS = tuple(float(p) for p in range(11))
+
+
+class Norm(NamedTuple):
+    """The fitted score.
+
+    Attributes:
+      p: scalar float32, one of POWERS.
+      falls_back: scalar bool; True where no p beat the maximum class probability.
+    """
+
+    p: jax.Array
+    falls_back: jax.Array
+
+
+def normalised_max(logits: Array, p: Array) -> jax.Array:
+    """Return max_k (z_k - mean z) / ||z - mean z||_p.
+
+    Args:
+      logits: [..., C] float32.
+      p: scalar, 0 or at least 1. With 0 the divisor is C.
+
+    Returns:
+      [...] float32, 0 or greater; 0 where all logits are equal.
+
+    Reference: Cattelan & Silva, "How to fix a broken confidence estimator", UAI 2024, definition of MaxLogit-pNorm.
+    """
+    logits = jnp.asarray(logits, jnp.float32)
+    centred = logits - jnp.mean(logits, axis=-1, keepdims=True)
+    # The norm of numbers in [0, 1]: large logits to the tenth power would overflow.
+    largest = jnp.max(jnp.abs(centred), axis=-1, keepdims=True)
+    ratios = jnp.abs(centred) / jnp.maximum(largest, jnp.finfo(jnp.float32).tiny)
+    power = jnp.maximum(p, 1.0)
+    norm = largest[..., 0] * jnp.sum(ratios**power, axis=-1) ** (1 / power)
+    divisor = jnp.where(p == 0, logits.shape[-1], norm)
+    return jnp.max(centred, axis=-1) / jnp.maximum(divisor, jnp.finfo(jnp.float32).tiny)
+
+
+def _fit(given: FitInputs) -> tuple[Norm, tuple[str, ...]]:
+    logits = jnp.asarray(given.val.logits)
+    if logits.shape[-1] == 2:
+        raise ScoreUnavailableError('max_logit_pnorm is undefined for two classes: every unit would score the same')
+    correct = jnp.argmax(logits, axis=-1) == jnp.asarray(given.val_labels)
+    fallback_risk = float(given.aurc_fn(doctor_beta(given.val), correct))
+    risks = np.array([float(given.aurc_fn(normalised_max(logits, p), correct)) for p in POWERS])
+    if not np.isfinite([fallback_risk, *risks]).all():
+        return _norm(0.0, True), ('ranks as mcp: the validation AURC that would choose p is undefined',)
+    best = int(np.argmin(risks))
+    if risks[best] >= fallback_risk:
+        return _norm(0.0, True), (f'ranks as mcp: no p in 0..{POWERS[-1]:g} has a lower validation AURC',)
+    return _norm(POWERS[best], False), (f'p = {POWERS[best]:g}, chosen on validation AURC',)
+
+
+def _norm(p: float, falls_back: bool) -> Norm:
+    return Norm(jnp.asarray(p, jnp.float32), jnp.asarray(falls_back))
+
+
+@score(
+    'max_logit_pnorm',
+    needs=['logits'],
+    description='largest centred logit over their p-norm, p chosen on validation data; else as mcp',
+    reference='Cattelan & Silva, UAI 2024, definition of MaxLogit-pNorm',
+    fit=_fit,
+)
+def max_logit_pnorm(inputs: ScoreInputs, fitted: Norm) -> jax.Array:
+    """Return the p-normalised maximum logit, or the log-odds of mcp where the fit fell back to mcp.
+
+    Args:
+      inputs: reads `logits` [..., C], C over 2.
+      fitted: p, and whether it is used.
+
+    Returns:
+      [...] float32.
+
+    Reference: Cattelan & Silva, "How to fix a broken confidence estimator: evaluating post-hoc methods for selective
+      classification with deep neural networks", UAI 2024: MaxLogit-pNorm, its centralisation, and the fallback to MSP.
+    """
+    return jnp.where(fitted.falls_back, doctor_beta(inputs), normalised_max(inputs.logits, fitted.p))

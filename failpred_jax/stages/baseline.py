@@ -1,0 +1,22 @@
+"""The first stage: the classifier itself, by cross-entropy."""
+
+from failpred_jax.config import BaselineConfig
+from failpred_jax.losses import cross_entropy
+from failpred_jax.stages.common import timing
+from failpred_jax.types import Stage
+
+
+def make_stage(config: BaselineConfig, num_train: int) -> Stage:
+    """Return the stage that trains trunk and top; the best checkpoint has the highest validation accuracy."""
+    classifier = frozenset({'trunk', 'top'})
+    return Stage(
+        name='baseline',
+        starts_from=None,
+        trains=lambda path: path[0] in classifier,
+        batch_norm_in=classifier,
+        dropout_in=classifier,
+        with_confidence=False,
+        loss_fn=lambda outputs, labels, mask: cross_entropy(outputs.logits, labels),
+        select_by='accuracy',
+        **timing(config, num_train),
+    )

@@ -1,0 +1,35 @@
+"""The second stage: the confidence head, on the frozen classifier.
+
+Reference: Corbière et al., "Addressing Failure Prediction by Learning Model Confidence", NeurIPS 2019, section 2.
+"""
+
+import functools
+
+from failpred_jax.config import ConfidenceConfig
+from failpred_jax.registry import LOSSES
+from failpred_jax.stages.common import timing
+from failpred_jax.types import Stage
+
+
+def make_stage(config: ConfidenceConfig, num_train: int) -> Stage:
+    """Return the stage that trains the head alone; the best checkpoint has the highest validation AUPR-Error.
+
+    The trunk's dropout stays on while training (unless `trunk_dropout` is False), so that the head learns the true
+    class probability of the same perturbed pass that made its features. Everything is off in evaluation.
+    """
+    return Stage(
+        name='confidence',
+        starts_from='baseline',
+        trains=lambda path: path[0] == 'head',
+        batch_norm_in=frozenset(),
+        dropout_in=frozenset({'trunk'}) if config.trunk_dropout else frozenset(),
+        with_confidence=True,
+        loss_fn=confidence_loss(config),
+        select_by='aupr_error',
+        **timing(config, num_train),
+    )
+
+
+def confidence_loss(config: ConfidenceConfig) -> functools.partial:
+    """Return the configured loss as a Stage takes it: (outputs, labels, mask) -> per unit."""
+    return functools.partial(LOSSES[config.loss], error_weight=config.error_weight, temperature=config.temperature)

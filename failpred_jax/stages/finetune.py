@@ -1,0 +1,27 @@
+"""The third stage: the head together with an encoder of its own, which starts as a copy of the classifier's trunk."""
+
+from failpred_jax.config import FinetuneConfig
+from failpred_jax.stages.common import timing
+from failpred_jax.stages.confidence import confidence_loss
+from failpred_jax.types import Stage
+
+
+def make_stage(config: FinetuneConfig, num_train: int) -> Stage:
+    """Return the stage that trains encoder and head, all dropout off and BatchNorm statistics frozen.
+
+    Predictions come from the classifier, which stays as it is to the last bit.
+
+    Reference: Corbière et al., NeurIPS 2019, section 2.3.
+    """
+    trained = frozenset({'encoder', 'head'})
+    return Stage(
+        name='finetune',
+        starts_from='confidence',
+        trains=lambda path: path[0] in trained,
+        batch_norm_in=frozenset(),
+        dropout_in=frozenset(),
+        with_confidence=True,
+        loss_fn=confidence_loss(config),
+        select_by='aupr_error',
+        **timing(config, num_train),
+    )

@@ -1,0 +1,101 @@
+"""What a stage tells while it trains: a CSV, TensorBoard events through clu, a progress bar, plain sentences."""
+
+import csv
+import io
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tqdm
+
+from failpred_jax import devices
+from failpred_jax.files import write_text
+
+_told: set[str] = set()
+
+
+def say(text: str) -> None:
+    """Print a line, once for the whole job, without breaking a progress bar."""
+    if devices.is_main_process():
+        tqdm.tqdm.write(text, file=sys.stdout)
+        sys.stdout.flush()
+
+
+def say_once(text: str) -> None:
+    """Print a line the first time it is said in this process."""
+    if text not in _told:
+        _told.add(text)
+        say(text)
+
+
+def _make_summary_writer(folder: Path) -> Any:
+    """Return clu's TensorBoard writer, or None where tensorflow or tensorboard cannot be imported."""
+    # tensorflow prints about its CPU and missing GPUs as it loads; a reader of our output did not ask.
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            from clu import metric_writers
+
+            return metric_writers.SummaryWriter(str(folder))
+    except ImportError as error:
+        say_once(
+            f'TensorBoard events are not written ({error}); metrics.csv is. '
+            'To have them: pip install tensorflow-cpu tensorboard'
+        )
+        return None
+
+
+class StageLog:
+    """The log of one stage. Every process may call it; only the main one writes."""
+
+    def __init__(self, folder: Path, name: str, num_steps: int, first_step: int):
+        self._path = folder / 'metrics.csv'
+        self._writes = devices.is_main_process()
+        self._rows = [row for row in read_metrics(self._path) if int(row['step']) <= first_step]
+        self._writer = _make_summary_writer(folder / 'tensorboard') if self._writes else None
+        self._bar = tqdm.tqdm(
+            total=num_steps,
+            initial=first_step,
+            desc=name,
+            unit='step',
+            disable=None if self._writes else True,  # None: a bar on a terminal, silence elsewhere
+            dynamic_ncols=True,
+        )
+
+    def progress(self, step: int, loss: float, accuracy: float, examples_per_second: float) -> None:
+        """Move the progress bar to `step`."""
+        self._bar.set_postfix_str(f'loss {loss:.4g}, accuracy {accuracy:.2%}, {examples_per_second:,.0f} examples/s')
+        self._bar.update(step - self._bar.n)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Add a row to the CSV, which appears whole, and to TensorBoard. NaN is an undefined value."""
+        if not self._writes:
+            return
+        self._rows.append({'step': str(step), **{name: repr(value) for name, value in values.items()}})
+        columns = list(dict.fromkeys(name for row in self._rows for name in row))
+        text = io.StringIO()
+        table = csv.DictWriter(text, columns, lineterminator='\n')
+        table.writeheader()
+        table.writerows(self._rows)
+        write_text(self._path, text.getvalue())
+        if self._writer is not None:
+            self._writer.write_scalars(step, values)
+
+    def close(self) -> None:
+        """Finish the bar and the event file."""
+        self._bar.close()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a stage's metrics.csv; none if there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline='', encoding='utf-8') as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,255 @@
+"""The training loop of every stage.
+
+The order of things, written here once. Before the first step and after every `eval_every_steps`:
+  1. validate in evaluation mode, on the whole validation split;
+  2. compare the stage's selection metric with the best so far (a tie keeps the earlier one; NaN never wins);
+  3. save a checkpoint, which knows which one is best;
+  4. write a row of the log.
+Between those, chunks of steps: one call of a compiled loop, then the host looks at the sums (is the loss finite?
+was a stop asked for? is a checkpoint due?) and goes on. Chunk lengths follow the clock and change nothing but that.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from failpred_jax import devices
+from failpred_jax.config import RunConfig
+from failpred_jax.data.feeding import Feed
+from failpred_jax.errors import UserError
+from failpred_jax.train.checkpoints import Checkpoints, Progress
+from failpred_jax.train.logging import StageLog, read_metrics, say
+from failpred_jax.train.step import (
+    ApplyFn,
+    PrepareFn,
+    make_chunk,
+    make_validation_step,
+    merge_params,
+)
+from failpred_jax.train.validate import COLLAPSED_SPREAD, collect_units, validation_metrics
+from failpred_jax.types import Examples, Stage, TrainState
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a finished stage leaves, also in its folder.
+
+    Attributes:
+      step: the last step.
+      best_step: the step of the best checkpoint, which later stages and the evaluation use.
+      best_value: the selection metric there; None where it was undefined at every validation.
+      seconds: time spent training, validating and saving.
+      warnings: sentences for the report.
+    """
+
+    step: int
+    best_step: int
+    best_value: float | None
+    seconds: float
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Programme:
+    """What a stage runs: the network's function and the preparation of its images.
+
+    Attributes:
+      apply_fn: models.network.Network.apply.
+      prepare_train_fn: augments and normalises; its results may depend on the keys it is given.
+      prepare_eval_fn: normalises only.
+      ignore_label: the label whose units count nowhere, or None.
+      eval_batch_size: examples a validation pass.
+    """
+
+    apply_fn: ApplyFn
+    prepare_train_fn: PrepareFn
+    prepare_eval_fn: PrepareFn
+    ignore_label: int | None
+    eval_batch_size: int
+
+
+def train_stage(
+    stage: Stage,
+    programme: Programme,
+    start: TrainState,
+    train: Examples,
+    val: Examples,
+    folder: Path,
+    run: RunConfig,
+    device_budget_bytes: int,
+    data_seed: int,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> StageResult:
+    """Train a stage to its end, from its newest checkpoint in `folder` or from `start`.
+
+    Raises:
+      UserError: the loss stopped being finite, or no checkpoint is usable. What was saved stays.
+      InterruptedError: after a checkpoint, once `stop_requested()` is true.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoints = Checkpoints(folder / 'checkpoints', run.keep_checkpoints)
+    warnings: list[str] = []
+
+    def warn(text: str) -> None:
+        say(f'warning: {stage.name}: {text}')
+        warnings.append(text)
+
+    resumed = checkpoints.restore_latest(start, warn)
+    state, progress = resumed or (start, Progress())
+    log = StageLog(folder, stage.name, stage.num_steps, int(state.step))
+    try:
+        trainer = _Trainer(stage, programme, train, val, checkpoints, log, run, device_budget_bytes, data_seed)
+        progress = trainer.run(state, progress, resumed is None, warn, stop_requested)
+    finally:
+        log.close()
+        checkpoints.close()
+    # Read back from the log, so that a run resumed after its last validation says it too.
+    rows = read_metrics(folder / 'metrics.csv')
+    if stage.with_confidence and rows and float(rows[-1]['val_confidence_spread']) < COLLAPSED_SPREAD:
+        warn(
+            'the confidence head collapsed to a constant (standard deviation of its confidences on the validation '
+            f'split: {float(rows[-1]["val_confidence_spread"]):.1e}), so it ranks nothing; try a higher '
+            f'config.{stage.name}.error_weight, another loss, or more training errors to learn from'
+        )
+    best_step = progress.best_step if progress.best_step >= 0 else stage.num_steps
+    if progress.best_step < 0:
+        warn(f'{stage.select_by} was undefined at every validation (no errors?), so the last checkpoint is used')
+    return StageResult(stage.num_steps, best_step, progress.best_value, progress.seconds, tuple(warnings))
+
+
+class _Trainer:
+    """The parts of one stage's training that live from its first chunk to its last."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        programme: Programme,
+        train: Examples,
+        val: Examples,
+        checkpoints: Checkpoints,
+        log: StageLog,
+        run: RunConfig,
+        device_budget_bytes: int,
+        data_seed: int,
+    ):
+        self.stage, self.val, self.checkpoints, self.log, self.run_config = stage, val, checkpoints, log, run
+        self.eval_batch_size = programme.eval_batch_size
+        self.feed = Feed(train, stage.batch_size, data_seed, device_budget_bytes, stage.eval_every_steps)
+        self.run_chunk = devices.map_over_devices(
+            make_chunk(stage, programme.apply_fn, programme.prepare_train_fn, programme.ignore_label),
+            donate=(0,),
+            in_axes=(0, 0, 0, 0, None),
+        )
+        self.validate_fn = devices.map_over_devices(
+            make_validation_step(stage, programme.apply_fn, programme.prepare_eval_fn, programme.ignore_label)
+        )
+        self.seconds_per_step: float | None = None
+        self.num_chunks = 0
+
+    def run(
+        self,
+        state: TrainState,
+        progress: Progress,
+        is_fresh: bool,
+        warn: Callable[[str], None],
+        stop_requested: Callable[[], bool],
+    ) -> Progress:
+        stage = self.stage
+        step = int(state.step)
+        began = time.monotonic() - progress.seconds
+        last_save = time.monotonic()
+        state = devices.replicate(state)
+
+        def save(progress: Progress) -> Progress:
+            progress = replace(progress, seconds=time.monotonic() - began)
+            self.checkpoints.save(devices.unreplicate(state), progress)
+            return progress
+
+        def validate(progress: Progress) -> Progress:
+            units = collect_units(
+                self.validate_fn,
+                merge_params(state.trained, state.frozen),
+                state.batch_stats,
+                self.val,
+                self.eval_batch_size,
+            )
+            values = validation_metrics(units)
+            selected = values[f'val_{stage.select_by}']
+            if np.isfinite(selected) and (progress.best_value is None or selected > progress.best_value):
+                progress = replace(progress, best_step=step, best_value=selected)
+            row = {'epoch': step / stage.eval_every_steps}
+            if progress.count:
+                row['train_loss'] = progress.loss_sum / progress.count
+                row['train_accuracy'] = progress.correct_count / progress.count
+            progress = save(replace(progress, loss_sum=0.0, correct_count=0, count=0))
+            row |= {**values, 'learning_rate': float(stage.learning_rate_fn(step)), 'seconds': progress.seconds}
+            self.log.write(step, row)
+            return progress
+
+        if is_fresh:
+            progress = validate(progress)
+        while step < stage.num_steps:
+            until_eval = stage.eval_every_steps - step % stage.eval_every_steps
+            num_steps = min(self._chunk_length(), until_eval, stage.num_steps - step)
+            started = time.monotonic()
+            state, sums = self.run_chunk(state, *self.feed.chunk(step, num_steps), np.int32(num_steps))
+            sums = devices.unreplicate(sums)
+            elapsed = time.monotonic() - started
+            if sums.bad_step >= 0:
+                raise UserError(self._not_finite(int(sums.bad_step)))
+            step += num_steps
+            self._note_pace(elapsed / num_steps)
+            progress = replace(
+                progress,
+                loss_sum=progress.loss_sum + float(sums.loss_sum),
+                correct_count=progress.correct_count + int(sums.correct_count),
+                count=progress.count + int(sums.count),
+            )
+            self.log.progress(
+                step,
+                float(sums.loss_sum) / max(int(sums.count), 1),
+                int(sums.correct_count) / max(int(sums.count), 1),
+                num_steps * stage.batch_size / elapsed,
+            )
+            at_eval = step % stage.eval_every_steps == 0 or step == stage.num_steps
+            stop = bool(devices.agree(int(stop_requested())))
+            due = time.monotonic() - last_save > self.run_config.checkpoint_seconds
+            if at_eval:
+                progress = validate(progress)
+                last_save = time.monotonic()
+            elif stop or devices.agree(int(due)):
+                progress = save(progress)
+                last_save = time.monotonic()
+            if stop and step < stage.num_steps:
+                raise InterruptedError(
+                    f'{stage.name} was asked to stop and is saved at step {step} of {stage.num_steps}; '
+                    'the same command goes on from there'
+                )
+        return progress
+
+    def _chunk_length(self) -> int:
+        """Return how many steps to take before the host is met again; the same on every process."""
+        if self.seconds_per_step is None:
+            wanted = 1.0
+        else:
+            wanted = self.run_config.chunk_seconds / max(self.seconds_per_step, 1e-9)
+        return devices.agree(int(np.clip(wanted, 1, self.feed.chunk_steps)))
+
+    def _note_pace(self, seconds_per_step: float) -> None:
+        # The first chunk also compiles, so it says nothing.
+        self.num_chunks += 1
+        if self.num_chunks > 1:
+            self.seconds_per_step = seconds_per_step
+
+    def _not_finite(self, step: int) -> str:
+        steps = self.checkpoints.steps()
+        kept = f'step {steps[-1]}' if steps else 'none'
+        return (
+            f'{self.stage.name}: the loss is not finite at step {step} (learning rate '
+            f'{float(self.stage.learning_rate_fn(step)):.3g}); training stopped. Last good checkpoint: {kept}, in '
+            f'{self.checkpoints.folder}. Lower config.{self.stage.name}.learning_rate or add warm-up, and check the '
+            'data (config.data.mean, config.data.std); then start in another --workdir, or with --force'
+        )

@@ -1,0 +1,216 @@
+"""What one device does: a training step, many of them in one compiled loop, and a forward pass.
+
+The loop has a step count that is known only when it runs, so one compilation serves chunks of every length, and
+the numbers do not depend on how a run was cut into chunks (a scan of another length is another program, whose last
+bits may differ). It is a `lax.while_loop`, which is also what `lax.scan` compiles to, and stops by itself at the
+first loss that is not finite.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import traverse_util
+
+from failpred_jax import devices
+from failpred_jax.types import Array, Batch, Outputs, PyTree, Stage, TrainState
+
+# (params, batch_stats, images, **how) -> (Outputs, batch_stats): models.network.Network.apply
+ApplyFn = Callable[..., tuple[Outputs, PyTree]]
+# (keys [B], images uint8, labels) -> (images float32 normalised, labels)
+PrepareFn = Callable[[Array, Array, Array], tuple[Array, Array]]
+
+
+class Sums(NamedTuple):
+    """Totals over the units of the steps of a chunk, on one device until they are summed over all.
+
+    Attributes:
+      loss_sum: float32.
+      correct_count: int32.
+      count: int32.
+      bad_step: int32, the step whose loss was not finite, or -1.
+    """
+
+    loss_sum: Array
+    correct_count: Array
+    count: Array
+    bad_step: Array
+
+
+class Units(NamedTuple):
+    """What validation keeps of each unit: [B] for images, [B, H, W] for pixels.
+
+    Attributes:
+      loss: float32, the stage's loss.
+      correct: bool.
+      confidence: float32, the head's confidence, or the maximum class probability before there is a head.
+      tcp: float32, probability of the true class.
+      mask: bool, False for padding and for the ignored label.
+    """
+
+    loss: Array
+    correct: Array
+    confidence: Array
+    tcp: Array
+    mask: Array
+
+
+def split_params(params: PyTree, trains: Callable[[tuple[str, ...]], bool]) -> tuple[PyTree, PyTree]:
+    """Return (trained, frozen), two nested dicts that share no leaf and together hold `params`."""
+    flat = traverse_util.flatten_dict(params)
+    trained = {path: leaf for path, leaf in flat.items() if trains(path)}
+    frozen = {path: leaf for path, leaf in flat.items() if not trains(path)}
+    return traverse_util.unflatten_dict(trained), traverse_util.unflatten_dict(frozen)
+
+
+def merge_params(trained: PyTree, frozen: PyTree) -> PyTree:
+    """Undo `split_params`."""
+    return traverse_util.unflatten_dict({**traverse_util.flatten_dict(trained), **traverse_util.flatten_dict(frozen)})
+
+
+def init_state(stage: Stage, params: PyTree, batch_stats: PyTree, key: Array) -> TrainState:
+    """Return the state before a stage's first step."""
+    trained, frozen = split_params(params, stage.trains)
+    return TrainState(
+        step=jnp.int32(0),
+        key=key,
+        trained=trained,
+        frozen=frozen,
+        batch_stats=batch_stats,
+        opt_state=stage.optimiser.init(trained),
+    )
+
+
+def unit_mask(batch_mask: Array, labels: Array, ignore_label: int | None) -> Array:
+    """Return which units count: [B] -> the shape of `labels`, bool."""
+    mask = batch_mask.reshape(batch_mask.shape + (1,) * (labels.ndim - 1))
+    mask = jnp.broadcast_to(mask, labels.shape)
+    return mask if ignore_label is None else mask & (labels != ignore_label)
+
+
+def _in_range(labels: Array, logits: Array) -> Array:
+    # An ignored label may lie outside the classes; its unit is masked, so any class will do.
+    return jnp.clip(labels, 0, logits.shape[-1] - 1)
+
+
+def make_train_step(
+    stage: Stage, apply_fn: ApplyFn, ignore_label: int | None
+) -> Callable[[TrainState, Batch], tuple[TrainState, Sums]]:
+    """Return `step(state, batch) -> (state, sums)` for one device.
+
+    The gradient is that of the mean over the units of the whole batch, over all devices. Each device draws its own
+    dropout. BatchNorm normalises by the statistics of its device's examples, and the running statistics are
+    averaged over devices; so with dropout or BatchNorm the result depends on the number of devices.
+    """
+
+    def loss_sum_fn(trained: PyTree, state: TrainState, batch: Batch, key: Array) -> tuple[Array, Any]:
+        outputs, batch_stats = apply_fn(
+            merge_params(trained, state.frozen),
+            state.batch_stats,
+            batch.image,
+            dropout_key=key,
+            dropout_in=stage.dropout_in,
+            batch_norm_in=stage.batch_norm_in,
+            with_confidence=stage.with_confidence,
+        )
+        mask = unit_mask(batch.mask, batch.label, ignore_label)
+        loss = stage.loss_fn(outputs, _in_range(batch.label, outputs.logits), mask)
+        loss_sum = jnp.sum(jnp.where(mask, loss, 0.0))
+        correct = mask & (jnp.argmax(outputs.logits, axis=-1) == batch.label)
+        return loss_sum, (batch_stats, jnp.sum(correct, dtype=jnp.int32), jnp.sum(mask, dtype=jnp.int32))
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
+        key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), devices.device_index())
+        (loss_sum, (batch_stats, correct, count)), grads = jax.value_and_grad(loss_sum_fn, has_aux=True)(
+            state.trained, state, batch, key
+        )
+        total = jnp.maximum(devices.psum_all(count), 1).astype(jnp.float32)
+        grads = jax.tree.map(lambda g: g / total, devices.psum_all(grads))
+        if stage.batch_norm_in:
+            batch_stats = jax.tree.map(lambda x: x / devices.num_devices(), devices.psum_all(batch_stats))
+        else:
+            batch_stats = state.batch_stats
+        updates, opt_state = stage.optimiser.update(grads, state.opt_state, state.trained)
+        new_state = state.replace(
+            step=state.step + 1,
+            trained=optax.apply_updates(state.trained, updates),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+        )
+        loss_is_finite = jnp.isfinite(devices.psum_all(loss_sum))
+        bad_step = jnp.where(loss_is_finite, -1, state.step)
+        return new_state, Sums(loss_sum, correct, count, bad_step)
+
+    return step
+
+
+def make_chunk(
+    stage: Stage, apply_fn: ApplyFn, prepare_fn: PrepareFn, ignore_label: int | None
+) -> Callable[..., tuple[TrainState, Sums]]:
+    """Return `chunk(state, images, labels, order, num_steps) -> (state, sums)` for one device.
+
+    Its arguments: images [N, H, W, channels] uint8 and labels [N, ...] int32 on the device; order [L, b] int32, the
+    rows of each step's part of the batch; num_steps, at most L, how many steps to take. The sums are over all
+    devices.
+    """
+    train_step = make_train_step(stage, apply_fn, ignore_label)
+
+    def chunk(
+        state: TrainState, images: Array, labels: Array, order: Array, num_steps: Array
+    ) -> tuple[TrainState, Sums]:
+        per_device = order.shape[1]
+
+        def body(carry: tuple[Array, TrainState, Sums]) -> tuple[Array, TrainState, Sums]:
+            i, state, sums = carry
+            rows = order[i]
+            # A key for each example's place in the global batch: augmentation does not depend on the devices.
+            places = devices.device_index() * per_device + jnp.arange(per_device)
+            step_key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2**31 - 1)
+            keys = jax.vmap(lambda place: jax.random.fold_in(step_key, place))(places)
+            image, label = prepare_fn(keys, images[rows], labels[rows])
+            state, new = train_step(state, Batch(image, label, jnp.ones(per_device, bool)))
+            return (
+                i + 1,
+                state,
+                Sums(
+                    sums.loss_sum + new.loss_sum,
+                    sums.correct_count + new.correct_count,
+                    sums.count + new.count,
+                    new.bad_step,
+                ),
+            )
+
+        def goes_on(carry: tuple[Array, TrainState, Sums]) -> Array:
+            i, _, sums = carry
+            return (i < num_steps) & (sums.bad_step < 0)
+
+        start = Sums(jnp.float32(0), jnp.int32(0), jnp.int32(0), jnp.int32(-1))
+        _, state, sums = jax.lax.while_loop(goes_on, body, (jnp.int32(0), state, start))
+        loss_sum, correct, count = devices.psum_all((sums.loss_sum, sums.correct_count, sums.count))
+        return state, Sums(loss_sum, correct, count, sums.bad_step)
+
+    return chunk
+
+
+def make_validation_step(
+    stage: Stage, apply_fn: ApplyFn, prepare_fn: PrepareFn, ignore_label: int | None
+) -> Callable[[PyTree, PyTree, Batch], Units]:
+    """Return `validate(params, batch_stats, batch) -> Units` for one device, in evaluation mode."""
+
+    def validate(params: PyTree, batch_stats: PyTree, batch: Batch) -> Units:
+        image, label = prepare_fn(None, batch.image, batch.label)
+        outputs, _ = apply_fn(params, batch_stats, image, with_confidence=stage.with_confidence)
+        mask = unit_mask(batch.mask, label, ignore_label)
+        log_probs = jax.nn.log_softmax(outputs.logits)
+        in_range = _in_range(label, outputs.logits)
+        tcp = jnp.exp(jnp.take_along_axis(log_probs, in_range[..., None], axis=-1)[..., 0])
+        if stage.with_confidence:
+            confidence = jax.nn.sigmoid(outputs.confidence_logit)
+        else:
+            confidence = jnp.exp(jnp.max(log_probs, axis=-1))
+        correct = jnp.argmax(outputs.logits, axis=-1) == label
+        return Units(stage.loss_fn(outputs, in_range, mask), correct, confidence, tcp, mask)
+
+    return validate

@@ -1,0 +1,95 @@
+"""What every confidence loss in the registry keeps to."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import failpred_jax.losses  # noqa: F401
+from failpred_jax.registry import LOSSES
+from failpred_jax.types import Outputs
+
+# The value of a unit depends on that unit alone; `ranking` is about the whole batch.
+PER_UNIT = ('tcp_mse', 'tcp_ratio_mse', 'correctness_bce', 'focal')
+UNITS = [(13,), (2, 3, 4)]
+
+
+def batch(units, rng):
+    logits = jnp.asarray(2 * rng.normal(size=(*units, 3)), jnp.float32)
+    labels = np.asarray(rng.integers(0, 3, size=units), np.int32)
+    # Half of the predictions are right.
+    labels = jnp.where(rng.random(units) < 0.4, jnp.argmax(logits, -1).astype(jnp.int32), labels)
+    outputs = Outputs(logits, jnp.zeros((*units, 2)), jnp.asarray(rng.normal(size=units), jnp.float32))
+    return outputs, labels, jnp.asarray(rng.random(units) < 0.7)
+
+
+def evaluate(name, outputs, labels, mask, error_weight=1.5):
+    return LOSSES[name](outputs, labels, mask, error_weight=error_weight, temperature=1.0)
+
+
+def masked_mean(losses, mask):
+    return float(jnp.sum(jnp.where(mask, losses, 0)) / jnp.sum(mask))
+
+
+def test_the_config_names_are_all_there():
+    assert set(LOSSES) == {*PER_UNIT, 'ranking'}
+
+
+@pytest.mark.parametrize('units', UNITS)
+@pytest.mark.parametrize('name', LOSSES)
+def test_one_value_a_unit(name, units, rng):
+    losses = evaluate(name, *batch(units, rng))
+    assert losses.shape == units
+    assert losses.dtype == jnp.float32
+    assert bool((losses >= 0).all())
+    assert bool(jnp.isfinite(losses).all())
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_only_the_confidence_learns(name, rng):
+    outputs, labels, mask = batch((13,), rng)
+
+    def loss(outputs):
+        return jnp.sum(jnp.where(mask, evaluate(name, outputs, labels, mask), 0))
+
+    gradient = jax.grad(loss)(outputs)
+    assert not gradient.logits.any()
+    assert not gradient.features.any()
+    assert float(jnp.abs(gradient.confidence_logit).max()) > 0
+    assert not gradient.confidence_logit[~mask].any()
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_a_mask_is_a_subset(name, rng):
+    outputs, labels, mask = batch((13,), rng)
+    part = Outputs(*(x[mask] for x in outputs))
+    whole = jnp.ones(int(mask.sum()), bool)
+    losses, subset = evaluate(name, outputs, labels, mask), evaluate(name, part, labels[mask], whole)
+    np.testing.assert_allclose(losses[mask], subset, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(masked_mean(losses, mask), masked_mean(subset, whole), rtol=1e-5)
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_the_order_of_units_does_not_matter(name, rng):
+    outputs, labels, mask = batch((13,), rng)
+    order = rng.permutation(13)
+    permuted = evaluate(name, Outputs(*(x[order] for x in outputs)), labels[order], mask[order])
+    np.testing.assert_allclose(permuted, evaluate(name, outputs, labels, mask)[order], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', PER_UNIT)
+def test_shape_is_only_shape(name, rng):
+    outputs, labels, mask = batch((2, 3, 4), rng)
+    flat = evaluate(
+        name, Outputs(*(x.reshape(24, *x.shape[3:]) for x in outputs)), labels.reshape(-1), mask.reshape(-1)
+    )
+    np.testing.assert_allclose(evaluate(name, outputs, labels, mask).reshape(-1), flat, rtol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['tcp_mse', 'tcp_ratio_mse', 'correctness_bce'])
+def test_errors_weigh_as_asked(name, rng):
+    outputs, labels, mask = batch((13,), rng)
+    plain, weighted = (evaluate(name, outputs, labels, mask, w) for w in (1.0, 3.0))
+    wrong = jnp.argmax(outputs.logits, -1) != labels
+    assert 0 < int(wrong.sum()) < 13
+    np.testing.assert_allclose(weighted, jnp.where(wrong, 3 * plain, plain), rtol=1e-6)

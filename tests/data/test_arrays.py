@@ -1,0 +1,73 @@
+"""The user's own npz, and images of another size."""
+
+import numpy as np
+import pytest
+
+from failpred_jax.config import DataConfig
+from failpred_jax.data.resize import resize_images
+from failpred_jax.data.splits import load_data
+from failpred_jax.errors import UserError
+
+
+@pytest.fixture
+def arrays(rng):
+    return {
+        'images_train': rng.integers(0, 256, (40, 6, 6, 3)).astype(np.uint8),
+        'labels_train': np.arange(40) % 4,
+    }
+
+
+def load(arrays, tmp_path, **options):
+    np.savez(tmp_path / 'mine.npz', **arrays)
+    return load_data(DataConfig(source='arrays', path=str(tmp_path / 'mine.npz'), **options))
+
+
+def test_parts_that_are_there_are_used_and_others_split_off(arrays, tmp_path):
+    data = load(arrays, tmp_path, test_fraction=0.25, validation_fraction=0.1)
+    assert (len(data.train.images), len(data.val.images), len(data.test.images)) == (27, 3, 10)
+    assert data.info.class_names == ('0', '1', '2', '3')
+    own = {'images_test': arrays['images_train'][:7], 'labels_test': arrays['labels_train'][:7]}
+    data = load({**arrays, **own, 'class_names': np.array(['a', 'b', 'c', 'd', 'e'])}, tmp_path)
+    assert np.array_equal(data.test.images, own['images_test'])
+    assert data.info.num_classes == 5
+
+
+def test_grey_images_may_lack_the_channel_axis(arrays, tmp_path):
+    data = load({**arrays, 'images_train': arrays['images_train'][..., 0]}, tmp_path)
+    assert data.info.image_shape == (6, 6, 1)
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        ({'labels_train': None}, "'images_train' and 'labels_train' must both be there"),
+        ({'images_tset': np.zeros(3)}, "unknown array 'images_tset'; did you mean 'images_test'"),
+        ({'images_train': np.zeros(40, np.uint8)}, r"'images_train' has shape \(40,\)"),
+        ({'images_train': np.zeros((40, 6, 6, 3))}, 'images of type float64; they must be uint8'),
+        ({'labels_train': np.full(40, -1)}, 'labels out of range, such as -1'),
+        ({'class_names': np.array(['a'])}, 'labels must be 0 to 0'),
+        ({'labels_train': np.array([object()] * 40)}, 'nothing is ever unpickled'),
+    ],
+)
+def test_what_is_refused(arrays, change, words, tmp_path):
+    with pytest.raises(UserError, match=words):
+        load({k: v for k, v in {**arrays, **change}.items() if v is not None}, tmp_path)
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / 'mine.npz').write_bytes(b'PK\x03\x04 nothing')
+    with pytest.raises(UserError, match=r"mine\.npz' cannot be read as an npz"):
+        load_data(DataConfig(source='arrays', path=str(tmp_path / 'mine.npz')))
+
+
+def test_images_are_resized_once_and_the_network_sees_the_new_size(arrays, tmp_path):
+    data = load(arrays, tmp_path, image_size=(12, 9))
+    assert data.info.image_shape == (12, 9, 3)
+    assert data.train.images.shape[1:] == data.test.images.shape[1:] == (12, 9, 3)
+    assert data.train.images.dtype == np.uint8
+
+
+def test_resizing_keeps_what_is_constant_and_what_has_the_size():
+    flat = np.full((2, 6, 4, 3), 77, np.uint8)
+    assert np.array_equal(resize_images(flat, (3, 8)), np.full((2, 3, 8, 3), 77, np.uint8))
+    assert resize_images(flat, (6, 4)) is flat

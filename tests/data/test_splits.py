@@ -1,0 +1,82 @@
+"""Splits: disjoint, seeded, remembered; and what is refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from failpred_jax.config import DataConfig
+from failpred_jax.data.sources import RawData, check_examples
+from failpred_jax.data.splits import draw_split, load_data
+from failpred_jax.errors import UserError
+from failpred_jax.files import read_npz, write_npz
+from failpred_jax.types import DatasetInfo, Examples
+
+DIGITS = DataConfig(source='digits', num_train=200)
+INFO = DatasetInfo('things', 'classification', (2, 2, 1), ('a', 'b', 'c'))
+
+
+def raw(count, **parts):
+    own = Examples(np.zeros((count, 2, 2, 1), np.uint8), np.zeros(count, np.int32))
+    return RawData(INFO, own, parts.get('validation'), parts.get('test'))
+
+
+def test_parts_share_nothing_and_have_the_sizes_asked_for():
+    split = draw_split(dataclasses.replace(DIGITS, num_train=0, test_fraction=0.5, validation_fraction=0.1), raw(1000))
+    assert {name: len(indices) for name, indices in split.items()} == {'test': 500, 'validation': 50, 'train': 450}
+    assert len(np.unique(np.concatenate(list(split.values())))) == 1000
+
+
+def test_fewer_training_examples_leave_the_other_parts_alone():
+    whole, part = (draw_split(dataclasses.replace(DIGITS, num_train=n), raw(1000)) for n in (0, 60))
+    assert len(part['train']) == 60
+    assert set(part['train']) <= set(whole['train'])
+    assert np.array_equal(part['test'], whole['test'])
+    assert np.array_equal(part['validation'], whole['validation'])
+
+
+def test_a_split_is_drawn_once_and_read_back(tmp_path):
+    file = tmp_path / 'split.npz'
+    first = load_data(DIGITS, file)
+    again = load_data(dataclasses.replace(DIGITS, split_seed=7), file)
+    assert np.array_equal(first.train.images, again.train.images)
+    assert first.info.num_classes == 10
+    assert (len(first.train.images), len(first.val.images), len(first.test.images)) == (200, 90, 898)
+    assert first.train.images.dtype == np.uint8
+    assert first.train.images.max() == 255
+
+
+def test_a_split_of_other_data_is_refused(tmp_path):
+    file = tmp_path / 'split.npz'
+    write_npz(file, {'train': np.array([0, 1]), 'validation': np.array([5000]), 'test': np.array([3])})
+    with pytest.raises(UserError, match='validation does not fit a training part of 1797 examples'):
+        load_data(DIGITS, file)
+    write_npz(file, {'train': np.array([0, 1]), 'validation': np.array([1]), 'test': np.array([3])})
+    with pytest.raises(UserError, match='an example stands in two parts'):
+        load_data(DIGITS, file)
+    assert set(read_npz(file)) == {'train', 'validation', 'test'}
+
+
+@pytest.mark.parametrize(
+    ('images', 'labels', 'words'),
+    [
+        (np.zeros((3, 2, 2, 1), np.float32), np.zeros(3, int), 'images of type float32; they must be uint8'),
+        (
+            np.zeros((3, 4, 2, 1), np.uint8),
+            np.zeros(3, int),
+            r'images of shape \(3, 4, 2, 1\); it must be \(N, 2, 2, 1\)',
+        ),
+        (np.zeros((3, 2, 2, 1), np.uint8), np.zeros(2, int), r'labels of shape \(2,\)'),
+        (np.zeros((3, 2, 2, 1), np.uint8), np.zeros(3), 'labels of type float64; they must be integers'),
+        (np.zeros((3, 2, 2, 1), np.uint8), np.array([0, 3, -1]), '2 labels out of range, such as 3 in example 1'),
+        (np.zeros((0, 2, 2, 1), np.uint8), np.zeros(0, int), 'holds no examples'),
+    ],
+)
+def test_what_is_wrong_with_the_data_is_said(images, labels, words):
+    with pytest.raises(UserError, match=words):
+        check_examples(Examples(images, labels), INFO, "the data set 'things' (train)")
+
+
+def test_an_empty_part_is_refused():
+    with pytest.raises(UserError, match='the validation part of the 4 training examples is empty'):
+        draw_split(dataclasses.replace(DIGITS, num_train=0, validation_fraction=0.01), raw(4))

@@ -1,0 +1,84 @@
+"""Any image classification set of tfds, read without tensorflow; here a tiny one, prepared by the test."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from failpred_jax.config import DataConfig
+from failpred_jax.data.tfds import load
+from failpred_jax.errors import UserError
+
+# Preparing a set imports tfds's builders, which warn in ways that are not ours: it gets a process of its own.
+PREPARE = """
+import io, sys
+import tensorflow_datasets as tfds
+from PIL import Image
+
+class Tiny(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version('1.0.0')
+
+    def _info(self):
+        image = tfds.features.Image(shape=(4, 5, 1), encoding_format='png')
+        label = tfds.features.ClassLabel(names=['cat', 'dog', '<b>'])
+        features = {'image': image, 'label': label} if sys.argv[2] == 'images' else {'label': label}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, download):
+        return {'train': self._generate_examples(30), 'test': self._generate_examples(12)}
+
+    def _generate_examples(self, count):
+        for i in range(count):
+            file = io.BytesIO()
+            Image.new('L', (5, 4), i).save(file, 'png')
+            file.seek(0)
+            example = {'image': file, 'label': i % 3}
+            yield i, {k: v for k, v in example.items() if k in self.info.features}
+
+Tiny(data_dir=sys.argv[1], file_format='array_record').download_and_prepare()
+"""
+NO_TENSORFLOW = Path(__file__).parents[1] / 'e2e' / 'no_tensorflow'
+
+
+def prepare(folder, kind):
+    script = folder / 'prepare.py'
+    script.write_text(PREPARE)
+    sys_path = f'import sys; sys.path.insert(0, {str(NO_TENSORFLOW)!r}); import runpy; runpy.run_path({str(script)!r})'
+    done = subprocess.run([sys.executable, '-c', sys_path, str(folder / 'tfds'), kind], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return str(folder / 'tfds')
+
+
+@pytest.fixture(scope='module')
+def prepared(tmp_path_factory):
+    return prepare(tmp_path_factory.mktemp('tfds'), 'images')
+
+
+def test_classes_shapes_and_splits_come_from_tfds(prepared):
+    raw = load(DataConfig(name='tiny', tfds_data_dir=prepared))
+    assert raw.info.image_shape == (4, 5, 1)
+    assert raw.info.class_names == ('cat', 'dog', '<b>')
+    assert raw.train.images.shape == (30, 4, 5, 1)
+    assert sorted(raw.train.images[:, 0, 0, 0]) == list(range(30))
+    assert np.array_equal(raw.test.labels, raw.test.images[:, 0, 0, 0] % 3)
+
+
+def test_part_of_a_split_can_be_named(prepared):
+    config = DataConfig(name='tiny', tfds_data_dir=prepared, train_split='train[:20]', validation_split='train[20:]')
+    raw = load(config)
+    assert (len(raw.train.images), len(raw.validation.images)) == (20, 10)
+    together = np.concatenate([raw.train.images, raw.validation.images])[:, 0, 0, 0]
+    assert sorted(together) == list(range(30))
+
+
+def test_an_unknown_split_is_named(prepared):
+    with pytest.raises(UserError, match=r"config\.data\.test_split is 'tset'; 'tiny' has the splits: t"):
+        load(DataConfig(name='tiny', tfds_data_dir=prepared, test_split='tset'))
+
+
+def test_a_set_without_images_is_refused(tmp_path):
+    folder = prepare(tmp_path, 'labels')
+    with pytest.raises(UserError, match="'tiny' is not an image classification data set: it needs the features"):
+        load(DataConfig(name='tiny', tfds_data_dir=folder))

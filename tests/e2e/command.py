@@ -1,0 +1,66 @@
+"""Starting the real entry point in a process of its own, as a user does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+NO_TENSORFLOW = Path(__file__).parent / 'no_tensorflow'
+
+# A run of seconds, with all three stages.
+TINY = (
+    '--config=configs/digits.py',
+    '--config.model.hidden_units=16',
+    '--config.model.head_units=(16,16)',
+    '--config.baseline.epochs=3',
+    '--config.baseline.eval_every_epochs=1',
+    '--config.confidence.epochs=3',
+    '--config.confidence.eval_every_epochs=1',
+    '--config.finetune.epochs=3',
+    '--config.finetune.eval_every_epochs=1',
+    '--config.evaluate.resamples=50',
+    '--config.evaluate.scores=mcp,tcp,confidnet,confidnet_finetuned,mc_dropout',
+    '--config.evaluate.mc_samples=4',
+)
+
+
+def environment(num_devices: int, tensorflow: bool) -> dict[str, str]:
+    """Return the environment of a process with so many fake devices, with or without tensorflow."""
+    given = os.environ | {
+        'XLA_FLAGS': f'--xla_force_host_platform_device_count={num_devices}',
+        'JAX_PLATFORMS': 'cpu',
+    }
+    if not tensorflow:
+        given['PYTHONPATH'] = os.pathsep.join(filter(None, [str(NO_TENSORFLOW), os.environ.get('PYTHONPATH')]))
+    return given
+
+
+def start(*words: str, num_devices: int = 8, tensorflow: bool = False) -> subprocess.Popen:
+    """Start `python -m failpred_jax.main` from the repository's root.
+
+    Most runs go without tensorflow: it must work, and importing it takes longer than the rest of a tiny run.
+    """
+    return subprocess.Popen(
+        [sys.executable, '-m', 'failpred_jax.main', *words],
+        cwd=ROOT,
+        env=environment(num_devices, tensorflow),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*words: str, **how: Any) -> subprocess.CompletedProcess:
+    """Run `python -m failpred_jax.main` to its end, started as `start` does."""
+    process = start(*words, **how)
+    out, err = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+def run_well(*words: str, **how: Any) -> str:
+    """Run it, expect success, and return what it printed."""
+    done = run(*words, **how)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,0 +1,274 @@
+"""A whole run on real digits: what it leaves, what it refuses, and that it can be stopped anywhere."""
+
+import csv
+import json
+import signal
+import time
+
+import numpy as np
+import pytest
+from e2e.command import TINY, run, run_well, start
+
+from failpred_jax.files import read_npz
+from failpred_jax.metrics import FAILURE_METRICS, failure_metrics
+
+STAGES = ('baseline', 'confidence', 'finetune')
+
+
+@pytest.fixture(scope='session')
+def finished(tmp_path_factory):
+    """Return (WORKDIR, what was printed) of a run that nobody stopped."""
+    workdir = tmp_path_factory.mktemp('finished') / 'run'
+    return workdir, run_well(*TINY, f'--workdir={workdir}', tensorflow=True)
+
+
+def final_digests(workdir):
+    """Return the digest of each stage's last state."""
+    digests = {}
+    for stage in STAGES:
+        step = json.loads((workdir / stage / 'result.json').read_text())['step']
+        file = workdir / stage / 'checkpoints' / f'{step:08d}' / 'progress' / 'metadata'
+        digests[stage] = json.loads(file.read_text())['digest']
+    return digests
+
+
+def test_ends_with_table_and_report(finished):
+    workdir, out = finished
+    assert '| mcp' in out
+    assert f'report: {workdir / "report" / "index.html"}' in out
+    assert '<html' in (workdir / 'report' / 'index.html').read_text()
+
+
+def test_leaves_what_the_readme_says(finished):
+    workdir, _ = finished
+    for name in (
+        'config.json', 'environment.json', 'split.npz', 'evaluation/metrics.json', 'evaluation/table.md',
+        'evaluation/predictions.npz', 'evaluation/context.json', 'confidence/targets.json',
+        *(f'{stage}/{file}' for stage in STAGES for file in ('metrics.csv', 'result.json', 'checkpoints')),
+    ):  # fmt: skip
+        assert (workdir / name).exists(), name
+    assert list((workdir / 'baseline' / 'tensorboard').glob('events*'))
+
+
+def test_figures_are_those_of_the_saved_predictions(finished):
+    workdir, _ = finished
+    written = json.loads((workdir / 'evaluation' / 'metrics.json').read_text())
+    saved = read_npz(workdir / 'evaluation' / 'predictions.npz')
+    assert np.array_equal(saved['correct'], saved['logits'].argmax(-1) == saved['labels'])
+    assert written['classifier']['num_errors'] == np.count_nonzero(~saved['correct']) >= 20
+    for name in ('mcp', 'tcp', 'confidnet', 'confidnet_finetuned'):
+        found = failure_metrics(saved[f'confidence_{name}'], saved['correct'])
+        assert {key: written['scores'][name][key] for key in FAILURE_METRICS} == found
+
+
+def test_without_tensorflow_it_runs_and_says_what_is_missing(tmp_path):
+    out = run_well(*TINY, f'--workdir={tmp_path / "run"}', '--mode=train', tensorflow=False)
+    assert out.count('TensorBoard events are not written') == 1
+    assert 'pip install tensorflow-cpu tensorboard' in out
+
+
+def test_the_upper_bound_is_marked(finished):
+    workdir, _ = finished
+    table = (workdir / 'evaluation' / 'table.md').read_text()
+    assert '| tcp *' in table
+    assert 'reads the label' in table
+
+
+def test_confidence_stages_leave_the_classifier_alone(finished):
+    """Predictions of all three stages' weights are the same, to the last bit."""
+    workdir, _ = finished
+    logits = []
+    words = [word for word in TINY if not word.startswith('--config.evaluate.scores')]
+    words += [f'--workdir={workdir}', '--mode=evaluate', '--config.evaluate.scores=mcp']
+    for stage in STAGES:
+        run_well(*words, f'--stage={stage}')
+        logits.append(read_npz(workdir / 'evaluation' / 'predictions.npz')['logits'])
+    assert np.array_equal(logits[0], logits[1])
+    assert np.array_equal(logits[0], logits[2])
+    run_well(*TINY, f'--workdir={workdir}', '--mode=evaluate')
+
+
+def test_finished_stages_are_not_trained_again(finished):
+    workdir, _ = finished
+    before = final_digests(workdir)
+    times = {stage: (workdir / stage / 'result.json').stat().st_mtime_ns for stage in STAGES}
+    run_well(*TINY, f'--workdir={workdir}', '--mode=train')
+    assert times == {stage: (workdir / stage / 'result.json').stat().st_mtime_ns for stage in STAGES}
+    assert final_digests(workdir) == before
+
+
+def test_curves_have_a_row_for_every_validation(finished):
+    workdir, _ = finished
+    with (workdir / 'baseline' / 'metrics.csv').open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row['step']) for row in rows] == [0, 15, 30, 45]
+    assert float(rows[-1]['train_loss']) < float(rows[1]['train_loss'])
+    assert rows[0]['train_loss'] == ''
+
+
+def test_another_config_is_refused_with_the_difference(finished):
+    workdir, _ = finished
+    before = final_digests(workdir)
+    done = run(*TINY, f'--workdir={workdir}', '--config.baseline.learning_rate=0.5')
+    assert done.returncode == 2
+    assert 'config.baseline.learning_rate: 0.05 there, 0.5 now' in done.stderr
+    assert '--force' in done.stderr
+    assert final_digests(workdir) == before
+
+
+def test_force_moves_the_old_run_aside(finished, tmp_path):
+    workdir = tmp_path / 'run'
+    short = ('--config.confidence.epochs=0', '--config.finetune.epochs=0', '--mode=train')
+    words = (*TINY, *short, f'--workdir={workdir}')
+    run_well(*words)
+    run_well(*words, '--config.baseline.learning_rate=0.5', '--force')
+    (old,) = tmp_path.glob('run.old-*')
+    assert json.loads((old / 'config.json').read_text())['baseline']['learning_rate'] == 0.05
+    assert (old / 'baseline' / 'result.json').exists()
+    assert json.loads((workdir / 'config.json').read_text())['baseline']['learning_rate'] == 0.5
+
+
+def test_evaluate_names_the_stages_and_steps_there_are(finished):
+    workdir, _ = finished
+    done = run(*TINY, f'--workdir={workdir}', '--mode=evaluate', '--stage=finetun')
+    assert done.returncode == 2
+    assert "did you mean 'finetune'" in done.stderr
+    done = run(*TINY, f'--workdir={workdir}', '--mode=evaluate', '--stage=baseline', '--step=5')
+    assert done.returncode == 2
+    assert 'has no checkpoint of step 5; it has: ' in done.stderr
+
+
+def test_a_second_run_on_the_same_workdir_is_refused(finished):
+    import fcntl
+
+    workdir, _ = finished
+    with (workdir / '.lock').open('a') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = run(*TINY, f'--workdir={workdir}')
+    assert done.returncode == 2
+    assert 'another run is using the WORKDIR' in done.stderr
+
+
+# Every chunk is one step and is followed by a checkpoint, so that a kill can fall in the middle of an epoch.
+SLOW = ('--config.run.checkpoint_seconds=0.0001', '--config.run.chunk_seconds=0.0001')
+
+
+def wait_for_checkpoint(process, folder, at_least):
+    """Wait until a checkpoint of at least this step is there."""
+    for _ in range(3000):
+        if any(int(p.name) >= at_least for p in folder.glob('0*') if p.name.isdigit()):
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    raise AssertionError(f'no checkpoint {at_least} in {folder}')
+
+
+def test_killed_in_every_stage_and_resumed_it_ends_the_same(finished, tmp_path):
+    workdir = tmp_path / 'run'
+    for stage in STAGES:
+        process = start(*TINY, *SLOW, f'--workdir={workdir}')
+        wait_for_checkpoint(process, workdir / stage / 'checkpoints', at_least=20)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not (workdir / stage / 'result.json').exists()
+    run_well(*TINY, f'--workdir={workdir}')
+    whole, _ = finished
+    assert final_digests(workdir) == final_digests(whole)
+    ours, theirs = (read_npz(w / 'evaluation' / 'predictions.npz') for w in (workdir, whole))
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert np.array_equal(value, theirs[name], equal_nan=value.dtype.kind == 'f'), name
+    metrics = [json.loads((w / 'evaluation' / 'metrics.json').read_text()) for w in (workdir, whole)]
+    assert metrics[0] == metrics[1]
+
+
+def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
+    workdir = tmp_path / 'run'
+    words = (*TINY, *SLOW, f'--workdir={workdir}', '--config.baseline.epochs=5000', '--mode=train')
+    process = start(*words)
+    wait_for_checkpoint(process, workdir / 'baseline' / 'checkpoints', at_least=2)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 75
+    assert 'the same command goes on from there' in err
+    assert 'Traceback' not in err
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(finished, tmp_path):
+    workdir = tmp_path / 'run'
+    run_well(*TINY, f'--workdir={workdir}', '--mode=train')
+    # As if the run had died right after the last checkpoint of the last stage, and the disk had eaten a part of it.
+    (workdir / 'finetune' / 'result.json').unlink()
+    last = workdir / 'finetune' / 'checkpoints' / '00000045'
+    victim = max((f for f in last.rglob('*') if f.is_file() and 'state' in f.parts), key=lambda f: f.stat().st_size)
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    victim.write_bytes(content)
+    out = run_well(*TINY, f'--workdir={workdir}', '--mode=train')
+    assert 'it was set aside, and the run goes on from step 30' in out
+    assert (last.parent / '00000045.damaged').is_dir()
+    assert final_digests(workdir) == final_digests(finished[0])
+
+
+def test_one_device_and_eight_agree(tmp_path):
+    """Without dropout the same examples give the same network on any number of devices, to float tolerance."""
+    words = [word for word in TINY if not word.startswith('--config.evaluate.scores')]
+    words += ['--config.model.dropout=False', '--config.evaluate.scores=mcp,confidnet,confidnet_finetuned']
+    found = []
+    for num_devices in (1, 8):
+        workdir = tmp_path / str(num_devices)
+        run_well(*words, f'--workdir={workdir}', num_devices=num_devices)
+        found.append(read_npz(workdir / 'evaluation' / 'predictions.npz'))
+    for name in found[0]:
+        if name == 'correct':
+            assert np.mean(found[0][name] == found[1][name]) > 0.999
+        else:
+            np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_saved_predictions_scored_alone_give_the_same_figures(finished, tmp_path):
+    """To the last digit, intervals included, with no model, config or tensorflow."""
+    workdir, _ = finished
+    out = run_well(
+        '--mode=score',
+        f'--predictions={workdir / "evaluation" / "predictions.npz"}',
+        f'--workdir={tmp_path / "score"}',
+        num_devices=1,
+    )
+    assert f'report: {tmp_path / "score" / "report" / "index.html"}' in out
+    run_well(*TINY, '--config.evaluate.resamples=1000', f'--workdir={workdir}', '--mode=evaluate')
+    ran, scored = (json.loads((w / 'evaluation' / 'metrics.json').read_text()) for w in (workdir, tmp_path / 'score'))
+    assert scored['classifier'] == ran['classifier']
+    for name, found in ran['scores'].items():
+        assert {**scored['scores'][name], 'notes': None} == {**found, 'notes': None}
+    run_well(*TINY, f'--workdir={workdir}', '--mode=evaluate')
+
+
+def test_a_score_run_does_not_take_over_a_folder(finished):
+    workdir, _ = finished
+    words = ('--mode=score', f'--predictions={workdir / "evaluation" / "predictions.npz"}', f'--workdir={workdir}')
+    done = run(*words, num_devices=1)
+    assert done.returncode == 2
+    assert 'holds something else than an evaluation of predictions' in done.stderr
+
+
+def test_several_seeds_run_as_one(tmp_path):
+    workdir = tmp_path / 'run'
+    words = [word for word in TINY if not word.startswith('--config.evaluate.scores')]
+    words += [f'--workdir={workdir}', '--config.seeds=3,4']
+    out = run_well(*words, '--config.evaluate.scores=all', num_devices=1)
+    assert 'seeds 3, 4: accuracy' in out
+    whole = json.loads((workdir / 'evaluation' / 'metrics.json').read_text())
+    parts = [json.loads((workdir / f'seed_{k}' / 'evaluation' / 'metrics.json').read_text()) for k in (3, 4)]
+    assert whole['unavailable'] == {}
+    for name in ('mcp', 'ensemble', 'trust_score', 'fusion', 'learned_from_features'):
+        values = [part['scores'][name]['aurc'] for part in parts]
+        assert whole['seeds']['scores'][name]['aurc']['mean'] == pytest.approx(np.mean(values))
+        assert whole['seeds']['scores'][name]['aurc']['std'] == pytest.approx(np.std(values, ddof=1))
+    assert parts[0]['scores']['mcp'] != parts[1]['scores']['mcp']
+    page = (workdir / 'report' / 'index.html').read_text()
+    assert 'Several seeds' in page
+    # Each seed is a run like any other, and none is trained again.
+    before = [(workdir / f'seed_{k}' / 'finetune' / 'result.json').stat().st_mtime_ns for k in (3, 4)]
+    run_well(*words, '--config.evaluate.scores=mcp', '--mode=train', num_devices=1)
+    assert [(workdir / f'seed_{k}' / 'finetune' / 'result.json').stat().st_mtime_ns for k in (3, 4)] == before

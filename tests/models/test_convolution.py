@@ -1,0 +1,88 @@
+"""Every form of the convolution against XLA's own, values and both gradients, for the shapes the models use."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from failpred_jax.models import convolution
+from failpred_jax.models.convolution import conv3x3, im2col, native, product_first, winograd
+
+# (H, W) after padding, D, F: small convnets, VGG16 and SegNet, at few images and, for the large ones, fewer pixels.
+SHAPES = [
+    (28, 28, 1, 32),
+    (26, 26, 32, 64),
+    (34, 34, 3, 32),
+    (18, 18, 64, 64),
+    (10, 10, 128, 256),
+    (4, 4, 512, 512),
+    (3, 3, 512, 512),
+    (24, 17, 64, 12),
+    (13, 32, 64, 1),
+    (9, 11, 400, 120),
+]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def both_ways(conv, x, kernel, dy):
+    y, vjp = jax.vjp(conv, x, kernel)
+    return (y, *vjp(dy))
+
+
+def inputs(shape, batch=2, dtype=jnp.float32):
+    height, width, depth, features = shape
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (batch, height, width, depth), dtype)
+    kernel = jax.random.normal(keys[1], (3, 3, depth, features), dtype) / (3 * depth**0.5)
+    return x, kernel.astype(dtype), jax.random.normal(keys[2], (batch, height - 2, width - 2, features), dtype)
+
+
+def assert_close(ours, expected, tolerance=2e-5):
+    for a, b in zip(ours, expected, strict=True):
+        assert a.shape == b.shape
+        assert a.dtype == b.dtype
+        scale = float(jnp.abs(b).max())
+        np.testing.assert_allclose(np.asarray(a, np.float32), np.asarray(b, np.float32), atol=tolerance * scale)
+
+
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+def test_what_runs_equals_the_native_form(shape):
+    args = inputs(shape)
+    assert_close(both_ways(conv3x3, *args), both_ways(native, *args))
+
+
+@pytest.mark.parametrize('conv', [im2col, product_first, winograd])
+def test_every_form_fits_every_small_shape(conv):
+    for shape in [(3, 3, 2, 1), (4, 5, 3, 2)]:
+        args = inputs(shape)
+        assert_close(both_ways(conv, *args), both_ways(native, *args))
+
+
+def test_winograd_without_a_kept_transform(monkeypatch):
+    args = inputs((7, 8, 16, 4))
+    kept = both_ways(winograd, *args)
+    monkeypatch.setattr(convolution, '_KEEP_BYTES', 0)
+    anew = both_ways(lambda x, kernel: winograd(x, kernel), *args)
+    assert_close(anew, kept, tolerance=1e-6)
+
+
+def test_inside_a_loop_and_over_several_networks():
+    x, kernel, dy = inputs((6, 7, 16, 4))
+    looped = jax.jit(lambda x, kernel, dys: jax.lax.map(lambda dy: both_ways(conv3x3, x, kernel, dy)[1], dys))
+    np.testing.assert_allclose(looped(x, kernel, dy[None])[0], both_ways(native, x, kernel, dy)[1], atol=1e-5)
+    kernels = jnp.stack([kernel, 2 * kernel])
+    y = jax.jit(jax.vmap(conv3x3, in_axes=(None, 0)))(x, kernels)
+    np.testing.assert_allclose(y[1], native(x, kernels[1]), atol=1e-5)
+
+
+def test_bfloat16_keeps_its_type():
+    args = inputs((6, 8, 32, 16), dtype=jnp.bfloat16)
+    assert_close(both_ways(conv3x3, *args), both_ways(native, *args), tolerance=0.03)
+
+
+def test_accelerators_get_the_native_form(monkeypatch):
+    monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+    jaxpr = jax.make_jaxpr(conv3x3)(*inputs((6, 8, 32, 16))[:2])
+    assert [eqn.primitive.name for eqn in jaxpr.eqns] == ['conv_general_dilated']

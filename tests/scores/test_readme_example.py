@@ -1,0 +1,34 @@
+"""The example of adding a score, as docs/scores.md and the README print it, works; and the table there is complete."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+import failpred_jax.scores  # noqa: F401  (fills the registry)
+from failpred_jax.registry import SCORES
+from failpred_jax.types import ScoreInputs
+
+PAGE = Path(__file__).parents[2] / 'docs' / 'scores.md'
+
+
+def test_the_example_adds_a_score():
+    page = PAGE.read_text()
+    (example,) = re.findall(r'```python\n(.*?)```', page, flags=re.DOTALL)
+    assert len(example.strip().splitlines()) <= 20
+    before = set(SCORES)
+    try:
+        exec(compile(example, str(PAGE), 'exec'), {})  # noqa: S102  (our own page)
+        (name,) = set(SCORES) - before
+        logits = np.array([[1.0, 3.0, 2.0], [0.0, 5.0, 1.0]], np.float32)
+        np.testing.assert_allclose(SCORES[name].fn(ScoreInputs(logits)), [1.0, 4.0])
+    finally:
+        # The registry has no removal, on purpose; other tests must not see the example.
+        for name in set(SCORES) - before:
+            del SCORES._entries[name]
+
+
+def test_the_table_lists_every_score_with_its_description():
+    page = PAGE.read_text()
+    for name in SCORES:
+        assert f'| `{name}` | {SCORES[name].description} |' in page, f'docs/scores.md lacks or misdescribes {name}'

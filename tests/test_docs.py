@@ -1,0 +1,22 @@
+"""What the documentation shows runs, and the files it links to are there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+
+
+def test_the_predictions_page_runs(capsys):
+    (block,) = re.findall(r'```python\n(.*?)```', (ROOT / 'docs' / 'predictions.md').read_text(), re.DOTALL)
+    exec(compile(block, 'predictions.md', 'exec'), {})  # noqa: S102  (our own page)
+    assert '| mine' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r'\]\(([^)#]+)', page.read_text()):
+        if not target.startswith(('http', 'mailto')):
+            assert (page.parent / target).exists(), f'{page.name} links to {target}'

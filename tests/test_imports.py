@@ -1,0 +1,99 @@
+"""Imports point one way; see docs/architecture.md."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import failpred_jax
+
+ROOT = Path(failpred_jax.__file__).parent
+# A module may import from lower levels, and from its own room.
+LEVELS = [
+    {'errors', 'types', 'registry', 'files', 'prediction_file'},
+    {'config'},
+    {'devices'},
+    {'data', 'models', 'losses', 'scores', 'metrics', 'calibrate'},
+    {'train', 'workdir', 'torch_import'},
+    {
+        'stages',
+        'evaluate',
+        'report',
+    },
+    {'pipeline', 'predictions'},
+    {'run'},
+    {'main'},
+]
+LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
+# Modules of the lowest level may use one another; there are no rooms there.
+ONE_ROOM = LEVELS[0]
+FILES = sorted(ROOT.rglob('*.py'))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix('.py')
+
+
+def imported_modules(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f'{path}:{node.lineno} imports relatively'
+            found |= {f'{node.module}.{alias.name}' for alias in node.names} | {node.module}
+    return found
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path):
+    if path == ROOT / '__init__.py':
+        return
+    room = room_of(path)
+    for module in imported_modules(path):
+        parts = module.split('.')
+        if parts[0] != 'failpred_jax' or len(parts) == 1:
+            continue
+        other = parts[1]
+        allowed = other == room or {room, other} <= ONE_ROOM or LEVEL[other] < LEVEL[room]
+        assert allowed or other not in LEVEL, f'{path.relative_to(ROOT)} imports {module}, which is not below it'
+
+
+def test_every_module_has_a_level():
+    rooms = {room_of(path) for path in FILES} - {'__init__'}
+    assert rooms <= set(LEVEL), f'say in LEVELS where these stand: {rooms - set(LEVEL)}'
+
+
+@pytest.mark.parametrize(
+    ('package', 'home'),
+    [
+        ('flax.linen', 'models'),
+        ('tensorflow', 'train/logging.py data/tfds.py'),
+        ('clu', 'train/logging.py'),
+        ('plotly', 'report'),
+        ('torch', 'torch_import.py'),
+        ('ml_collections', 'config.py main.py run.py'),
+    ],
+)
+def test_package_is_imported_in_its_home_only(package, home):
+    homes = home.split()
+    for path in FILES:
+        where = path.relative_to(ROOT).as_posix()
+        uses = any(m == package or m.startswith(package + '.') for m in imported_modules(path))
+        assert not uses or any(where == h or where.startswith(h + '/') for h in homes), f'{where} imports {package}'
+
+
+def test_pmap_is_called_in_devices_only():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr == 'pmap':
+                assert path.name == 'devices.py', f'{path}:{node.lineno} calls pmap'
+
+
+def test_no_flag_is_read_below_main_and_no_config_defaults_silently():
+    for path in FILES:
+        if path.name == 'main.py':
+            continue
+        source = path.read_text()
+        assert 'FLAGS' not in source, f'{path} reads flags'
+        assert 'config.get(' not in source, f'{path} reads a config with a silent default'

@@ -1,0 +1,189 @@
+"""Anybody's predictions: what is read, what is refused, and that the figures are those of the metrics."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import failpred_jax
+from failpred_jax.errors import UserError
+from failpred_jax.metrics import failure_metrics
+from failpred_jax.prediction_file import parse_arrays, read_predictions
+
+# The scores that the logits alone give.
+FROM_LOGITS = {'mcp', 'margin', 'entropy', 'max_logit', 'energy', 'doctor_alpha', 'doctor_beta', 'tcp'}
+
+
+@pytest.fixture
+def arrays(rng):
+    logits = rng.normal(size=(60, 3)).astype(np.float32)
+    labels = np.where(rng.random(60) < 0.7, logits.argmax(-1), rng.integers(0, 3, 60))
+    return {'labels': labels, 'logits': logits, 'confidence_mine': rng.normal(size=60).astype(np.float32)}
+
+
+def problems_of(arrays) -> str:
+    with pytest.raises(UserError) as error:
+        parse_arrays(arrays, "'file.npz'")
+    assert str(error.value).startswith("the predictions in 'file.npz' have problems:")
+    return str(error.value)
+
+
+def test_figures_are_those_of_the_metrics(arrays):
+    table = failpred_jax.evaluate_predictions(
+        arrays['labels'], arrays['logits'], {'mine': arrays['confidence_mine']}, resamples=20
+    )
+    correct = arrays['logits'].argmax(-1) == arrays['labels']
+    found = table.results.metrics['scores']
+    assert FROM_LOGITS | {'mine'} <= set(found)
+    expected = failure_metrics(arrays['confidence_mine'], correct)
+    assert {name: found['mine'][name] for name in expected} == expected
+    assert '| mine' in str(table)
+    assert 'temperature_mcp is not there: it is fitted on other units' in str(table)
+    assert 'trust_score is not there: it reads features' in str(table)
+    assert found['mine']['ci']['aurc'][0] <= expected['aurc'] <= found['mine']['ci']['aurc'][1]
+
+
+def test_held_out_units_make_fitted_scores_possible(arrays):
+    validation = {'labels': arrays['labels'][:30], 'logits': arrays['logits'][:30]}
+    table = failpred_jax.evaluate_predictions(arrays['labels'], arrays['logits'], validation=validation, resamples=0)
+    assert {'temperature_mcp', 'max_logit_pnorm'} <= set(table.results.metrics['scores'])
+
+
+def test_probabilities_serve_as_logits(arrays):
+    probs = np.exp(arrays['logits']) / np.exp(arrays['logits']).sum(-1, keepdims=True)
+    units = parse_arrays({'labels': arrays['labels'], 'probs': probs}, 'x')['evaluated']
+    back = np.exp(units.logits)
+    np.testing.assert_allclose(back, probs, rtol=1e-5)
+
+
+def test_masked_pixels_are_left_out(rng):
+    labels = rng.integers(0, 2, (2, 3, 4))
+    mask = rng.random((2, 3, 4)) < 0.5
+    logits = rng.normal(size=(2, 3, 4, 2))
+    labels[~mask] = 99
+    units = parse_arrays({'labels': labels, 'logits': logits, 'mask': mask}, 'x')['evaluated']
+    assert units.is_segmentation
+    assert np.array_equal(units.labels, labels[mask])
+    np.testing.assert_array_equal(units.logits, logits[mask].astype(np.float32))
+
+
+def test_csv_holds_the_same_as_npz(arrays, tmp_path):
+    header = ['labels', 'logits_0', 'logits_1', 'logits_2', 'confidence_mine']
+    rows = np.column_stack([arrays['labels'], arrays['logits'], arrays['confidence_mine']])
+    text = '\n'.join([','.join(header), *(','.join(repr(float(v)) for v in row) for row in rows)])
+    (tmp_path / 'p.csv').write_text(text)
+    np.savez(tmp_path / 'p.npz', **arrays)
+    one, other = (read_predictions(tmp_path / name)['evaluated'] for name in ('p.csv', 'p.npz'))
+    assert np.array_equal(one.labels, other.labels)
+    assert np.array_equal(one.logits, other.logits)
+    assert np.array_equal(one.confidences['mine'], other.confidences['mine'])
+
+
+def test_everything_wrong_is_named_at_once(arrays):
+    bad = dict(arrays)
+    bad['labels'] = bad['labels'].copy()
+    bad['labels'][3] = 7
+    bad['logits'] = bad['logits'].copy()
+    bad['logits'][5, 1] = np.nan
+    bad['confidence_mine'] = np.full(60, np.nan)
+    bad['confidnce_other'] = np.zeros(60)
+    bad['val_labels'] = np.zeros(4, int)
+    text = problems_of(bad)
+    assert "'labels' has 1 values out of range, such as 7; with 3 classes they must be 0 to 2" in text
+    assert "'logits' holds 1 values that are not finite" in text
+    assert "'confidence_mine' holds 60 NaN" in text
+    assert "unknown array 'confidnce_other'" in text
+    assert "'val_logits' and 'val_probs' are both missing" in text
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        ({'labels': None}, "'labels' is missing"),
+        ({'logits': None}, "'logits' and 'probs' are both missing"),
+        ({'probs': np.zeros((60, 3))}, 'are both there; keep one'),
+        ({'labels': np.zeros(60)}, "'labels' has type float64; it must hold integers"),
+        ({'labels': np.zeros((60, 2), int)}, 'it must be (N,) or (N, H, W)'),
+        ({'labels': np.zeros(0, int), 'logits': np.zeros((0, 3)), 'confidence_mine': np.zeros(0)}, "'labels' is empty"),
+        ({'logits': np.zeros((59, 3))}, "'logits' has shape (59, 3); it must be the shape of labels and classes: (60,"),
+        ({'logits': np.zeros((60, 1))}, 'there must be at least 2'),
+        ({'logits': np.full((60, 3), 'x')}, "'logits' has type <U1; it must hold numbers"),
+        (
+            {'confidence_mine': np.zeros((60, 1))},
+            "'confidence_mine' has shape (60, 1); it must be that of labels: (60,)",
+        ),
+        ({'features': np.zeros((59, 4))}, "'features' has shape (59, 4)"),
+        ({'features': np.full((60, 4), np.inf)}, "'features' holds values that are not finite"),
+        ({'mask': np.zeros(60, bool)}, "'mask' leaves no unit"),
+        ({'val_labels': np.zeros(2, int), 'val_logits': np.zeros((2, 4))}, 'the validation part has 4 classes'),
+        (
+            {'val_labels': np.zeros(2, int), 'val_logits': np.zeros((2, 3)), 'val_features': np.zeros((2, 3))},
+            "has features, but the evaluated part has no 'features'",
+        ),
+    ],
+)
+def test_what_is_refused(arrays, change, words):
+    assert words in problems_of({k: v for k, v in {**arrays, **change}.items() if v is not None})
+
+
+@pytest.mark.parametrize(
+    ('probs', 'words'),
+    [
+        (np.full((4, 2), 0.4), "'probs' does not sum to 1 (within 0.001) for 4 units, such as 0.8 for unit 0"),
+        (np.array([[1.5, -0.5]] * 4), "values outside [0, 1]; did you mean 'logits'?"),
+    ],
+)
+def test_probabilities_that_are_none(probs, words):
+    assert words in problems_of({'labels': np.zeros(4, int), 'probs': probs})
+
+
+def test_files_that_are_none(tmp_path, arrays):
+    with pytest.raises(UserError, match='there is no predictions file'):
+        read_predictions(tmp_path / 'none.npz')
+    (tmp_path / 'p.txt').write_text('x')
+    with pytest.raises(UserError, match=r'is neither \.npz nor \.csv'):
+        read_predictions(tmp_path / 'p.txt')
+    (tmp_path / 'p.npz').write_bytes(b'PK\x03\x04 no archive')
+    with pytest.raises(UserError, match='is no npz archive, or is damaged'):
+        read_predictions(tmp_path / 'p.npz')
+    np.savez(tmp_path / 'half.npz', **arrays)
+    whole = (tmp_path / 'half.npz').read_bytes()
+    (tmp_path / 'half.npz').write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match='damaged'):
+        read_predictions(tmp_path / 'half.npz')
+    (tmp_path / 'p.csv').write_text('labels,logits_0,logits_1\n0,1.0\n')
+    with pytest.raises(UserError, match='line 2 has another number of columns than the header'):
+        read_predictions(tmp_path / 'p.csv')
+    (tmp_path / 'p.csv').write_text('labels,logits_0,logits_1\n0,1.0,high\n')
+    with pytest.raises(UserError, match="column 'logits_1': could not convert string to float: 'high'"):
+        read_predictions(tmp_path / 'p.csv')
+
+
+def test_object_arrays_are_never_unpickled(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (pytest.fail, ('it was unpickled',))
+
+    np.savez(tmp_path / 'p.npz', labels=np.array([Trap()], dtype=object), allow_pickle=True)
+    with pytest.raises(UserError, match="array 'labels' holds Python objects, which are never unpickled"):
+        read_predictions(tmp_path / 'p.npz')
+
+
+NAMES = st.sampled_from(
+    ['labels', 'logits', 'probs', 'features', 'mask', 'confidence_a', 'val_labels', 'val_logits', 'x']
+)
+SHAPES = st.lists(st.integers(0, 3), max_size=4).map(tuple)
+TYPES = st.sampled_from(['f4', 'f8', 'i4', 'u1', '?', 'U1'])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(NAMES, st.tuples(SHAPES, TYPES), max_size=5), st.integers(0, 9))
+def test_any_arrays_are_either_read_or_refused_in_words(described, seed):
+    rng = np.random.default_rng(seed)
+    arrays = {name: rng.integers(0, 3, shape).astype(kind) for name, (shape, kind) in described.items()}
+    try:
+        units = parse_arrays(arrays, 'x')['evaluated']
+    except UserError as error:
+        assert str(error).count('\n') >= 1
+    else:
+        assert len(units.labels) == len(units.logits) > 0

@@ -1,0 +1,95 @@
+"""Checkpoints: exact, checked, and never overwritten when all are bad."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from failpred_jax.errors import UserError
+from failpred_jax.train.checkpoints import Checkpoints, Damaged, Progress
+from failpred_jax.types import TrainState
+
+
+def state(step, seed=0):
+    rng = np.random.default_rng(seed)
+    trained = {'head': {'kernel': rng.normal(size=(30, 40)).astype(np.float32)}}
+    return TrainState(
+        step=np.int32(step),
+        key=jax.random.key(seed),
+        trained=trained,
+        frozen={'trunk': {'bias': rng.normal(size=3).astype(np.float32)}},
+        batch_stats={},
+        opt_state=optax.adam(1e-3).init(trained),
+    )
+
+
+def same(a, b):
+    a, b = (s.replace(key=jax.random.key_data(s.key)) for s in (a, b))
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    assert all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    checkpoints = Checkpoints(tmp_path / 'checkpoints', num_latest=2)
+    for step in (10, 20, 30, 40):
+        checkpoints.save(state(step, seed=step), Progress(best_step=10, best_value=0.5, count=step))
+    yield checkpoints
+    checkpoints.close()
+
+
+def damage(checkpoints, step):
+    folder = checkpoints.folder / f'{step:08d}' / 'state'
+    victim = max((f for f in folder.rglob('*') if f.is_file()), key=lambda f: f.stat().st_size)
+    victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
+
+
+def nobody(text):
+    raise AssertionError(text)
+
+
+def test_what_is_restored_is_what_was_saved(saved):
+    restored, progress = saved.restore_latest(state(0), nobody)
+    same(restored, state(40, seed=40))
+    assert progress == Progress(best_step=10, best_value=0.5, count=40)
+
+
+def test_the_latest_and_the_best_are_kept(saved):
+    assert saved.steps() == [10, 30, 40]
+
+
+def test_a_truncated_checkpoint_is_named_set_aside_and_passed_over(saved):
+    damage(saved, 40)
+    with pytest.raises(Damaged, match='checkpoint 40 in .* cannot be used'):
+        saved.restore(40, state(0))
+    told = []
+    restored, _ = saved.restore_latest(state(0), told.append)
+    same(restored, state(30, seed=30))
+    assert len(told) == 1
+    assert 'checkpoint 40' in told[0]
+    assert 'goes on from step 30' in told[0]
+    assert (saved.folder / '00000040.damaged').is_dir()
+    assert saved.steps() == [10, 30]
+    saved.save(state(40, seed=40), Progress())
+    assert saved.steps() == [30, 40]
+
+
+def test_a_deleted_part_is_noticed(saved):
+    (saved.folder / '00000040' / 'progress' / 'metadata').unlink()
+    with pytest.raises(Damaged, match='checkpoint 40'):
+        saved.restore(40, state(0))
+
+
+def test_no_usable_checkpoint_stops_and_touches_nothing(saved):
+    for step in saved.steps():
+        damage(saved, step)
+    before = sorted(p.name for p in saved.folder.iterdir())
+    with pytest.raises(UserError, match='no checkpoint in .* is usable and nothing was changed'):
+        saved.restore_latest(state(0), nobody)
+    assert sorted(p.name for p in saved.folder.iterdir()) == before
+
+
+def test_an_empty_folder_has_nothing_to_resume(tmp_path):
+    checkpoints = Checkpoints(tmp_path / 'none')
+    assert checkpoints.restore_latest(state(0), nobody) is None
+    checkpoints.close()
