@@ -24,6 +24,7 @@ Exit codes: 0 done, 2 something given is wrong (one message says what), 75 stopp
 everything saved: the same command goes on.
 """
 
+import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,9 @@ from failpred_jax.errors import UserError, nearest
 
 EXIT_USER_ERROR = 2
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again later
+EXIT_KILLED = 130  # what a shell reports for SIGINT
+# A full, read-only or forbidden disk is for the user to mend; any other OSError is for us.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 MODES = ('run', 'train', 'evaluate', 'report', 'score', 'import_torch')
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'File of the experiment.')
@@ -159,6 +163,15 @@ def main(argv: Sequence[str]) -> int:
     except InterruptedError as error:
         print(f'stopped: {error}', file=sys.stderr)
         return EXIT_STOPPED
+    except KeyboardInterrupt:
+        print('stopped at once; the same command goes on from the last checkpoint', file=sys.stderr)
+        return EXIT_KILLED
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        where = f" '{error.filename}'" if error.filename else ''
+        print(f'error: cannot write{where}: {error.strerror}; what was saved before stays as it is', file=sys.stderr)
+        return EXIT_USER_ERROR
     return 0
 
 

@@ -117,7 +117,8 @@ class Stage:
       optimiser: an optax transformation for the trained parameters.
       batch_size: examples a step, over all devices of all processes.
       num_steps: the stage's length.
-      eval_every_steps: steps between validations, which is also what one "epoch" of the curves means.
+      steps_per_epoch: what one epoch of the curves means; see data/feeding.py.
+      eval_every_steps: steps between validations.
       select_by: validation metric, higher is better, that picks the best checkpoint.
       learning_rate_fn: step -> learning rate, for the log.
     """
@@ -132,6 +133,7 @@ class Stage:
     optimiser: optax.GradientTransformation
     batch_size: int
     num_steps: int
+    steps_per_epoch: int
     eval_every_steps: int
     select_by: str
     learning_rate_fn: Callable[[int], float]

@@ -15,6 +15,15 @@ def test_the_predictions_page_runs(capsys):
     assert '| mine' in capsys.readouterr().out
 
 
+def test_the_readme_shows_the_score_that_the_tests_run():
+    """tests/scores/test_readme_example.py runs the block of docs/scores.md."""
+    blocks = [re.findall(r'```python\n(.*?)```', page.read_text(), re.DOTALL) for page in PAGES if page.exists()]
+    shown = {
+        page.name: block for page, found in zip(PAGES, blocks, strict=True) for block in found if '@score(' in block
+    }
+    assert shown['README.md'] == shown['scores.md']
+
+
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r'\]\(([^)#]+)', page.read_text()):

@@ -23,6 +23,7 @@ def timing(config: StageConfig, num_train: int) -> dict[str, Any]:
         'optimiser': make_optimiser(config, learning_rate_fn),
         'learning_rate_fn': learning_rate_fn,
         'batch_size': config.batch_size,
+        'steps_per_epoch': per_epoch,
         'num_steps': config.epochs * per_epoch,
         'eval_every_steps': config.eval_every_epochs * per_epoch,
     }

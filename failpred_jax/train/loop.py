@@ -180,7 +180,7 @@ class _Trainer:
             selected = values[f'val_{stage.select_by}']
             if np.isfinite(selected) and (progress.best_value is None or selected > progress.best_value):
                 progress = replace(progress, best_step=step, best_value=selected)
-            row = {'epoch': step / stage.eval_every_steps}
+            row = {'epoch': step / stage.steps_per_epoch}
             if progress.count:
                 row['train_loss'] = progress.loss_sum / progress.count
                 row['train_accuracy'] = progress.correct_count / progress.count

@@ -102,6 +102,7 @@ def test_curves_have_a_row_for_every_validation(finished):
     with (workdir / 'baseline' / 'metrics.csv').open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row['step']) for row in rows] == [0, 15, 30, 45]
+    assert [float(row['epoch']) for row in rows] == [0, 1, 2, 3]
     assert float(rows[-1]['train_loss']) < float(rows[1]['train_loss'])
     assert rows[0]['train_loss'] == ''
 
