@@ -23,8 +23,11 @@ from failpred_jax.train.logging import say
 from failpred_jax.types import Array, FitInputs, Results, ScoreInputs
 from failpred_jax.workdir import environment
 
-# Neighbouring pixels err together, so a bootstrap over pixels would claim far too narrow intervals.
 MAX_RESAMPLED = 1_000_000
+NO_INTERVALS = (
+    'no intervals are given: neighbouring pixels err together, so resampling pixels would claim far too narrow ones '
+    f'(and above {MAX_RESAMPLED:,} units they say little)'
+)
 
 
 @dataclass(frozen=True)
@@ -119,8 +122,10 @@ def _check_folder(workdir: Path) -> None:
 def _evaluate(parts: Mapping[str, Units], name: str, resamples: int) -> Table:
     units = parts['evaluated']
     task = 'segmentation' if units.is_segmentation else 'classification'
-    if len(units.labels) > MAX_RESAMPLED or units.is_segmentation:
+    warnings = []
+    if resamples and (units.is_segmentation or len(units.labels) > MAX_RESAMPLED):
         resamples = 0
+        warnings.append(NO_INTERVALS)
     inputs = _inputs(units)._replace(labels=units.labels)
     plan = _plan(parts, inputs, task)
     fitted = Fitted({}, {}, {})
@@ -135,6 +140,7 @@ def _evaluate(parts: Mapping[str, Units], name: str, resamples: int) -> Table:
         units.labels,
         correct,
         confidences,
+        task,
         dataclasses.replace(EvaluateConfig(), resamples=resamples),
         notes=fitted.notes,
         unavailable={**plan.unavailable, **unavailable},
@@ -153,7 +159,7 @@ def _evaluate(parts: Mapping[str, Units], name: str, resamples: int) -> Table:
             'num_test': units.shape[0],
         },
         'stages': [],
-        'warnings': [],
+        'warnings': warnings,
         'environment': environment(),
         'definitions': definitions(confidences),
     }

@@ -9,4 +9,5 @@ fi
 . "$(dirname "$0")/setup.sh" test
 ruff check .
 ruff format --check .
-exec python -m pytest -n "$(nproc)" --dist loadscope "$@"
+# A file stays on one worker, since its tests share what is compiled; in order, since the longest come early.
+exec python -m pytest -n "$(nproc)" --dist loadfile --no-loadscope-reorder "$@"

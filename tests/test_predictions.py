@@ -67,6 +67,20 @@ def test_masked_pixels_are_left_out(rng):
     np.testing.assert_array_equal(units.logits, logits[mask].astype(np.float32))
 
 
+def test_pixels_get_iou_and_no_intervals(rng):
+    labels = rng.integers(0, 3, (2, 6, 5))
+    table = failpred_jax.evaluate_predictions(labels, rng.normal(size=(2, 6, 5, 3)))
+    found = table.results.metrics
+    predicted = table.results.logits.argmax(-1)
+    iou = [
+        np.sum((predicted == k) & (labels.ravel() == k)) / np.sum((predicted == k) | (labels.ravel() == k))
+        for k in range(3)
+    ]
+    assert found['classifier']['mean_iou'] == pytest.approx(np.mean(iou))
+    assert 'ci' not in found['scores']['mcp']
+    assert 'no intervals are given: neighbouring pixels err together' in str(table)
+
+
 def test_csv_holds_the_same_as_npz(arrays, tmp_path):
     header = ['labels', 'logits_0', 'logits_1', 'logits_2', 'confidence_mine']
     rows = np.column_stack([arrays['labels'], arrays['logits'], arrays['confidence_mine']])

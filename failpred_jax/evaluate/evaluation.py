@@ -98,7 +98,7 @@ def evaluate(
             say(f'warning: score {name}: {unavailable[name]}')
     correct = predictions(inputs.logits) == data.test.labels
     metrics = measure(
-        np.asarray(jax.nn.softmax(inputs.logits)), data.test.labels, correct, confidences, options,
+        np.asarray(jax.nn.softmax(inputs.logits)), data.test.labels, correct, confidences, data.info.task, options,
         notes=fitted.notes, unavailable={**plan.unavailable, **unavailable},
     )  # fmt: skip
     context = {

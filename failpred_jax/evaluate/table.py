@@ -16,6 +16,7 @@ from failpred_jax.metrics import (
     intervals,
     level_with_best,
     score_metrics,
+    segmentation_metrics,
     undefined_reasons,
 )
 from failpred_jax.registry import METRICS, SCORES
@@ -42,6 +43,7 @@ def measure(
     labels: Array,
     correct: Array,
     confidences: Mapping[str, Array],
+    task: str,
     options: EvaluateConfig,
     notes: Mapping[str, tuple[str, ...]],
     unavailable: Mapping[str, str],
@@ -53,6 +55,7 @@ def measure(
       labels: [N] int32.
       correct: [N] bool.
       confidences: score name -> [N] float32.
+      task: 'classification', or 'segmentation', where units are pixels and IoU is measured too.
       options: resamples and interval.
       notes: score name -> sentences that its fit left.
       unavailable: score name -> why it is not there.
@@ -65,9 +68,12 @@ def measure(
         scores[name] = {**found, 'notes': list(notes.get(name, ()))}
         if name in SCORES and SCORES[name].is_probability:
             scores[name]['calibration'] = calibration_metrics(confidence, correct)
+    classifier = classifier_metrics(probs, labels)
+    if task == 'segmentation':
+        classifier |= segmentation_metrics(classifier['confusion'])
     metrics = {
         'classifier': {
-            **classifier_metrics(probs, labels),
+            **classifier,
             'num_errors': int(np.count_nonzero(~correct)),
             'num_units': len(correct),
         },
@@ -180,6 +186,7 @@ def to_markdown(metrics: Mapping[str, Any], context: Mapping[str, Any]) -> str:
     remarks = [f'{name}: {note}' for name, found in metrics['scores'].items() for note in found.get('notes', ())]
     remarks += [f'{name} is not there: {reason}' for name, reason in metrics['unavailable'].items()]
     remarks += [f'{name} is {reason}' for name, reason in metrics['undefined'].items() if name in COLUMNS]
+    remarks += context['warnings']
     if remarks:
         lines += ['', *(f'- {text}' for text in remarks)]
     return '\n'.join(lines) + '\n'

@@ -1,5 +1,6 @@
 """Starting the real entry point in a process of its own, as a user does."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+STAGES = ('baseline', 'confidence', 'finetune')
 NO_TENSORFLOW = Path(__file__).parent / 'no_tensorflow'
 
 # A run of seconds, with all three stages.
@@ -64,3 +66,13 @@ def run_well(*words: str, **how: Any) -> str:
     done = run(*words, **how)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def final_digests(workdir: Path) -> dict[str, str]:
+    """Return the digest of each stage's last state."""
+    digests = {}
+    for stage in STAGES:
+        step = json.loads((workdir / stage / 'result.json').read_text())['step']
+        file = workdir / stage / 'checkpoints' / f'{step:08d}' / 'progress' / 'metadata'
+        digests[stage] = json.loads(file.read_text())['digest']
+    return digests

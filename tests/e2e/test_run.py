@@ -1,35 +1,14 @@
-"""A whole run on real digits: what it leaves, what it refuses, and that it can be stopped anywhere."""
+"""A whole run on real digits: what it leaves, what it refuses, and what its other modes do."""
 
 import csv
+import fcntl
 import json
-import signal
-import time
 
 import numpy as np
-import pytest
-from e2e.command import TINY, run, run_well, start
+from e2e.command import STAGES, TINY, final_digests, run, run_well
 
 from failpred_jax.files import read_npz
 from failpred_jax.metrics import FAILURE_METRICS, failure_metrics
-
-STAGES = ('baseline', 'confidence', 'finetune')
-
-
-@pytest.fixture(scope='session')
-def finished(tmp_path_factory):
-    """Return (WORKDIR, what was printed) of a run that nobody stopped."""
-    workdir = tmp_path_factory.mktemp('finished') / 'run'
-    return workdir, run_well(*TINY, f'--workdir={workdir}', tensorflow=True)
-
-
-def final_digests(workdir):
-    """Return the digest of each stage's last state."""
-    digests = {}
-    for stage in STAGES:
-        step = json.loads((workdir / stage / 'result.json').read_text())['step']
-        file = workdir / stage / 'checkpoints' / f'{step:08d}' / 'progress' / 'metadata'
-        digests[stage] = json.loads(file.read_text())['digest']
-    return digests
 
 
 def test_ends_with_table_and_report(finished):
@@ -140,91 +119,12 @@ def test_evaluate_names_the_stages_and_steps_there_are(finished):
 
 
 def test_a_second_run_on_the_same_workdir_is_refused(finished):
-    import fcntl
-
     workdir, _ = finished
     with (workdir / '.lock').open('a') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = run(*TINY, f'--workdir={workdir}')
     assert done.returncode == 2
     assert 'another run is using the WORKDIR' in done.stderr
-
-
-# Every chunk is one step and is followed by a checkpoint, so that a kill can fall in the middle of an epoch.
-SLOW = ('--config.run.checkpoint_seconds=0.0001', '--config.run.chunk_seconds=0.0001')
-
-
-def wait_for_checkpoint(process, folder, at_least):
-    """Wait until a checkpoint of at least this step is there."""
-    for _ in range(3000):
-        if any(int(p.name) >= at_least for p in folder.glob('0*') if p.name.isdigit()):
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    raise AssertionError(f'no checkpoint {at_least} in {folder}')
-
-
-def test_killed_in_every_stage_and_resumed_it_ends_the_same(finished, tmp_path):
-    workdir = tmp_path / 'run'
-    for stage in STAGES:
-        process = start(*TINY, *SLOW, f'--workdir={workdir}')
-        wait_for_checkpoint(process, workdir / stage / 'checkpoints', at_least=20)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert not (workdir / stage / 'result.json').exists()
-    run_well(*TINY, f'--workdir={workdir}')
-    whole, _ = finished
-    assert final_digests(workdir) == final_digests(whole)
-    ours, theirs = (read_npz(w / 'evaluation' / 'predictions.npz') for w in (workdir, whole))
-    assert ours.keys() == theirs.keys()
-    for name, value in ours.items():
-        assert np.array_equal(value, theirs[name], equal_nan=value.dtype.kind == 'f'), name
-    metrics = [json.loads((w / 'evaluation' / 'metrics.json').read_text()) for w in (workdir, whole)]
-    assert metrics[0] == metrics[1]
-
-
-def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
-    workdir = tmp_path / 'run'
-    words = (*TINY, *SLOW, f'--workdir={workdir}', '--config.baseline.epochs=5000', '--mode=train')
-    process = start(*words)
-    wait_for_checkpoint(process, workdir / 'baseline' / 'checkpoints', at_least=2)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 75
-    assert 'the same command goes on from there' in err
-    assert 'Traceback' not in err
-
-
-def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(finished, tmp_path):
-    workdir = tmp_path / 'run'
-    run_well(*TINY, f'--workdir={workdir}', '--mode=train')
-    # As if the run had died right after the last checkpoint of the last stage, and the disk had eaten a part of it.
-    (workdir / 'finetune' / 'result.json').unlink()
-    last = workdir / 'finetune' / 'checkpoints' / '00000045'
-    victim = max((f for f in last.rglob('*') if f.is_file() and 'state' in f.parts), key=lambda f: f.stat().st_size)
-    content = bytearray(victim.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    victim.write_bytes(content)
-    out = run_well(*TINY, f'--workdir={workdir}', '--mode=train')
-    assert 'it was set aside, and the run goes on from step 30' in out
-    assert (last.parent / '00000045.damaged').is_dir()
-    assert final_digests(workdir) == final_digests(finished[0])
-
-
-def test_one_device_and_eight_agree(tmp_path):
-    """Without dropout the same examples give the same network on any number of devices, to float tolerance."""
-    words = [word for word in TINY if not word.startswith('--config.evaluate.scores')]
-    words += ['--config.model.dropout=False', '--config.evaluate.scores=mcp,confidnet,confidnet_finetuned']
-    found = []
-    for num_devices in (1, 8):
-        workdir = tmp_path / str(num_devices)
-        run_well(*words, f'--workdir={workdir}', num_devices=num_devices)
-        found.append(read_npz(workdir / 'evaluation' / 'predictions.npz'))
-    for name in found[0]:
-        if name == 'correct':
-            assert np.mean(found[0][name] == found[1][name]) > 0.999
-        else:
-            np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 def test_saved_predictions_scored_alone_give_the_same_figures(finished, tmp_path):
@@ -251,25 +151,3 @@ def test_a_score_run_does_not_take_over_a_folder(finished):
     done = run(*words, num_devices=1)
     assert done.returncode == 2
     assert 'holds something else than an evaluation of predictions' in done.stderr
-
-
-def test_several_seeds_run_as_one(tmp_path):
-    workdir = tmp_path / 'run'
-    words = [word for word in TINY if not word.startswith('--config.evaluate.scores')]
-    words += [f'--workdir={workdir}', '--config.seeds=3,4']
-    out = run_well(*words, '--config.evaluate.scores=all', num_devices=1)
-    assert 'seeds 3, 4: accuracy' in out
-    whole = json.loads((workdir / 'evaluation' / 'metrics.json').read_text())
-    parts = [json.loads((workdir / f'seed_{k}' / 'evaluation' / 'metrics.json').read_text()) for k in (3, 4)]
-    assert whole['unavailable'] == {}
-    for name in ('mcp', 'ensemble', 'trust_score', 'fusion', 'learned_from_features'):
-        values = [part['scores'][name]['aurc'] for part in parts]
-        assert whole['seeds']['scores'][name]['aurc']['mean'] == pytest.approx(np.mean(values))
-        assert whole['seeds']['scores'][name]['aurc']['std'] == pytest.approx(np.std(values, ddof=1))
-    assert parts[0]['scores']['mcp'] != parts[1]['scores']['mcp']
-    page = (workdir / 'report' / 'index.html').read_text()
-    assert 'Several seeds' in page
-    # Each seed is a run like any other, and none is trained again.
-    before = [(workdir / f'seed_{k}' / 'finetune' / 'result.json').stat().st_mtime_ns for k in (3, 4)]
-    run_well(*words, '--config.evaluate.scores=mcp', '--mode=train', num_devices=1)
-    assert [(workdir / f'seed_{k}' / 'finetune' / 'result.json').stat().st_mtime_ns for k in (3, 4)] == before

@@ -9,6 +9,10 @@ from failpred_jax.errors import UserError
 from failpred_jax.train.checkpoints import Checkpoints, Damaged, Progress
 from failpred_jax.types import TrainState
 
+# When a read fails, tensorstore's other reads call back into an event loop that orbax has closed; Python reports that
+# from a thread of its own, at a time of its own.
+pytestmark = pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+
 
 def state(step, seed=0):
     rng = np.random.default_rng(seed)

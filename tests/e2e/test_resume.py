@@ -1,0 +1,70 @@
+"""A run that is killed, stopped or damaged goes on where it was and ends with the same bits."""
+
+import json
+import signal
+import time
+
+import numpy as np
+from e2e.command import STAGES, TINY, final_digests, run_well, start
+
+from failpred_jax.files import read_npz
+
+# Every chunk is one step and is followed by a checkpoint, so that a kill can fall in the middle of an epoch.
+SLOW = ('--config.run.checkpoint_seconds=0.0001', '--config.run.chunk_seconds=0.0001')
+
+
+def wait_for_checkpoint(process, folder, at_least):
+    """Wait until a checkpoint of at least this step is there."""
+    for _ in range(3000):
+        if any(int(p.name) >= at_least for p in folder.glob('0*') if p.name.isdigit()):
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    raise AssertionError(f'no checkpoint {at_least} in {folder}')
+
+
+def test_killed_in_every_stage_and_resumed_it_ends_the_same(finished, tmp_path):
+    workdir = tmp_path / 'run'
+    for stage in STAGES:
+        process = start(*TINY, *SLOW, f'--workdir={workdir}')
+        wait_for_checkpoint(process, workdir / stage / 'checkpoints', at_least=20)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not (workdir / stage / 'result.json').exists()
+    run_well(*TINY, f'--workdir={workdir}')
+    whole, _ = finished
+    assert final_digests(workdir) == final_digests(whole)
+    ours, theirs = (read_npz(w / 'evaluation' / 'predictions.npz') for w in (workdir, whole))
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert np.array_equal(value, theirs[name], equal_nan=value.dtype.kind == 'f'), name
+    metrics = [json.loads((w / 'evaluation' / 'metrics.json').read_text()) for w in (workdir, whole)]
+    assert metrics[0] == metrics[1]
+
+
+def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
+    workdir = tmp_path / 'run'
+    words = (*TINY, *SLOW, f'--workdir={workdir}', '--config.baseline.epochs=5000', '--mode=train')
+    process = start(*words)
+    wait_for_checkpoint(process, workdir / 'baseline' / 'checkpoints', at_least=2)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 75
+    assert 'the same command goes on from there' in err
+    assert 'Traceback' not in err
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(finished, tmp_path):
+    workdir = tmp_path / 'run'
+    run_well(*TINY, f'--workdir={workdir}', '--mode=train')
+    # As if the run had died right after the last checkpoint of the last stage, and the disk had eaten a part of it.
+    (workdir / 'finetune' / 'result.json').unlink()
+    last = workdir / 'finetune' / 'checkpoints' / '00000045'
+    victim = max((f for f in last.rglob('*') if f.is_file() and 'state' in f.parts), key=lambda f: f.stat().st_size)
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    victim.write_bytes(content)
+    out = run_well(*TINY, f'--workdir={workdir}', '--mode=train')
+    assert 'it was set aside, and the run goes on from step 30' in out
+    assert (last.parent / '00000045.damaged').is_dir()
+    assert final_digests(workdir) == final_digests(finished[0])
