@@ -29,10 +29,12 @@ TINY = (
 
 
 def environment(num_devices: int, tensorflow: bool) -> dict[str, str]:
-    """Return the environment of a process with so many fake devices, with or without tensorflow."""
+    """Return the environment of a process with so many fake devices, with or without tensorflow, and no network."""
+    nowhere = 'http://127.0.0.1:9'  # the port that discards: a connection is refused at once
     given = os.environ | {
         'XLA_FLAGS': f'--xla_force_host_platform_device_count={num_devices}',
         'JAX_PLATFORMS': 'cpu',
+        **dict.fromkeys(('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY'), nowhere),
     }
     if not tensorflow:
         given['PYTHONPATH'] = os.pathsep.join(filter(None, [str(NO_TENSORFLOW), os.environ.get('PYTHONPATH')]))
