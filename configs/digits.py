@@ -4,6 +4,9 @@
 
 A small training split and a short training on purpose: a classifier that makes no errors leaves a confidence head
 nothing to learn, and an evaluation nothing to measure.
+
+Seed 0, 2026-11-22: accuracy 92.20 %, 70 errors in 898 test images, 23 on the 449 training images; by AUROC, MCP 93.8 %,
+ConfidNet about 95 %, Trust Score 98.2 %. On images so simple the distances win.
 """
 
 import ml_collections
