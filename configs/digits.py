@@ -6,7 +6,7 @@ A small training split and a short training on purpose: a classifier that makes 
 nothing to learn, and an evaluation nothing to measure.
 
 Seed 0, 2026-11-22: accuracy 92.20 %, 70 errors in 898 test images, 23 on the 449 training images; by AUROC, MCP 93.8 %,
-ConfidNet about 95 %, Trust Score 98.2 %. On images so simple the distances win.
+ConfidNet 94.8 %, Trust Score 98.2 %, which is the best single score here.
 """
 
 import ml_collections

@@ -62,11 +62,12 @@ class Pipeline:
         for stage in self.stages:
             result = self._result(stage)
             start = start_state(stage, self.network, self.config.seed, previous)
-            if stage.name == 'baseline' and self.config.baseline.init_from:
-                start = start.replace(
-                    trained=start_from_vgg16(self.config.baseline.init_from, self.config.model, start.trained)
-                )
             if result is None:
+                if stage.name == 'baseline' and self.config.baseline.init_from:
+                    # Only here: a finished baseline does not need the file any more.
+                    start = start.replace(
+                        trained=start_from_vgg16(self.config.baseline.init_from, self.config.model, start.trained)
+                    )
                 if stage.name == 'confidence' and not (self.workdir / 'confidence' / 'targets.json').exists():
                     self._look_at_targets(stage, previous)
                 result = train_stage(
@@ -118,7 +119,7 @@ class Pipeline:
                 )
         for name in held:
             start = start_state(by_name[name], self.network, self.config.seed, self._like_previous(by_name[name]))
-            whole = {**merge_params(start.trained, start.frozen)}
+            whole = merge_params(start.trained, start.frozen)
             whole |= {key: value for key, value in params.items() if key in whole}
             state = init_state(
                 by_name[name], whole, {**start.batch_stats, **{k: batch_stats[k] for k in start.batch_stats}}, start.key

@@ -65,11 +65,6 @@ def tag(tag_name: str, *children: Any, **attributes: Any) -> Html:
     return Html(opening if tag_name in VOID_TAGS else f'{opening}{join(*children)}</{tag_name}>')
 
 
-def paragraphs(*texts: Any, **attributes: Any) -> Html:
-    """Return one <p> for each text that is not empty."""
-    return join(tag('p', text, **attributes) for text in texts if text)
-
-
 def json_block(element_id: str, value: Any) -> Html:
     """Return a <script type="application/json"> holding a value, or a string that is JSON already.
 
