@@ -89,7 +89,16 @@ class DataConfig:
     mean: tuple[float, ...] = option((0.0,), 'subtracted from images in [0, 1]; one value, or one a channel')
     std: tuple[float, ...] = option((1.0,), 'images are divided by it; one value, or one a channel', ALL_POSITIVE)
     device_budget_mb: int = option(
-        2048, 'a training set up to this size lives on each device; a larger one is streamed', NOT_NEGATIVE
+        2048,
+        'a training set up to this size lives on each device, with what a frozen network makes of it; a larger one is '
+        'streamed',
+        NOT_NEGATIVE,
+    )
+    host_budget_mb: int = option(
+        4096,
+        'what a frozen network makes of a data set is kept up to this size on the host, and streamed; beyond it, it '
+        'is computed anew in every step',
+        NOT_NEGATIVE,
     )
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 

@@ -22,8 +22,9 @@ from failpred_jax.stages import make_stages, start_state
 from failpred_jax.stages.targets import describe_targets
 from failpred_jax.torch_import import read_torch_checkpoint, start_from_vgg16
 from failpred_jax.train.checkpoints import Checkpoints, Damaged, Progress
+from failpred_jax.train.known import Budget, Programme
 from failpred_jax.train.logging import read_metrics, say
-from failpred_jax.train.loop import Programme, StageResult, train_stage
+from failpred_jax.train.loop import StageResult, train_stage
 from failpred_jax.train.step import init_state, make_validation_step, merge_params
 from failpred_jax.train.validate import collect_units
 from failpred_jax.types import Results, SampleSummary, Stage, TrainState
@@ -44,6 +45,7 @@ class Pipeline:
         prepare_train_fn, prepare_eval_fn = make_prepare_fns(config.data, self.data.info)
         self.programme = Programme(
             self.network.apply,
+            self.network.know,
             prepare_train_fn,
             prepare_eval_fn,
             self.data.info.ignore_label,
@@ -78,7 +80,7 @@ class Pipeline:
                     self.data.val,
                     self.workdir / stage.name,
                     self.config.run,
-                    self.config.data.device_budget_mb * 2**20,
+                    Budget(self.config.data.device_budget_mb * 2**20, self.config.data.host_budget_mb * 2**20),
                     data_seed=self.config.seed,
                     stop_requested=self.stop_requested,
                 )

@@ -41,30 +41,48 @@ class DatasetInfo:
         return len(self.class_names)
 
 
+class Known(NamedTuple):
+    """What is known of examples beforehand, so that no pass computes it; None where a pass does.
+
+    Attributes:
+      hidden: pytree of [N, ...], what the trunk's prefix makes of the images.
+      features: [N, ..., D], the trunk's output.
+      logits: [N, ..., C] float32, the classifier's, or others that a loss shall read in their place.
+    """
+
+    hidden: PyTree | None = None
+    features: Array | None = None
+    logits: Array | None = None
+
+
 class Batch(NamedTuple):
     """Examples on their way through a step.
 
     Attributes:
-      image: [B, H, W, channels]; uint8 as stored, float32 once normalised.
+      image: [B, H, W, channels]; uint8 as stored, float32 once normalised; None where what is known replaces it.
       label: [B] or [B, H, W] int32, in [0, C).
       mask: [B] bool; False marks padding, which counts nowhere.
+      known: what need not be computed of them.
     """
 
-    image: Array
+    image: Array | None
     label: Array
     mask: Array
+    known: Known = Known()
 
 
 class Examples(NamedTuple):
     """A part of a data set, in host memory.
 
     Attributes:
-      images: [N, H, W, channels] uint8.
+      images: [N, H, W, channels] uint8; None where what is known replaces them.
       labels: [N] or [N, H, W] int32.
+      known: what need not be computed of them.
     """
 
-    images: np.ndarray
+    images: np.ndarray | None
     labels: np.ndarray
+    known: Known = Known()
 
 
 class Outputs(NamedTuple):
@@ -113,6 +131,8 @@ class Stage:
       batch_norm_in: sub-trees whose BatchNorm uses, and updates with, batch statistics.
       dropout_in: sub-trees whose dropout is active while training.
       with_confidence: whether the confidence head is evaluated.
+      fixed_in_training: fields of Known that are the same in every step, as long as images are not changed at random.
+      fixed_in_validation: fields of Known that are the same in every validation.
       loss_fn: (outputs, label, mask of units) -> [units] float32 loss per unit.
       optimiser: an optax transformation for the trained parameters.
       batch_size: examples a step, over all devices of all processes.
@@ -129,6 +149,8 @@ class Stage:
     batch_norm_in: frozenset[str]
     dropout_in: frozenset[str]
     with_confidence: bool
+    fixed_in_training: frozenset[str]
+    fixed_in_validation: frozenset[str]
     loss_fn: Callable[[Outputs, Array, Array], Array]
     optimiser: optax.GradientTransformation
     batch_size: int

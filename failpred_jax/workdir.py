@@ -127,8 +127,8 @@ class Workdir:
 def _lasting(config: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a config that decides what is trained; the rest may change between runs of a WORKDIR."""
     config = {key: value for key, value in config.items() if key not in ('run', 'evaluate')}
-    # Where prepared data lie is no part of the experiment either.
-    moving = ('tfds_data_dir', 'device_budget_mb')
+    # Where data lie is no part of the experiment either.
+    moving = ('tfds_data_dir', 'device_budget_mb', 'host_budget_mb')
     return config | {'data': {k: v for k, v in config['data'].items() if k not in moving}}
 
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from failpred_jax import devices
-from failpred_jax.types import Batch, Examples
+from failpred_jax.types import Batch, Examples, PyTree
 
 # A streamed chunk is held twice (one training, one being prepared); this bounds each.
 STREAMED_CHUNK_BYTES = 128 * 2**20
@@ -40,29 +40,33 @@ def stream(num_examples: int, seed: int, start: int, stop: int) -> np.ndarray:
 class Feed:
     """Training examples for the chunks of a stage, wherever they live.
 
-    A set within the budget is copied to every device once, as uint8, and a chunk is only the order of its rows. A
-    larger one is streamed: the rows of a chunk are gathered on the host and sent along.
+    A set within the budget is copied to every device once, and a chunk is only the order of its rows. A larger one
+    is streamed: the rows of a chunk are gathered on the host and sent along. Images travel as uint8, and what is
+    known of the examples travels with them.
     """
 
     def __init__(self, examples: Examples, batch_size: int, seed: int, budget_bytes: int, max_steps: int):
-        self.examples = examples
+        self.count = len(examples.labels)
         self.batch_size = batch_size
         self.seed = seed
-        bytes_per_step = batch_size * (examples.images[0].nbytes + examples.labels[0].nbytes)
-        self.is_resident = examples.images.nbytes + examples.labels.nbytes <= budget_bytes
+        num_bytes = num_bytes_of(examples)
+        bytes_per_step = -(-batch_size * num_bytes // self.count)
+        self.is_resident = num_bytes <= budget_bytes
         limit = MAX_CHUNK_STEPS if self.is_resident else max(1, STREAMED_CHUNK_BYTES // bytes_per_step)
         # Counts of units are int32 on the devices.
         units_per_step = batch_size * int(np.prod(examples.labels.shape[1:], dtype=np.int64))
         self.chunk_steps = int(max(1, min(limit, max_steps, (2**31 - 1) // units_per_step)))
-        self._resident = devices.replicate(tuple(examples)) if self.is_resident else None
+        # Not both: once it is on the devices, nobody needs what the host holds of it.
+        self._resident = devices.replicate(examples) if self.is_resident else None
+        self._streamed = None if self.is_resident else examples
 
-    def chunk(self, step: int, num_steps: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Return (images, labels, order) for steps [step, step + num_steps), as train/step.py's chunk takes them.
+    def chunk(self, step: int, num_steps: int) -> tuple[Examples, jax.Array]:
+        """Return (examples, order) for steps [step, step + num_steps), as train/step.py's chunk takes them.
 
         `order` is padded to `chunk_steps` steps, so that chunks of every length share one compilation.
         """
-        batch, count = self.batch_size, len(self.examples.images)
-        rows = stream(count, self.seed, step * batch, (step + num_steps) * batch).reshape(num_steps, batch)
+        batch = self.batch_size
+        rows = stream(self.count, self.seed, step * batch, (step + num_steps) * batch).reshape(num_steps, batch)
         local = devices.local_part(rows.T).T
         per_device = local.shape[1] // devices.num_local_devices()
         # [steps, devices, rows a device] -> [devices, steps, rows a device]
@@ -70,14 +74,20 @@ class Feed:
         order = np.zeros((local.shape[0], self.chunk_steps, per_device), np.int32)
         if self.is_resident:
             order[:, :num_steps] = local
-            return (*self._resident, devices.shard(order.reshape(-1, per_device)))
+            return self._resident, devices.shard(order.reshape(-1, per_device))
         order[:] = np.arange(self.chunk_steps * per_device, dtype=np.int32).reshape(self.chunk_steps, per_device)
-        sent = []
-        for array in self.examples:
+
+        def send(array: np.ndarray) -> jax.Array:
             rows_of = np.zeros((local.shape[0], self.chunk_steps * per_device, *array.shape[1:]), array.dtype)
             rows_of[:, : num_steps * per_device] = array[local.reshape(local.shape[0], -1)]
-            sent.append(devices.shard(rows_of.reshape(-1, *array.shape[1:])))
-        return (*sent, devices.shard(order.reshape(-1, per_device)))
+            return devices.shard(rows_of.reshape(-1, *array.shape[1:]))
+
+        return jax.tree.map(send, self._streamed), devices.shard(order.reshape(-1, per_device))
+
+
+def num_bytes_of(tree: PyTree) -> int:
+    """Return the bytes of all arrays (or shapes) of a tree."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def batches_in_order(examples: Examples, batch_size: int) -> Iterator[tuple[Batch, int]]:
@@ -86,11 +96,12 @@ def batches_in_order(examples: Examples, batch_size: int) -> Iterator[tuple[Batc
     The last batch is padded to full size by repeating its first example, with False in its mask. Every process
     sees the same number of batches, and its devices get their part of each.
     """
-    count = len(examples.images)
+    count = len(examples.labels)
     for start in range(0, count, batch_size):
         real = min(batch_size, count - start)
         rows = np.full(batch_size, start)
         rows[:real] += np.arange(real)
         mask = np.arange(batch_size) < real
         rows, mask = devices.local_part(rows), devices.local_part(mask)
-        yield devices.shard(Batch(examples.images[rows], examples.labels[rows], mask)), real
+        chosen = jax.tree.map(lambda array, rows=rows: array[rows], examples)
+        yield devices.shard(Batch(chosen.images, chosen.labels, mask, chosen.known)), real

@@ -18,7 +18,7 @@ from failpred_jax.config import ModelConfig
 from failpred_jax.errors import UserError
 from failpred_jax.models.layers import EVAL, Mode
 from failpred_jax.registry import MODELS
-from failpred_jax.types import Array, DatasetInfo, Outputs, PyTree
+from failpred_jax.types import Array, DatasetInfo, Known, Outputs, PyTree
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,9 @@ class Network:
         self,
         params: PyTree,
         batch_stats: PyTree,
-        images: Array,
+        images: Array | None,
         *,
+        known: Known = Known(),  # noqa: B008  (immutable)
         dropout_key: Array | None = None,
         dropout_in: Set[str] = frozenset(),
         batch_norm_in: Set[str] = frozenset(),
@@ -96,7 +97,8 @@ class Network:
         Args:
           params: {'trunk', 'top', 'head'} and perhaps 'encoder'.
           batch_stats: running statistics of the same sub-trees, where they have any.
-          images: [B, H, W, channels] float32, normalised.
+          images: [B, H, W, channels] float32, normalised; may be None where nothing reads them.
+          known: of these images: taken as given instead of computed.
           dropout_key: one PRNG key; every sub-tree in `dropout_in` folds its name into it.
           dropout_in: sub-trees whose dropout is active.
           batch_norm_in: sub-trees whose BatchNorm uses batch statistics and updates the running ones.
@@ -110,15 +112,20 @@ class Network:
         """
         new_stats = dict(batch_stats)
 
-        def run(name: str, inputs: Any) -> Any:
+        def run(name: str, inputs: Any, method: str = '__call__') -> Any:
             mode = Mode(name in dropout_in, name in batch_norm_in, mask, axis_name)
-            output, new_stats_of = self._run(name, params, batch_stats, inputs, mode, dropout_key)
+            output, new_stats_of = self._run(name, params, batch_stats, inputs, mode, dropout_key, method)
             if new_stats_of:
                 new_stats[name] = new_stats_of
             return output
 
-        features = run('trunk', images)
-        logits = run('top', features)
+        if known.features is not None:
+            features = known.features
+        elif known.hidden is not None:
+            features = run('trunk', known.hidden, 'suffix')
+        else:
+            features = run('trunk', images)
+        logits = run('top', features) if known.logits is None else known.logits
         confidence_logit = None
         if with_confidence:
             seen = run('encoder', images) if 'encoder' in params else jax.lax.stop_gradient(features)
@@ -160,6 +167,20 @@ class Network:
             seen = jax.lax.stop_gradient(features)
             confidence_logit, _ = self._run('head', params, batch_stats, seen, EVAL, None)
         return _in_float32(logits, features, confidence_logit)
+
+    def know(self, params: PyTree, batch_stats: PyTree, images: Array, names: Set[str]) -> Known:
+        """Return the fields of Known in `names`, of images, in evaluation mode; the others are None.
+
+        Args:
+          params, batch_stats, images: as in `prefix`, and with 'top' for 'logits'.
+          names: some of 'hidden', 'features' and 'logits'.
+        """
+        hidden = self.prefix(params, batch_stats, images)
+        features, _ = self._run('trunk', params, batch_stats, hidden, EVAL, None, method='suffix')
+        logits, _ = self._run('top', params, batch_stats, features, EVAL, None)
+        # What is not asked for is not computed: the compiler drops it.
+        fields = Known(hidden, features, logits.astype(jnp.float32))._asdict()
+        return Known(**{name: value for name, value in fields.items() if name in names})
 
     def with_encoder(self, params: PyTree, batch_stats: PyTree) -> tuple[PyTree, PyTree]:
         """Return params and batch_stats with 'encoder', a copy of 'trunk', added."""

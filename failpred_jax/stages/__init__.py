@@ -22,7 +22,7 @@ def make_stages(config: Config, num_train: int) -> list[Stage]:
         section = getattr(config, name)
         if section.epochs:
             devices.check_batch_size(section.batch_size, f'config.{name}.batch_size')
-            stages.append(make_stage(section, num_train))
+            stages.append(make_stage(config, num_train))
     return stages
 
 

@@ -1,12 +1,12 @@
 """The first stage: the classifier itself, by cross-entropy."""
 
-from failpred_jax.config import BaselineConfig
+from failpred_jax.config import Config
 from failpred_jax.losses import cross_entropy
 from failpred_jax.stages.common import timing
 from failpred_jax.types import Stage
 
 
-def make_stage(config: BaselineConfig, num_train: int) -> Stage:
+def make_stage(config: Config, num_train: int) -> Stage:
     """Return the stage that trains trunk and top; the best checkpoint has the highest validation accuracy."""
     classifier = frozenset({'trunk', 'top'})
     return Stage(
@@ -16,7 +16,9 @@ def make_stage(config: BaselineConfig, num_train: int) -> Stage:
         batch_norm_in=classifier,
         dropout_in=classifier,
         with_confidence=False,
+        fixed_in_training=frozenset(),
+        fixed_in_validation=frozenset(),
         loss_fn=lambda outputs, labels, mask: cross_entropy(outputs.logits, labels),
         select_by='accuracy',
-        **timing(config, num_train),
+        **timing(config.baseline, num_train),
     )

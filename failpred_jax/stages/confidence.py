@@ -5,28 +5,32 @@ Reference: Corbière et al., "Addressing Failure Prediction by Learning Model Co
 
 import functools
 
-from failpred_jax.config import ConfidenceConfig
+from failpred_jax.config import ConfidenceConfig, Config
 from failpred_jax.registry import LOSSES
 from failpred_jax.stages.common import timing
 from failpred_jax.types import Stage
 
 
-def make_stage(config: ConfidenceConfig, num_train: int) -> Stage:
+def make_stage(config: Config, num_train: int) -> Stage:
     """Return the stage that trains the head alone; the best checkpoint has the highest validation AUPR-Error.
 
     The trunk's dropout stays on while training (unless `trunk_dropout` is False), so that the head learns the true
     class probability of the same perturbed pass that made its features. Everything is off in evaluation.
     """
+    perturbed = config.confidence.trunk_dropout and config.model.dropout
+    whole = frozenset({'features', 'logits'})
     return Stage(
         name='confidence',
         starts_from='baseline',
         trains=lambda path: path[0] == 'head',
         batch_norm_in=frozenset(),
-        dropout_in=frozenset({'trunk'}) if config.trunk_dropout else frozenset(),
+        dropout_in=frozenset({'trunk'}) if perturbed else frozenset(),
         with_confidence=True,
-        loss_fn=confidence_loss(config),
+        fixed_in_training=frozenset({'hidden'}) if perturbed else whole,
+        fixed_in_validation=whole,
+        loss_fn=confidence_loss(config.confidence),
         select_by='aupr_error',
-        **timing(config, num_train),
+        **timing(config.confidence, num_train),
     )
 
 

@@ -1,12 +1,12 @@
 """The third stage: the head together with an encoder of its own, which starts as a copy of the classifier's trunk."""
 
-from failpred_jax.config import FinetuneConfig
+from failpred_jax.config import Config
 from failpred_jax.stages.common import timing
 from failpred_jax.stages.confidence import confidence_loss
 from failpred_jax.types import Stage
 
 
-def make_stage(config: FinetuneConfig, num_train: int) -> Stage:
+def make_stage(config: Config, num_train: int) -> Stage:
     """Return the stage that trains encoder and head, all dropout off and BatchNorm statistics frozen.
 
     Predictions come from the classifier, which stays as it is to the last bit.
@@ -21,7 +21,9 @@ def make_stage(config: FinetuneConfig, num_train: int) -> Stage:
         batch_norm_in=frozenset(),
         dropout_in=frozenset(),
         with_confidence=True,
-        loss_fn=confidence_loss(config),
+        fixed_in_training=frozenset({'logits'}),
+        fixed_in_validation=frozenset({'logits'}),
+        loss_fn=confidence_loss(config.finetune),
         select_by='aupr_error',
-        **timing(config, num_train),
+        **timing(config.finetune, num_train),
     )

@@ -21,14 +21,9 @@ from failpred_jax.config import RunConfig
 from failpred_jax.data.feeding import Feed
 from failpred_jax.errors import UserError
 from failpred_jax.train.checkpoints import Checkpoints, Progress
+from failpred_jax.train.known import Budget, Programme, know
 from failpred_jax.train.logging import StageLog, read_metrics, say
-from failpred_jax.train.step import (
-    ApplyFn,
-    PrepareFn,
-    make_chunk,
-    make_validation_step,
-    merge_params,
-)
+from failpred_jax.train.step import make_chunk, make_validation_step, merge_params
 from failpred_jax.train.validate import COLLAPSED_SPREAD, collect_units, validation_metrics
 from failpred_jax.types import Examples, Stage, TrainState
 
@@ -52,25 +47,6 @@ class StageResult:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Programme:
-    """What a stage runs: the network's function and the preparation of its images.
-
-    Attributes:
-      apply_fn: models.network.Network.apply.
-      prepare_train_fn: augments and normalises; its results may depend on the keys it is given.
-      prepare_eval_fn: normalises only.
-      ignore_label: the label whose units count nowhere, or None.
-      eval_batch_size: examples a validation pass.
-    """
-
-    apply_fn: ApplyFn
-    prepare_train_fn: PrepareFn
-    prepare_eval_fn: PrepareFn
-    ignore_label: int | None
-    eval_batch_size: int
-
-
 def train_stage(
     stage: Stage,
     programme: Programme,
@@ -79,11 +55,13 @@ def train_stage(
     val: Examples,
     folder: Path,
     run: RunConfig,
-    device_budget_bytes: int,
+    budget: Budget,
     data_seed: int,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> StageResult:
     """Train a stage to its end, from its newest checkpoint in `folder` or from `start`.
+
+    What the stage leaves fixed is computed once, where `budget` has room for it; the results are the same.
 
     Raises:
       UserError: the loss stopped being finite, or no checkpoint is usable. What was saved stays.
@@ -101,7 +79,10 @@ def train_stage(
     state, progress = resumed or (start, Progress())
     log = StageLog(folder, stage.name, stage.num_steps, int(state.step))
     try:
-        trainer = _Trainer(stage, programme, train, val, checkpoints, log, run, device_budget_bytes, data_seed)
+        train, val = know(stage, programme, state, train, val, budget)
+        trainer = _Trainer(stage, programme, train, val, checkpoints, log, run, budget, data_seed)
+        # The trainer has moved it to where it is needed.
+        del train
         progress = trainer.run(state, progress, resumed is None, warn, stop_requested)
     finally:
         log.close()
@@ -132,16 +113,16 @@ class _Trainer:
         checkpoints: Checkpoints,
         log: StageLog,
         run: RunConfig,
-        device_budget_bytes: int,
+        budget: Budget,
         data_seed: int,
     ):
         self.stage, self.val, self.checkpoints, self.log, self.run_config = stage, val, checkpoints, log, run
         self.eval_batch_size = programme.eval_batch_size
-        self.feed = Feed(train, stage.batch_size, data_seed, device_budget_bytes, stage.eval_every_steps)
+        self.feed = Feed(train, stage.batch_size, data_seed, budget.device, stage.eval_every_steps)
         self.run_chunk = devices.map_over_devices(
             make_chunk(stage, programme.apply_fn, programme.prepare_train_fn, programme.ignore_label),
             donate=(0,),
-            in_axes=(0, 0, 0, 0, None),
+            in_axes=(0, 0, 0, None),
         )
         self.validate_fn = devices.map_over_devices(
             make_validation_step(stage, programme.apply_fn, programme.prepare_eval_fn, programme.ignore_label)

@@ -15,7 +15,7 @@ import optax
 from flax import traverse_util
 
 from failpred_jax import devices
-from failpred_jax.types import Array, Batch, Outputs, PyTree, Stage, TrainState
+from failpred_jax.types import Array, Batch, Examples, Outputs, PyTree, Stage, TrainState
 
 # (params, batch_stats, images, **how) -> (Outputs, batch_stats): models.network.Network.apply
 ApplyFn = Callable[..., tuple[Outputs, PyTree]]
@@ -110,6 +110,7 @@ def make_train_step(
             merge_params(trained, state.frozen),
             state.batch_stats,
             batch.image,
+            known=batch.known,
             dropout_key=key,
             dropout_in=stage.dropout_in,
             batch_norm_in=stage.batch_norm_in,
@@ -149,17 +150,14 @@ def make_train_step(
 def make_chunk(
     stage: Stage, apply_fn: ApplyFn, prepare_fn: PrepareFn, ignore_label: int | None
 ) -> Callable[..., tuple[TrainState, Sums]]:
-    """Return `chunk(state, images, labels, order, num_steps) -> (state, sums)` for one device.
+    """Return `chunk(state, examples, order, num_steps) -> (state, sums)` for one device.
 
-    Its arguments: images [N, H, W, channels] uint8 and labels [N, ...] int32 on the device; order [L, b] int32, the
-    rows of each step's part of the batch; num_steps, at most L, how many steps to take. The sums are over all
-    devices.
+    Its arguments: examples, on the device; order [L, b] int32, the rows of each step's part of the batch; num_steps,
+    at most L, how many steps to take. The sums are over all devices.
     """
     train_step = make_train_step(stage, apply_fn, ignore_label)
 
-    def chunk(
-        state: TrainState, images: Array, labels: Array, order: Array, num_steps: Array
-    ) -> tuple[TrainState, Sums]:
+    def chunk(state: TrainState, examples: Examples, order: Array, num_steps: Array) -> tuple[TrainState, Sums]:
         per_device = order.shape[1]
 
         def body(carry: tuple[Array, TrainState, Sums]) -> tuple[Array, TrainState, Sums]:
@@ -169,8 +167,10 @@ def make_chunk(
             places = devices.device_index() * per_device + jnp.arange(per_device)
             step_key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2**31 - 1)
             keys = jax.vmap(lambda place: jax.random.fold_in(step_key, place))(places)
-            image, label = prepare_fn(keys, images[rows], labels[rows])
-            state, new = train_step(state, Batch(image, label, jnp.ones(per_device, bool)))
+            image, label, known = jax.tree.map(lambda x: x[rows], examples)
+            if image is not None:
+                image, label = prepare_fn(keys, image, label)
+            state, new = train_step(state, Batch(image, label, jnp.ones(per_device, bool), known))
             return (
                 i + 1,
                 state,
@@ -200,8 +200,10 @@ def make_validation_step(
     """Return `validate(params, batch_stats, batch) -> Units` for one device, in evaluation mode."""
 
     def validate(params: PyTree, batch_stats: PyTree, batch: Batch) -> Units:
-        image, label = prepare_fn(None, batch.image, batch.label)
-        outputs, _ = apply_fn(params, batch_stats, image, with_confidence=stage.with_confidence)
+        image, label = batch.image, batch.label
+        if image is not None:
+            image, label = prepare_fn(None, image, label)
+        outputs, _ = apply_fn(params, batch_stats, image, known=batch.known, with_confidence=stage.with_confidence)
         mask = unit_mask(batch.mask, label, ignore_label)
         log_probs = jax.nn.log_softmax(outputs.logits)
         in_range = _in_range(label, outputs.logits)

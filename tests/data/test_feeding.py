@@ -1,5 +1,6 @@
 """The order of examples: nothing dropped, nothing twice, the same on any number of devices."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -31,7 +32,8 @@ def test_a_chunk_holds_the_steps_of_the_stream_in_order(budget, step, num_steps,
     monkeypatch.setattr(feeding, 'STREAMED_CHUNK_BYTES', 16 * 5 * 5)
     feed = Feed(examples(100), batch_size=16, seed=1, budget_bytes=budget, max_steps=5)
     assert feed.is_resident == bool(budget)
-    images, labels, order = (np.asarray(x) for x in feed.chunk(step, num_steps))
+    sent, order = jax.tree.map(np.asarray, feed.chunk(step, num_steps))
+    images, labels, known = sent
     assert order.shape == (8, 5, 2)
     expected = stream(100, 1, step * 16, (step + num_steps) * 16).reshape(num_steps, 16)
     for i in range(num_steps):

@@ -1,0 +1,129 @@
+"""What a stage leaves fixed, computed once: activations and logits of a frozen part, for all examples.
+
+The numbers are those that every step would compute, to the last bit: the same function, of the same weights, on
+batches of the same size. So nothing but the time depends on whether there was room for them.
+"""
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from failpred_jax import devices
+from failpred_jax.data.feeding import batches_in_order, num_bytes_of
+from failpred_jax.train.logging import say
+from failpred_jax.train.step import ApplyFn, PrepareFn, merge_params
+from failpred_jax.types import Array, Batch, Examples, Known, PyTree, Stage, TrainState
+
+# (params, batch_stats, images, names) -> Known: models.network.Network.know
+KnowFn = Callable[[PyTree, PyTree, Array, Set[str]], Known]
+
+WORDS = {'hidden': 'activations before the first dropout', 'features': 'features', 'logits': 'logits'}
+
+
+class Budget(NamedTuple):
+    """Memory for a set of examples, in bytes: on each device, and on the host."""
+
+    device: int
+    host: int
+
+
+@dataclass(frozen=True)
+class Programme:
+    """What a stage runs: the network's functions and the preparation of its images.
+
+    Attributes:
+      apply_fn: models.network.Network.apply.
+      know_fn: models.network.Network.know.
+      prepare_train_fn: augments and normalises; its results may depend on the keys it is given.
+      prepare_eval_fn: normalises only. The same as `prepare_train_fn` where nothing is random.
+      ignore_label: the label whose units count nowhere, or None.
+      eval_batch_size: examples a validation pass.
+    """
+
+    apply_fn: ApplyFn
+    know_fn: KnowFn
+    prepare_train_fn: PrepareFn
+    prepare_eval_fn: PrepareFn
+    ignore_label: int | None
+    eval_batch_size: int
+
+
+def know(
+    stage: Stage, programme: Programme, state: TrainState, train: Examples, val: Examples, budget: Budget
+) -> tuple[Examples, Examples]:
+    """Return training and validation examples with what the stage leaves fixed, as far as there is room, and say so.
+
+    Args:
+      stage: names what it leaves fixed.
+      programme: computes it.
+      state: with the stage's frozen parameters.
+      train, val: the examples; what is known of them already stays as it is.
+      budget: training examples live on the devices if they fit, else on the host, from where they are streamed.
+        Those of validation live on the host.
+    """
+    is_random = programme.prepare_train_fn is not programme.prepare_eval_fn
+    plans = [
+        ('training', train, frozenset() if is_random else stage.fixed_in_training, stage.batch_size, max(budget)),
+        ('validation', val, stage.fixed_in_validation, programme.eval_batch_size, budget.host),
+    ]
+    params, batch_stats = merge_params(state.trained, state.frozen), state.batch_stats
+    found, notes = [], []
+    for part, examples, names, batch_size, room in plans:
+        names = frozenset(n for n in names if getattr(examples.known, n) is None)
+        if not names:
+            found.append(examples)
+            continue
+        words = f'{" and ".join(WORDS[n] for n in WORDS if n in names)} of {len(examples.labels):,} {part} images'
+        like = _template(programme, params, batch_stats, examples, names)
+        megabytes = f'{num_bytes_of(like) / 2**20:,.0f} MB'
+        if num_bytes_of(like) > room:
+            found.append(examples)
+            notes.append(f'{words} anew in every pass ({megabytes} are beyond the budget)')
+            continue
+        found.append(_compute(programme, params, batch_stats, examples, names, batch_size, like))
+        on_device = part == 'training' and num_bytes_of(found[-1]) <= budget.device
+        notes.append(f'{words} once ({megabytes}, kept on {"each device" if on_device else "the host"})')
+    if notes:
+        say(f'{stage.name}: computes the frozen {"; ".join(notes)}')
+    return found[0], found[1]
+
+
+def _template(programme: Programme, params: PyTree, batch_stats: PyTree, examples: Examples, names: Set[str]) -> Known:
+    """Return the shapes and types of what is to be known of the examples."""
+
+    def one(images: Array, labels: Array) -> Known:
+        return programme.know_fn(params, batch_stats, programme.prepare_eval_fn(None, images, labels)[0], names)
+
+    first = jax.eval_shape(one, examples.images[:1], examples.labels[:1])
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(examples.labels), *x.shape[1:]), x.dtype), first)
+
+
+def _compute(
+    programme: Programme,
+    params: PyTree,
+    batch_stats: PyTree,
+    examples: Examples,
+    names: Set[str],
+    batch_size: int,
+    like: Known,
+) -> Examples:
+    def forward(variables: PyTree, batch: Batch) -> Known:
+        image, _ = programme.prepare_eval_fn(None, batch.image, batch.label)
+        return programme.know_fn(*variables, image, names)
+
+    forward_fn = devices.map_over_devices(forward)
+    variables = devices.replicate((params, batch_stats))
+    arrays = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), like)
+    start = 0
+    for batch, real in batches_in_order(examples, batch_size):
+        for array, part in zip(
+            jax.tree.leaves(arrays), jax.tree.leaves(devices.gather(forward_fn(variables, batch))), strict=True
+        ):
+            array[start : start + real] = part[:real]
+        start += real
+    known = Known(*(new if given is None else given for new, given in zip(arrays, examples.known, strict=True)))
+    replaced = known.hidden is not None or known.features is not None
+    return Examples(None if replaced else examples.images, examples.labels, known)

@@ -1,0 +1,128 @@
+"""What is frozen is computed once, and nobody can tell from the results."""
+
+import csv
+
+import jax
+import numpy as np
+import pytest
+
+from failpred_jax import data, losses, models, scores  # noqa: F401  (they fill the registries)
+from failpred_jax.config import default_config, read_config
+from failpred_jax.data.prepare import make_prepare_fns
+from failpred_jax.models.network import make_network
+from failpred_jax.stages import make_stages, start_state
+from failpred_jax.train import loop
+from failpred_jax.train.checkpoints import Checkpoints
+from failpred_jax.train.known import Budget, Programme, know
+from failpred_jax.types import DatasetInfo, Examples, Known
+
+INFO = DatasetInfo('things', 'classification', (10, 10, 1), ('a', 'b', 'c'))
+NOTHING, DEVICE, HOST = Budget(0, 0), Budget(2**30, 2**30), Budget(0, 2**30)
+
+
+class Run:
+    """A tiny network on random images, and a way to train its stages within a budget."""
+
+    def __init__(self, model='mlp', flip=False, **confidence):
+        made = default_config()
+        made.data.source = 'digits'
+        made.data.augment.flip = flip
+        made.model.update({'name': model, 'hidden_units': 8, 'head_units': (6, 6)})
+        for section in (made.baseline, made.confidence, made.finetune):
+            section.update({'epochs': 2, 'batch_size': 16, 'learning_rate': 0.01})
+        made.confidence.update(confidence)
+        self.config = read_config(made)
+        self.network = make_network(self.config.model, INFO)
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (60, 10, 10, 1)).astype(np.uint8)
+        labels = rng.integers(0, 3, 60).astype(np.int32)
+        self.train, self.val = Examples(images[:40], labels[:40]), Examples(images[40:], labels[40:])
+        prepare = make_prepare_fns(self.config.data, INFO)
+        self.programme = Programme(self.network.apply, self.network.know, *prepare, None, 8)
+        self.stages = {stage.name: stage for stage in make_stages(self.config, 40)}
+
+    def start(self, name):
+        before = self.stages[name].starts_from
+        return start_state(self.stages[name], self.network, 0, self.start(before) if before else None)
+
+    def known(self, name, budget, train=None):
+        return know(self.stages[name], self.programme, self.start(name), train or self.train, self.val, budget)
+
+    def trained(self, name, budget, folder, **how):
+        """Return the last state's arrays and the validations' figures."""
+        start = self.start(name)
+        loop.train_stage(
+            self.stages[name], self.programme, start, self.train, self.val, folder, self.config.run, budget, 0, **how
+        )
+        return self.outcome(name, folder)
+
+    def outcome(self, name, folder):
+        checkpoints = Checkpoints(folder / 'checkpoints')
+        state, _ = checkpoints.restore(self.stages[name].num_steps, self.start(name))
+        checkpoints.close()
+        with (folder / 'metrics.csv').open() as file:
+            rows = [{k: v for k, v in row.items() if k.startswith('val_')} for row in csv.DictReader(file)]
+        return jax.tree.leaves((state.trained, state.frozen, state.opt_state)), rows
+
+
+@pytest.fixture(scope='module')
+def run():
+    return Run()
+
+
+def fields(known):
+    return {name for name, value in known._asdict().items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ('model', 'name', 'confidence'),
+    [
+        ('small_convnet_mnist', 'confidence', {}),
+        ('mlp', 'confidence', {'trunk_dropout': False}),
+        ('small_convnet_mnist', 'finetune', {}),
+    ],
+)
+def test_the_results_are_the_same_to_the_last_bit(model, name, confidence, tmp_path):
+    run = Run(model, **confidence)
+    arrays, rows = run.trained(name, NOTHING, tmp_path / 'nothing')
+    assert len(rows) == 3
+    for place, budget in (('device', DEVICE), ('host', HOST)):
+        other_arrays, other_rows = run.trained(name, budget, tmp_path / place)
+        assert all(np.array_equal(a, b) for a, b in zip(arrays, other_arrays, strict=True))
+        assert rows == other_rows
+
+
+def test_stopped_and_resumed_without_room_it_ends_the_same(run, tmp_path):
+    whole, _ = run.trained('confidence', DEVICE, tmp_path / 'whole')
+    with pytest.raises(InterruptedError):
+        run.trained('confidence', DEVICE, tmp_path / 'parts', stop_requested=lambda: True)
+    parts, _ = run.trained('confidence', NOTHING, tmp_path / 'parts')
+    assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
+
+
+def test_only_what_is_the_same_in_every_step_is_kept(run, capsys):
+    train, val = run.known('confidence', DEVICE)
+    assert (fields(train.known), fields(val.known)) == ({'hidden'}, {'features', 'logits'})
+    assert train.images is None and val.images is None
+    said = capsys.readouterr().out
+    assert 'confidence: computes the frozen activations before the first dropout of 40 training images once' in said
+    train, val = run.known('finetune', DEVICE)
+    assert (fields(train.known), fields(val.known)) == ({'logits'}, {'logits'})
+    assert train.images is not None and val.images is not None
+    assert run.known('baseline', DEVICE) == (run.train, run.val)
+    undisturbed, _ = Run(trunk_dropout=False).known('confidence', DEVICE)
+    assert fields(undisturbed.known) == {'features', 'logits'}
+    flipped, val = Run(flip=True).known('confidence', DEVICE)
+    assert (fields(flipped.known), fields(val.known)) == (set(), {'features', 'logits'})
+
+
+def test_beyond_the_budget_it_is_computed_anew_and_said(run, capsys):
+    train, val = run.known('confidence', NOTHING)
+    assert train is run.train and val is run.val
+    assert 'anew in every pass' in capsys.readouterr().out
+
+
+def test_what_is_known_already_stays(run):
+    given = np.arange(120, dtype=np.float32).reshape(40, 3)
+    train, _ = run.known('finetune', DEVICE, run.train._replace(known=Known(logits=given)))
+    assert train.known.logits is given
