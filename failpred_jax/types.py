@@ -7,6 +7,7 @@ an image, a segmenter's unit is a pixel, and a function written over the last ax
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -209,6 +210,7 @@ class FitInputs(NamedTuple):
       key: PRNG key for whatever is random in a fit.
       aurc_fn: (confidence [N], correct [N] bool) -> scalar AURC, for scores that choose a constant by it.
       temperature_fn: (logits [N, C], labels [N]) -> (scalar temperature, notes), for scores that rescale the logits.
+      fits: score name -> what its fit left, as far as it is done, for scores that combine others.
     """
 
     val: ScoreInputs
@@ -218,6 +220,7 @@ class FitInputs(NamedTuple):
     key: Array
     aurc_fn: Callable[[Array, Array], Array]
     temperature_fn: Callable[[Array, Array], tuple[Array, tuple[str, ...]]]
+    fits: Mapping[str, PyTree] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -231,6 +234,7 @@ class Score:
       fit: `fit(FitInputs) -> (fitted, notes)`: a pytree of arrays, and sentences for the reader of the table
         (a chosen constant, a fallback). Raises ScoreUnavailableError, with the reason, where there is none.
       fits_on_train: whether `fit` reads the training units too.
+      combines: whether `fit` reads the fits of the other scores, and so comes after them.
       description: one line for the report.
       reference: paper and equation.
       reads_label: an upper bound, marked as such wherever it is shown.
@@ -245,6 +249,7 @@ class Score:
     reference: str
     fit: Callable[[FitInputs], tuple[PyTree, tuple[str, ...]]] | None = None
     fits_on_train: bool = False
+    combines: bool = False
     reads_label: bool = False
     is_probability: bool = False
     per_pixel: bool = True

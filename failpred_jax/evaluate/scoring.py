@@ -76,13 +76,14 @@ class Fitted:
 
 
 def fit_scores(plan: Plan, inputs: FitInputs) -> Fitted:
-    """Fit every score of the plan that needs it."""
+    """Fit every score of the plan that needs it; those that combine others come last and are handed their fits."""
     values, notes, unavailable = {}, {}, {}
-    for score in plan.scores:
+    for score in sorted(plan.scores, key=lambda score: score.combines):
         if score.fit is None:
             continue
         try:
-            values[score.name], notes[score.name] = score.fit(inputs)
+            given = inputs._replace(fits=dict(values)) if score.combines else inputs
+            values[score.name], notes[score.name] = score.fit(given)
         except ScoreUnavailableError as error:
             unavailable[score.name] = str(error)
     return Fitted(values, notes, unavailable)

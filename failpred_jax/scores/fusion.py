@@ -101,7 +101,10 @@ def _fit(given: FitInputs) -> tuple[tuple[dict[str, PyTree], Fusion], tuple[str,
         if name == NAME or entry.reads_label or lacks or (entry.fits_on_train and given.train is None):
             continue
         try:
-            fits[name] = None if entry.fit is None else entry.fit(given)[0]
+            if name in given.fits:
+                fits[name] = given.fits[name]
+            else:
+                fits[name] = None if entry.fit is None else entry.fit(given)[0]
             columns[name] = _others(given.val, {name: fits[name]})[name]
         except ScoreUnavailableError:
             fits.pop(name, None)
@@ -120,13 +123,14 @@ def _fit(given: FitInputs) -> tuple[tuple[dict[str, PyTree], Fusion], tuple[str,
     description='logistic regression on validation data over all other available scores',
     reference='Cox 1958; scikit-learn LogisticRegression (L2, C = 1) on normal scores',
     fit=_fit,
+    combines=True,
     is_probability=True,
 )
 def fusion(inputs: ScoreInputs, fitted: tuple[Mapping[str, PyTree], Fusion]) -> jax.Array:
     """Return the fused P(correct).
 
-    The other scores are fitted anew and computed again here, so that the score stands alone; who has their values
-    already calls `fit_fusion` and `fuse`.
+    The other scores are computed again here, so that the score stands alone (and are fitted here too, unless
+    FitInputs.fits has them); who has their values already calls `fit_fusion` and `fuse`.
 
     Args:
       inputs: reads what the fused scores read: every field that was there when it was fitted.

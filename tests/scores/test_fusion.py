@@ -1,5 +1,7 @@
 """The fusion against scikit-learn on normal scores made by scipy."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from scipy.stats import norm, rankdata
 from sklearn.linear_model import LogisticRegression
 
 from failpred_jax.errors import ScoreUnavailableError
+from failpred_jax.evaluate.scoring import Plan, fit_scores
 from failpred_jax.registry import SCORES
 from failpred_jax.scores.fusion import fit_fusion, fuse
 from failpred_jax.types import FitInputs, ScoreInputs
@@ -64,3 +67,28 @@ def test_uses_what_is_there_and_never_the_label(rng):
     expected = {'mcp', 'margin', 'entropy', 'max_logit', 'energy', 'doctor_alpha', 'doctor_beta', 'temperature_mcp'}
     assert set(fits) - {'rel_u'} == expected
     assert 'largest weights' in notes[0]
+
+
+def test_is_handed_the_fits_of_the_others_and_gives_the_same(rng, monkeypatch):
+    logits = rng.normal(size=(100, 3)).astype(np.float32)
+    labels = np.where(rng.random(100) < 0.7, logits.argmax(axis=1), 0).astype(np.int32)
+    given = FitInputs(
+        ScoreInputs(logits), labels, None, None, jax.random.key(0),
+        lambda confidence, correct: 0.0, lambda logits, labels: (2.0, ()),
+    )  # fmt: skip
+    alone, _ = SCORES['fusion'].fit(given)
+    counts = dict.fromkeys(SCORES, 0)
+
+    def counting(name, fit):
+        def fit_and_count(given):
+            counts[name] += 1
+            return fit(given)
+
+        return fit_and_count
+
+    entries = {n: e if e.fit is None else replace(e, fit=counting(n, e.fit)) for n, e in SCORES._entries.items()}
+    monkeypatch.setattr(SCORES, '_entries', entries)
+    plan = Plan(tuple(SCORES[name] for name in ('fusion', 'temperature_mcp', 'rel_u')), {})
+    fitted = fit_scores(plan, given)
+    assert counts['temperature_mcp'] == counts['rel_u'] == counts['fusion'] == 1
+    jax.tree.map(np.testing.assert_array_equal, fitted.values['fusion'], alone)
