@@ -90,14 +90,12 @@ class DataConfig:
     std: tuple[float, ...] = option((1.0,), 'images are divided by it; one value, or one a channel', ALL_POSITIVE)
     device_budget_mb: int = option(
         2048,
-        'a training set up to this size lives on each device, with what a frozen network makes of it; a larger one is '
-        'streamed',
+        'a training set (or what a frozen network makes of it) up to this size lives on each device, else is streamed',
         NOT_NEGATIVE,
     )
     host_budget_mb: int = option(
         4096,
-        'what a frozen network makes of a data set is kept up to this size on the host, and streamed; beyond it, it '
-        'is computed anew in every step',
+        'what a frozen network makes of a data set is kept on the host up to this size, else computed in every step',
         NOT_NEGATIVE,
     )
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -146,19 +144,33 @@ class BaselineConfig(StageConfig):
 
 
 @dataclass(frozen=True)
-class ConfidenceConfig(StageConfig):
-    """The confidence head on the frozen classifier."""
+class HeadConfig(StageConfig):
+    """What every stage that trains a confidence head has."""
 
     optimiser: str = option('adam', 'kind of optimiser', _one_of('sgd', 'adam', 'adamw'))
     learning_rate: float = option(1e-4, 'highest learning rate of the schedule', POSITIVE)
     loss: str = option('tcp_mse', 'what the head learns', _registered(LOSSES))
     error_weight: float = option(1.0, 'weight of wrongly classified units in the loss', POSITIVE)
     temperature: float = option(1.0, 'divides the logits in the targets', POSITIVE)
-    trunk_dropout: bool = option(True, "the frozen trunk's dropout stays on while the head trains, as in the paper")
 
 
 @dataclass(frozen=True)
-class FinetuneConfig(ConfidenceConfig):
+class ConfidenceConfig(HeadConfig):
+    """The confidence head on the frozen classifier."""
+
+    trunk_dropout: bool = option(True, "the frozen trunk's dropout stays on while the head trains, as in the paper")
+    targets: str = option(
+        'train',
+        "whose true class probabilities are learned: the training set's ('train'); those of one half of the validation "
+        "split, while the other half alone selects and fits ('validation'); or the training set's, each predicted by "
+        "a classifier that has not seen it ('crossfit', which costs folds - 1 times the baseline's training)",
+        _one_of('train', 'validation', 'crossfit'),
+    )
+    folds: int = option(5, "parts of the training set (targets 'crossfit')", _rule('2 or greater', lambda v: v >= 2))
+
+
+@dataclass(frozen=True)
+class FinetuneConfig(HeadConfig):
     """Head and a copy of the encoder together; the classifier stays as it is."""
 
     learning_rate: float = option(1e-6, 'highest learning rate of the schedule', POSITIVE)

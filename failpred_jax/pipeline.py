@@ -19,15 +19,16 @@ from failpred_jax.evaluate.evaluation import evaluate
 from failpred_jax.files import read_json, write_json
 from failpred_jax.models.network import Network, make_network
 from failpred_jax.stages import make_stages, start_state
-from failpred_jax.stages.targets import describe_targets
+from failpred_jax.stages.crossfit import check_can_crossfit, held_out_logits
+from failpred_jax.stages.targets import describe_targets, units_of
 from failpred_jax.torch_import import read_torch_checkpoint, start_from_vgg16
 from failpred_jax.train.checkpoints import Checkpoints, Damaged, Progress
 from failpred_jax.train.known import Budget, Programme
 from failpred_jax.train.logging import read_metrics, say
 from failpred_jax.train.loop import StageResult, train_stage
-from failpred_jax.train.step import init_state, make_validation_step, merge_params
+from failpred_jax.train.step import Units, init_state, make_validation_step, merge_params
 from failpred_jax.train.validate import collect_units
-from failpred_jax.types import Results, SampleSummary, Stage, TrainState
+from failpred_jax.types import Examples, Known, Results, SampleSummary, Stage, TrainState
 from failpred_jax.workdir import environment
 
 
@@ -41,6 +42,12 @@ class Pipeline:
             write_json(workdir / 'environment.json', self.environment)
         devices.check_batch_size(config.evaluate.batch_size, 'config.evaluate.batch_size')
         self.data = data_room.load_data(config.data, workdir / 'split.npz')
+        # What the confidence is learned from.
+        self.head_train = self.data.train
+        if config.confidence.targets == 'validation':
+            self.head_train, self.data = data_room.split_validation(self.data, config.data.split_seed)
+        elif config.confidence.targets == 'crossfit':
+            check_can_crossfit(self.data.info)
         self.network: Network = make_network(config.model, self.data.info)
         prepare_train_fn, prepare_eval_fn = make_prepare_fns(config.data, self.data.info)
         self.programme = Programme(
@@ -51,7 +58,7 @@ class Pipeline:
             self.data.info.ignore_label,
             config.evaluate.batch_size,
         )
-        self.stages = make_stages(config, len(self.data.train.images))
+        self.stages = make_stages(config, len(self.data.train.labels), len(self.head_train.labels))
         say(
             f'{self.data.info.name}: {len(self.data.train.images):,} training, {len(self.data.val.images):,} '
             f'validation and {len(self.data.test.images):,} test examples, {self.data.info.num_classes} classes; '
@@ -62,37 +69,64 @@ class Pipeline:
         """Train the stages that are not finished."""
         previous: TrainState | None = None
         for stage in self.stages:
-            result = self._result(stage)
-            start = start_state(stage, self.network, self.config.seed, previous)
-            if result is None:
-                if stage.name == 'baseline' and self.config.baseline.init_from:
-                    # Only here: a finished baseline does not need the file any more.
-                    start = start.replace(
-                        trained=start_from_vgg16(self.config.baseline.init_from, self.config.model, start.trained)
-                    )
-                if stage.name == 'confidence' and not (self.workdir / 'confidence' / 'targets.json').exists():
-                    self._look_at_targets(stage, previous)
-                result = train_stage(
-                    stage,
-                    self.programme,
-                    start,
-                    self.data.train,
-                    self.data.val,
-                    self.workdir / stage.name,
-                    self.config.run,
-                    Budget(self.config.data.device_budget_mb * 2**20, self.config.data.host_budget_mb * 2**20),
-                    data_seed=self.config.seed,
-                    stop_requested=self.stop_requested,
+            previous = self._train(stage, self.workdir / stage.name, previous)
+
+    def _train(
+        self, stage: Stage, folder: Path, previous: TrainState | None, examples: Examples | None = None
+    ) -> TrainState:
+        """Return the best state of a stage, which is trained in its folder unless it is finished there.
+
+        Args:
+          stage: the stage.
+          folder: where it lives.
+          previous: the best state of the stage it starts from, or None.
+          examples: to train on; None for those that the config says.
+        """
+        result = self._result(folder)
+        start = start_state(stage, self.network, self.config.seed, previous)
+        if result is None:
+            if stage.starts_from is None and self.config.baseline.init_from:
+                # Only here: a finished baseline does not need the file any more.
+                start = start.replace(
+                    trained=start_from_vgg16(self.config.baseline.init_from, self.config.model, start.trained)
                 )
-                if devices.is_main_process():
-                    write_json(self.workdir / stage.name / 'result.json', dataclasses.asdict(result))
-                devices.wait_for_all(f'{stage.name} is done')
-            value = 'undefined' if result.best_value is None else f'{result.best_value:.4f}'
-            say(
-                f'{stage.name}: {result.step} steps, {result.seconds:.0f} s; best validation {stage.select_by} '
-                f'{value} at step {result.best_step}'
+            if examples is None:
+                examples = self.data.train if stage.starts_from is None else self._examples_of_head()
+            if stage.name == 'confidence' and not (folder / 'targets.json').exists():
+                self._look_at_targets(stage, previous, examples)
+            data = self.config.data
+            result = train_stage(
+                stage,
+                self.programme,
+                start,
+                examples,
+                self.data.val,
+                folder,
+                self.config.run,
+                Budget(data.device_budget_mb * 2**20, data.host_budget_mb * 2**20),
+                data_seed=self.config.seed,
+                stop_requested=self.stop_requested,
             )
-            previous = self._restore(stage, result.best_step, start)
+            if devices.is_main_process():
+                write_json(folder / 'result.json', dataclasses.asdict(result))
+            devices.wait_for_all(f'{folder.name} is done')
+        value = 'undefined' if result.best_value is None else f'{result.best_value:.4f}'
+        say(
+            f'{folder.name}: {result.step} steps, {result.seconds:.0f} s; best validation {stage.select_by} '
+            f'{value} at step {result.best_step}'
+        )
+        return self._restore(folder, result.best_step, start)
+
+    def _examples_of_head(self) -> Examples:
+        """Return what the confidence is learned from; held-out logits are made first, where they are asked for."""
+        if self.config.confidence.targets != 'crossfit':
+            return self.head_train
+
+        def train_fn(stage: Stage, folder: Path, examples: Examples) -> TrainState:
+            return self._train(stage, folder, None, examples)
+
+        logits = held_out_logits(self.config, self.programme, self.data.train, self.workdir / 'crossfit', train_fn)
+        return self.head_train._replace(known=Known(logits=logits))
 
     def import_torch(self, path: str) -> None:
         """Turn a checkpoint of the reference into finished stages of this run.
@@ -197,14 +231,14 @@ class Pipeline:
         return self.stages[: names.index(last) + 1]
 
     def _finished(self, stage: Stage) -> StageResult:
-        result = self._result(stage)
+        result = self._result(self.workdir / stage.name)
         if result is None:
             raise UserError(f"the stage '{stage.name}' of '{self.workdir}' is not finished; --mode=run goes on with it")
         return result
 
-    def _result(self, stage: Stage) -> StageResult | None:
-        """Return what a finished stage left, or None if it is not finished."""
-        file = self.workdir / stage.name / 'result.json'
+    def _result(self, folder: Path) -> StageResult | None:
+        """Return what a finished stage left in its folder, or None if it is not finished."""
+        file = folder / 'result.json'
         if not file.exists():
             return None
         fields = read_json(file)
@@ -213,7 +247,7 @@ class Pipeline:
     def _load(self, stage: Stage, step: int) -> TrainState:
         """Return a checkpoint of a finished stage."""
         like = start_state(stage, self.network, self.config.seed, self._like_previous(stage))
-        return self._restore(stage, step, like)
+        return self._restore(self.workdir / stage.name, step, like)
 
     def _like_previous(self, stage: Stage) -> TrainState | None:
         """Return a state of the structure of the stage before; its values do not matter."""
@@ -222,13 +256,12 @@ class Pipeline:
         before = next(s for s in self.stages if s.name == stage.starts_from)
         return start_state(before, self.network, self.config.seed, self._like_previous(before))
 
-    def _restore(self, stage: Stage, step: int, like: TrainState) -> TrainState:
-        checkpoints = Checkpoints(self.workdir / stage.name / 'checkpoints')
+    def _restore(self, folder: Path, step: int, like: TrainState) -> TrainState:
+        checkpoints = Checkpoints(folder / 'checkpoints')
         try:
             if step not in checkpoints.steps():
                 raise UserError(
-                    f"'{self.workdir / stage.name}' has no checkpoint of step {step}; it has: "
-                    + ', '.join(map(str, checkpoints.steps()))
+                    f"'{folder}' has no checkpoint of step {step}; it has: " + ', '.join(map(str, checkpoints.steps()))
                 )
             return checkpoints.restore(step, like)[0]
         except Damaged as error:
@@ -238,8 +271,23 @@ class Pipeline:
         finally:
             checkpoints.close()
 
-    def _look_at_targets(self, stage: Stage, baseline: TrainState) -> None:
-        """Count the classifier's training errors and say if they leave the head nothing to learn."""
+    def _look_at_targets(self, stage: Stage, baseline: TrainState, examples: Examples) -> None:
+        """Count the errors among the head's targets and say if they leave it nothing to learn."""
+        source = self.config.confidence.targets
+        if source == 'crossfit':
+            units = units_of(examples.known.logits, examples.labels)
+        else:
+            units = self._units(stage, baseline, examples)
+        found = describe_targets(units, source)
+        say(f'the head learns from {found["num_errors"]:,} errors in {found["num_units"]:,} units ({source})')
+        for text in found['warnings']:
+            say(f'warning: {text}')
+        if devices.is_main_process():
+            (self.workdir / stage.name).mkdir(exist_ok=True)
+            write_json(self.workdir / stage.name / 'targets.json', found)
+
+    def _units(self, stage: Stage, baseline: TrainState, examples: Examples) -> Units:
+        """Return what the classifier alone makes of examples."""
         validate_fn = devices.map_over_devices(
             make_validation_step(
                 # The classifier alone: there is no trained head yet.
@@ -250,20 +298,13 @@ class Pipeline:
             )
         )
         params = devices.replicate(merge_params(baseline.trained, baseline.frozen))
-        units = collect_units(
+        return collect_units(
             validate_fn,
             params,
             devices.replicate(baseline.batch_stats),
-            self.data.train,
+            examples,
             self.programme.eval_batch_size,
         )
-        found = describe_targets(units)
-        say(f'the classifier makes {found["num_errors"]:,} errors on {found["num_units"]:,} training units')
-        for text in found['warnings']:
-            say(f'warning: {text}')
-        if devices.is_main_process():
-            (self.workdir / stage.name).mkdir(exist_ok=True)
-            write_json(self.workdir / stage.name / 'targets.json', found)
 
 
 def _jsonable(result: StageResult) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class RawData:
 
 def check_examples(examples: Examples, info: DatasetInfo, where: str) -> Examples:
     """Return the examples with int32 labels, or raise a UserError that names what is wrong and `where`."""
-    images, labels = examples
+    images, labels = examples.images, examples.labels
     problems = []
     if len(images) == 0:
         problems.append('holds no examples')

@@ -71,6 +71,24 @@ def load_data(config: DataConfig, split_file: Path | None = None) -> Data:
     )
 
 
+def split_validation(data: Data, seed: int) -> tuple[Examples, Data]:
+    """Return one half of the validation split, drawn by `seed`, and the data with the other half alone.
+
+    Raises:
+      UserError: there are fewer than two examples to share.
+    """
+    count = len(data.val.labels)
+    if count < 2:
+        raise UserError(
+            f"config.confidence.targets is 'validation', but the validation split has {count} example(s); raise "
+            'config.data.validation_fraction'
+        )
+    order = np.random.default_rng((seed, count)).permutation(count)
+    halves = (np.sort(order[: count // 2]), np.sort(order[count // 2 :]))
+    first, second = (Examples(data.val.images[rows], data.val.labels[rows]) for rows in halves)
+    return first, dataclasses.replace(data, val=second)
+
+
 def draw_split(config: DataConfig, raw: RawData) -> dict[str, np.ndarray]:
     """Return which of the source's training examples train, validate and test, from a shuffle by `split_seed`.
 

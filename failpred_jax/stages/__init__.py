@@ -11,8 +11,13 @@ from failpred_jax.types import Stage, TrainState
 _MAKERS = {'baseline': baseline.make_stage, 'confidence': confidence.make_stage, 'finetune': finetune.make_stage}
 
 
-def make_stages(config: Config, num_train: int) -> list[Stage]:
+def make_stages(config: Config, num_train: int, num_targets: int | None = None) -> list[Stage]:
     """Return the stages that have epochs, in order.
+
+    Args:
+      config: the experiment.
+      num_train: training examples of the classifier.
+      num_targets: those of its confidence; None for the same.
 
     Raises:
       UserError: a batch size that the devices cannot share evenly.
@@ -22,7 +27,7 @@ def make_stages(config: Config, num_train: int) -> list[Stage]:
         section = getattr(config, name)
         if section.epochs:
             devices.check_batch_size(section.batch_size, f'config.{name}.batch_size')
-            stages.append(make_stage(config, num_train))
+            stages.append(make_stage(config, num_train if name == 'baseline' else num_targets or num_train))
     return stages
 
 

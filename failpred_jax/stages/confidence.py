@@ -5,7 +5,7 @@ Reference: Corbière et al., "Addressing Failure Prediction by Learning Model Co
 
 import functools
 
-from failpred_jax.config import ConfidenceConfig, Config
+from failpred_jax.config import Config, HeadConfig
 from failpred_jax.registry import LOSSES
 from failpred_jax.stages.common import timing
 from failpred_jax.types import Stage
@@ -34,6 +34,6 @@ def make_stage(config: Config, num_train: int) -> Stage:
     )
 
 
-def confidence_loss(config: ConfidenceConfig) -> functools.partial:
+def confidence_loss(config: HeadConfig) -> functools.partial:
     """Return the configured loss as a Stage takes it: (outputs, labels, mask) -> per unit."""
     return functools.partial(LOSSES[config.loss], error_weight=config.error_weight, temperature=config.temperature)

@@ -1,7 +1,8 @@
-"""What there is for a confidence head to learn: the classifier's errors on its own training set, and their TCP."""
+"""What there is for a confidence head to learn: the errors it is shown, and the true class probabilities."""
 
 from typing import Any
 
+import jax
 import numpy as np
 
 from failpred_jax.train.step import Units
@@ -13,31 +14,51 @@ SATURATED_SHARE = 0.99
 FEW_ERRORS = 20
 
 
-def describe_targets(units: Units) -> dict[str, Any]:
-    """Return the training errors, the histogram of TCP, and warnings in plain words.
+WORDS = {
+    'train': 'its {:,} training units',
+    'validation': '{:,} validation units',
+    'crossfit': 'the {:,} training units, each predicted by a classifier that has not seen it',
+}
+
+
+def units_of(logits: np.ndarray, labels: np.ndarray) -> Units:
+    """Return the Units of logits [N, C] and labels [N]; losses are 0, and the confidence is that of the prediction."""
+    log_probs = np.asarray(jax.nn.log_softmax(logits))
+    tcp = np.exp(np.take_along_axis(log_probs, labels[:, None], axis=-1)[:, 0])
+    correct = log_probs.argmax(axis=-1) == labels
+    return Units(np.zeros_like(tcp), correct, np.exp(log_probs.max(axis=-1)), tcp, np.ones(len(labels), bool))
+
+
+def describe_targets(units: Units, source: str = 'train') -> dict[str, Any]:
+    """Return the errors among the targets, the histogram of TCP, and warnings in plain words.
 
     Args:
-      units: of the training set, in evaluation mode, by the classifier whose confidence is to be learned.
+      units: of the examples that the head learns from, in evaluation mode, by the classifiers that make its targets.
+      source: config.confidence.targets.
 
     Returns:
-      {'num_units', 'num_errors', 'histogram': {'edges' [K + 1], 'correct' [K], 'wrong' [K]}, 'warnings': [str]}.
+      {'source', 'num_units', 'num_errors', 'histogram': {'edges' [K + 1], 'correct' [K], 'wrong' [K]},
+      'warnings': [str]}.
     """
     edges = np.linspace(0.0, 1.0, NUM_BINS + 1)
     num_units, num_errors = len(units.correct), int(np.count_nonzero(~units.correct))
     share = float(np.mean(units.tcp >= SATURATED_FROM))
     warnings = []
+    other = "held-out targets (config.confidence.targets='crossfit'), " if source == 'train' else ''
     if num_errors < FEW_ERRORS:
         warnings.append(
-            f'the classifier makes {num_errors} errors on its {num_units:,} training units, so a head trained on '
+            f'the classifier makes {num_errors} errors on {WORDS[source].format(num_units)}, so a head trained on '
             'them sees next to no errors to learn from; train the baseline for fewer epochs or with more '
-            'regularisation, or weigh errors more (config.confidence.error_weight)'
+            f'regularisation, {other}or weigh errors more (config.confidence.error_weight)'
         )
     if share >= SATURATED_SHARE:
         warnings.append(
-            f'the true class probability is at least {SATURATED_FROM} for {share:.1%} of the training units: nearly '
-            'all targets of the head are the same; consider config.confidence.temperature > 1, or a shorter baseline'
+            f'the true class probability is at least {SATURATED_FROM} for {share:.1%} of '
+            f'{WORDS[source].format(num_units)}: nearly all targets of the head are the same; consider {other}'
+            'config.confidence.temperature > 1, or a shorter baseline'
         )
     return {
+        'source': source,
         'num_units': num_units,
         'num_errors': num_errors,
         'histogram': {

@@ -69,7 +69,6 @@ def know(
         ('training', train, frozenset() if is_random else stage.fixed_in_training, stage.batch_size, max(budget)),
         ('validation', val, stage.fixed_in_validation, programme.eval_batch_size, budget.host),
     ]
-    params, batch_stats = merge_params(state.trained, state.frozen), state.batch_stats
     found, notes = [], []
     for part, examples, names, batch_size, room in plans:
         names = frozenset(n for n in names if getattr(examples.known, n) is None)
@@ -77,13 +76,13 @@ def know(
             found.append(examples)
             continue
         words = f'{" and ".join(WORDS[n] for n in WORDS if n in names)} of {len(examples.labels):,} {part} images'
-        like = _template(programme, params, batch_stats, examples, names)
-        megabytes = f'{num_bytes_of(like) / 2**20:,.0f} MB'
-        if num_bytes_of(like) > room:
+        num_bytes = num_bytes_of(_template(programme, state, examples, names))
+        megabytes = f'{num_bytes / 2**20:,.0f} MB'
+        if num_bytes > room:
             found.append(examples)
             notes.append(f'{words} anew in every pass ({megabytes} are beyond the budget)')
             continue
-        found.append(_compute(programme, params, batch_stats, examples, names, batch_size, like))
+        found.append(_with(examples, compute_known(programme, state, examples, names, batch_size)))
         on_device = part == 'training' and num_bytes_of(found[-1]) <= budget.device
         notes.append(f'{words} once ({megabytes}, kept on {"each device" if on_device else "the host"})')
     if notes:
@@ -91,39 +90,45 @@ def know(
     return found[0], found[1]
 
 
-def _template(programme: Programme, params: PyTree, batch_stats: PyTree, examples: Examples, names: Set[str]) -> Known:
-    """Return the shapes and types of what is to be known of the examples."""
+def compute_known(
+    programme: Programme, state: TrainState, examples: Examples, names: Set[str], batch_size: int
+) -> Known:
+    """Return the fields of Known in `names`, of all examples in evaluation mode, on the host; the others are None."""
+    like = _template(programme, state, examples, names)
 
-    def one(images: Array, labels: Array) -> Known:
-        return programme.know_fn(params, batch_stats, programme.prepare_eval_fn(None, images, labels)[0], names)
-
-    first = jax.eval_shape(one, examples.images[:1], examples.labels[:1])
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(examples.labels), *x.shape[1:]), x.dtype), first)
-
-
-def _compute(
-    programme: Programme,
-    params: PyTree,
-    batch_stats: PyTree,
-    examples: Examples,
-    names: Set[str],
-    batch_size: int,
-    like: Known,
-) -> Examples:
     def forward(variables: PyTree, batch: Batch) -> Known:
         image, _ = programme.prepare_eval_fn(None, batch.image, batch.label)
         return programme.know_fn(*variables, image, names)
 
     forward_fn = devices.map_over_devices(forward)
-    variables = devices.replicate((params, batch_stats))
+    variables = devices.replicate(_variables(state))
     arrays = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), like)
     start = 0
     for batch, real in batches_in_order(examples, batch_size):
-        for array, part in zip(
-            jax.tree.leaves(arrays), jax.tree.leaves(devices.gather(forward_fn(variables, batch))), strict=True
-        ):
+        found = devices.gather(forward_fn(variables, batch))
+        for array, part in zip(jax.tree.leaves(arrays), jax.tree.leaves(found), strict=True):
             array[start : start + real] = part[:real]
         start += real
-    known = Known(*(new if given is None else given for new, given in zip(arrays, examples.known, strict=True)))
-    replaced = known.hidden is not None or known.features is not None
-    return Examples(None if replaced else examples.images, examples.labels, known)
+    return arrays
+
+
+def _template(programme: Programme, state: TrainState, examples: Examples, names: Set[str]) -> Known:
+    """Return the shapes and types of what `compute_known` returns."""
+
+    def few(images: Array, labels: Array) -> Known:
+        image, _ = programme.prepare_eval_fn(None, images, labels)
+        return programme.know_fn(*_variables(state), image, names)
+
+    found = jax.eval_shape(few, examples.images[:1], examples.labels[:1])
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(examples.labels), *x.shape[1:]), x.dtype), found)
+
+
+def _variables(state: TrainState) -> tuple[PyTree, PyTree]:
+    return merge_params(state.trained, state.frozen), state.batch_stats
+
+
+def _with(examples: Examples, new: Known) -> Examples:
+    """Return the examples with more known of them, and without the images if nothing reads them any more."""
+    known = Known(*(a if b is None else b for a, b in zip(new, examples.known, strict=True)))
+    is_replaced = known.hidden is not None or known.features is not None
+    return Examples(None if is_replaced else examples.images, examples.labels, known)

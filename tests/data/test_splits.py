@@ -7,7 +7,7 @@ import pytest
 
 from failpred_jax.config import DataConfig
 from failpred_jax.data.sources import RawData, check_examples
-from failpred_jax.data.splits import draw_split, load_data
+from failpred_jax.data.splits import Data, draw_split, load_data, split_validation
 from failpred_jax.errors import UserError
 from failpred_jax.files import read_npz, write_npz
 from failpred_jax.types import DatasetInfo, Examples
@@ -80,3 +80,18 @@ def test_what_is_wrong_with_the_data_is_said(images, labels, words):
 def test_an_empty_part_is_refused():
     with pytest.raises(UserError, match='the validation part of the 4 training examples is empty'):
         draw_split(dataclasses.replace(DIGITS, num_train=0, validation_fraction=0.01), raw(4))
+
+
+def test_a_half_of_the_validation_split_is_drawn_by_the_seed_and_nothing_is_in_both():
+    own = raw(100)
+    data = Data(INFO, own.train, own.train, own.train, {})
+    labelled = data.val._replace(labels=np.arange(len(data.val.labels), dtype=np.int32))
+    data = dataclasses.replace(data, val=labelled)
+    half, rest = split_validation(data, 3)
+    assert len(half.labels) == 50
+    assert sorted([*half.labels, *rest.val.labels]) == list(range(100))
+    assert np.array_equal(half.labels, split_validation(data, 3)[0].labels)
+    assert not np.array_equal(half.labels, split_validation(data, 4)[0].labels)
+    assert rest.train is data.train and rest.test is data.test
+    with pytest.raises(UserError, match='the validation split has 1 example'):
+        split_validation(dataclasses.replace(data, val=Examples(labelled.images[:1], labelled.labels[:1])), 3)

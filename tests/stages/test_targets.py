@@ -31,5 +31,5 @@ def test_few_errors_are_counted_and_said():
 def test_saturated_targets_are_said():
     found = describe_targets(units([0.1] * 30 + [1.0] * 9970, [False] * 30 + [True] * 9970))
     (text,) = found['warnings']
-    assert 'at least 0.995 for 99.7% of the training units' in text
+    assert 'at least 0.995 for 99.7% of its 10,000 training units' in text
     assert 'config.confidence.temperature' in text

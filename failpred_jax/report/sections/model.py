@@ -8,6 +8,13 @@ from failpred_jax.report.section import Section
 from failpred_jax.report.tables import Column, Table
 from failpred_jax.report.view import View, as_mapping
 
+# What the head learned from, by config.confidence.targets.
+TARGETS = {
+    'train': 'On its own training set the classifier makes',
+    'validation': 'On the half of the validation split that the head learns from, the classifier makes',
+    'crossfit': 'On the training set, each part predicted by a classifier that has not seen it, there are',
+}
+
 
 def make(view: View) -> Section:
     """Return the section on training and classes."""
@@ -62,7 +69,7 @@ def _add_target_histogram(section: Section, view: View) -> None:
     top = counts[-1] / max(counts.sum(), 1)
     if words.is_number(targets.get('num_errors')):
         section.text(
-            f'On its own training set the classifier makes {words.count(targets["num_errors"], "error")} in '
+            f'{TARGETS.get(targets.get("source"), TARGETS["train"])} {words.count(targets["num_errors"], "error")} in '
             f'{words.count(targets.get("num_units") or 0, view.unit)}.'
         )
     section.add_figure(

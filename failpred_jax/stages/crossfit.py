@@ -1,0 +1,81 @@
+"""Held-out logits of the training set: every example predicted by a classifier that has not seen it.
+
+A classifier that fits its training set perfectly leaves a confidence head nothing to learn there. Its errors on new
+images are what the head should know of, and these logits have them; they take the place of the classifier's own in
+the losses of the head.
+
+Reference: Stone, "Cross-validatory choice and assessment of statistical predictions", JRSS B 1974.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from failpred_jax import devices
+from failpred_jax.config import Config
+from failpred_jax.errors import UserError
+from failpred_jax.files import read_npz, write_npz
+from failpred_jax.stages import baseline
+from failpred_jax.train.known import Programme, compute_known
+from failpred_jax.train.logging import say
+from failpred_jax.types import DatasetInfo, Examples, Stage, TrainState
+
+# Keeps the folds apart from every other use of the seed.
+_FOLDS = 0x666F6C64
+
+
+def draw_folds(num_examples: int, num_folds: int, seed: int) -> np.ndarray:
+    """Return the fold of each example: [num_examples] int32 in [0, num_folds), sizes equal to within one."""
+    return np.random.default_rng((seed, _FOLDS)).permutation(num_examples).astype(np.int32) % np.int32(num_folds)
+
+
+def check_can_crossfit(info: DatasetInfo) -> None:
+    """Raise a UserError for a segmentation, whose held-out logits, of every pixel, no file should hold."""
+    if info.task == 'segmentation':
+        raise UserError(
+            f"config.confidence.targets is 'crossfit', but '{info.name}' is for segmentation, where held-out logits of "
+            "every pixel would take too much room; allowed there: 'train' or 'validation'"
+        )
+
+
+def held_out_logits(
+    config: Config,
+    programme: Programme,
+    train: Examples,
+    folder: Path,
+    train_fn: Callable[[Stage, Path, Examples], TrainState],
+) -> np.ndarray:
+    """Return logits [N, C] float32 of the training examples, each by a classifier trained without its fold.
+
+    The classifiers have the baseline's settings and its first parameters. What is finished in `folder` is not done
+    again: a fold's classifier is a stage like any other, and `logits.npz`, written whole, is all of them.
+
+    Args:
+      config: the experiment; config.confidence.folds of them.
+      programme: what the stages run.
+      train: the training examples.
+      folder: where the folds live.
+      train_fn: (stage, its folder, its examples) -> its best state; trains it unless it is finished.
+    """
+    file = folder / 'logits.npz'
+    if file.exists():
+        return read_npz(file)['logits']
+    folder.mkdir(exist_ok=True)
+    num_folds = config.confidence.folds
+    fold = draw_folds(len(train.labels), num_folds, config.seed)
+    logits = None
+    for k in range(num_folds):
+        inside, outside = (jax.tree.map(lambda x, rows=rows: x[rows], train) for rows in (fold == k, fold != k))
+        say(f'crossfit: classifier {k + 1} of {num_folds}, without {len(inside.labels):,} examples')
+        stage = baseline.make_stage(config, len(outside.labels))
+        state = train_fn(stage, folder / f'fold_{k}', outside)
+        found = compute_known(programme, state, inside, frozenset({'logits'}), programme.eval_batch_size).logits
+        if logits is None:
+            logits = np.empty((len(fold), found.shape[-1]), np.float32)
+        logits[fold == k] = found
+    if devices.is_main_process():
+        write_npz(file, {'logits': logits, 'fold': fold})
+    devices.wait_for_all('held-out logits are written')
+    return logits
