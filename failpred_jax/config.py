@@ -9,48 +9,27 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import ml_collections
 
 from failpred_jax.errors import UserError, nearest
-from failpred_jax.registry import LOSSES, MODELS, SCORES, SOURCES, Registry
-
-
-class Rule(NamedTuple):
-    """What values an option may take: `words` for the user, `holds` for the check."""
-
-    words: Callable[[], str]
-    holds: Callable[[Any], bool]
-
-
-def _rule(words: str, holds: Callable[[Any], bool]) -> Rule:
-    return Rule(lambda: words, holds)
-
-
-def _one_of(*allowed: str) -> Rule:
-    return _rule('one of: ' + ', '.join(allowed), lambda v: v in allowed)
-
-
-def _registered(registry: Registry) -> Rule:
-    return Rule(lambda: 'one of: ' + ', '.join(registry), lambda v: v in registry)
-
-
-ANY = _rule('any value', lambda v: True)
-POSITIVE = _rule('greater than 0', lambda v: v > 0)
-NOT_NEGATIVE = _rule('0 or greater', lambda v: v >= 0)
-FRACTION = _rule('at least 0 and less than 1', lambda v: 0 <= v < 1)
-OPEN_UNIT = _rule('greater than 0 and less than 1', lambda v: 0 < v < 1)
-ALL_POSITIVE = _rule('all greater than 0', lambda v: all(x > 0 for x in v))
-ALL_NOT_NEGATIVE = _rule('all 0 or greater', lambda v: all(x >= 0 for x in v))
-DTYPES = _one_of('float32', 'bfloat16')
-
-
-def option(default: Any, help_text: str, rule: Rule = ANY) -> Any:
-    """Return a dataclass field with its default, what it does, and what it may be."""
-    return field(default=default, metadata={'help': help_text, 'rule': rule})
+from failpred_jax.options import (
+    ALL_NOT_NEGATIVE,
+    ALL_POSITIVE,
+    DTYPES,
+    FRACTION,
+    NOT_NEGATIVE,
+    OPEN_UNIT,
+    POSITIVE,
+    Rule,
+    one_of,
+    option,
+    registered,
+    rule,
+)  # fmt: skip
+from failpred_jax.registry import LOSSES, MODELS, SCORES, SOURCES
 
 
 @dataclass(frozen=True)
@@ -74,10 +53,10 @@ class AugmentConfig:
 class DataConfig:
     """Where images come from and how they are prepared."""
 
-    source: str = option('tfds', 'kind of data source', _registered(SOURCES))
+    source: str = option('tfds', 'kind of data source', registered(SOURCES))
     name: str = option('', "tfds data set, such as 'mnist' or 'emnist/letters' (source 'tfds')")
     tfds_data_dir: str = option('', "folder of prepared tfds data sets; '' is tfds's own choice (TFDS_DATA_DIR)")
-    path: str = option('', "npz of images and labels (source 'arrays')")
+    path: str = option('', "npz of images and labels (source 'arrays'), or folder of images (source 'camvid')")
     train_split: str = option('train', 'tfds split to train on')
     test_split: str = option('test', 'tfds split to evaluate on')
     validation_split: str = option('', "tfds split to validate on; '' takes a part of the training split")
@@ -98,6 +77,10 @@ class DataConfig:
         'what a frozen network makes of a data set is kept on the host up to this size, else computed in every step',
         NOT_NEGATIVE,
     )
+    void_label: int = option(
+        -1, "label whose pixels count nowhere (source 'arrays'); -1 for none", rule('-1 or greater', lambda v: v >= -1)
+    )
+    score_void: bool = option(False, "train on and score CamVid's unlabelled pixels too, as the paper's code does")
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
@@ -105,7 +88,7 @@ class DataConfig:
 class ModelConfig:
     """The classifier or segmenter, and its confidence head."""
 
-    name: str = option('mlp', 'architecture', _registered(MODELS))
+    name: str = option('mlp', 'architecture', registered(MODELS))
     hidden_units: int = option(1000, 'width of the hidden layer (mlp)', POSITIVE)
     dropout: bool = option(True, "the architecture's own dropout; False builds the network without")
     head_units: tuple[int, ...] = option((400, 400, 400, 400), 'widths of the confidence head', ALL_POSITIVE)
@@ -120,14 +103,14 @@ class StageConfig:
     epochs: int = option(1, 'passes over the training data; 0 skips the stage', NOT_NEGATIVE)
     batch_size: int = option(128, 'examples a step, over all devices', POSITIVE)
     eval_every_epochs: int = option(1, 'epochs between validations, each of which saves a checkpoint', POSITIVE)
-    optimiser: str = option('sgd', 'kind of optimiser', _one_of('sgd', 'adam', 'adamw'))
+    optimiser: str = option('sgd', 'kind of optimiser', one_of('sgd', 'adam', 'adamw'))
     learning_rate: float = option(1e-3, 'highest learning rate of the schedule', POSITIVE)
     momentum: float = option(0.9, 'momentum (sgd)', FRACTION)
     weight_decay: float = option(0.0, 'L2 added to the gradient (sgd, adam) or decoupled (adamw)', NOT_NEGATIVE)
     schedule: str = option(
         'constant',
         'course of the learning rate',
-        _one_of('constant', 'multi_step', 'cosine', 'exponential', 'polynomial'),
+        one_of('constant', 'multi_step', 'cosine', 'exponential', 'polynomial'),
     )
     warmup_epochs: float = option(0.0, 'linear rise of the learning rate from 0', NOT_NEGATIVE)
     milestones: tuple[int, ...] = option((), 'epochs at which multi_step multiplies by decay', ALL_POSITIVE)
@@ -147,9 +130,9 @@ class BaselineConfig(StageConfig):
 class HeadConfig(StageConfig):
     """What every stage that trains a confidence head has."""
 
-    optimiser: str = option('adam', 'kind of optimiser', _one_of('sgd', 'adam', 'adamw'))
+    optimiser: str = option('adam', 'kind of optimiser', one_of('sgd', 'adam', 'adamw'))
     learning_rate: float = option(1e-4, 'highest learning rate of the schedule', POSITIVE)
-    loss: str = option('tcp_mse', 'what the head learns', _registered(LOSSES))
+    loss: str = option('tcp_mse', 'what the head learns', registered(LOSSES))
     error_weight: float = option(1.0, 'weight of wrongly classified units in the loss', POSITIVE)
     temperature: float = option(1.0, 'divides the logits in the targets', POSITIVE)
 
@@ -164,9 +147,9 @@ class ConfidenceConfig(HeadConfig):
         "whose true class probabilities are learned: the training set's ('train'); those of one half of the validation "
         "split, while the other half alone selects and fits ('validation'); or the training set's, each predicted by "
         "a classifier that has not seen it ('crossfit', which costs folds - 1 times the baseline's training)",
-        _one_of('train', 'validation', 'crossfit'),
+        one_of('train', 'validation', 'crossfit'),
     )
-    folds: int = option(5, "parts of the training set (targets 'crossfit')", _rule('2 or greater', lambda v: v >= 2))
+    folds: int = option(5, "parts of the training set (targets 'crossfit')", rule('2 or greater', lambda v: v >= 2))
 
 
 @dataclass(frozen=True)
@@ -189,9 +172,13 @@ class EvaluateConfig:
         ),
     )
     batch_size: int = option(512, 'examples a forward pass, over all devices', POSITIVE)
-    mc_samples: int = option(50, 'dropout passes of the mc_dropout scores', _rule('2 or greater', lambda v: v >= 2))
+    mc_samples: int = option(50, 'dropout passes of the mc_dropout scores', rule('2 or greater', lambda v: v >= 2))
     resamples: int = option(1000, 'bootstrap resamples behind the intervals; 0 for none', NOT_NEGATIVE)
     interval: float = option(0.95, 'probability that an interval covers', OPEN_UNIT)
+    train_pixels: int = option(20_000, 'training pixels that distance scores keep (segmentation)', POSITIVE)
+    sample_pixels: int = option(
+        100_000, 'validation pixels that fit scores, and test pixels in predictions.npz (segmentation)', POSITIVE
+    )
     keep_images_mb: int = option(256, 'test images up to this size are kept for the report', NOT_NEGATIVE)
 
 
@@ -341,6 +328,10 @@ def _check_combinations(config: Config) -> list[str]:
         problems.append("config.data.name is ''; source 'tfds' needs the name of a tfds data set, such as 'mnist'")
     if config.data.source == 'arrays' and not config.data.path:
         problems.append("config.data.path is ''; source 'arrays' reads the npz it names")
+    if config.data.source == 'camvid' and not config.data.path:
+        problems.append(
+            "config.data.path is ''; source 'camvid' reads the folder it names, with train/, trainannot/, ..."
+        )
     if len(config.data.image_size) not in (0, 2):
         problems.append(f'config.data.image_size is {config.data.image_size}; it must be (height, width) or ()')
     if len(config.data.mean) != len(config.data.std) and 1 not in (

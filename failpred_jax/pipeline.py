@@ -14,7 +14,7 @@ from failpred_jax import devices
 from failpred_jax.config import Config
 from failpred_jax.data.prepare import make_prepare_fns
 from failpred_jax.errors import UserError, nearest
-from failpred_jax.evaluate.collect import Weights, collect
+from failpred_jax.evaluate.collect import Reader, Weights, collect
 from failpred_jax.evaluate.evaluation import evaluate
 from failpred_jax.files import read_json, write_json
 from failpred_jax.models.network import Network, make_network
@@ -214,10 +214,11 @@ class Pipeline:
         weights = _weights({stage.name: self._load(stage, result.best_step)})
         found = {}
         for name, examples in (('val', self.data.val), ('test', self.data.test)):
-            inputs = collect(
-                self.network, weights, self.programme.prepare_eval_fn, examples, frozenset(),
-                self.programme.eval_batch_size, 0, jax.random.key(0),
+            reader = Reader(
+                self.network, weights, self.programme.prepare_eval_fn, frozenset(), self.programme.eval_batch_size, 0,
+                jax.random.key(0),
             )  # fmt: skip
+            inputs = collect(reader, examples)
             found[name] = np.asarray(jax.nn.softmax(inputs.logits))
         return found
 

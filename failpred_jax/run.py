@@ -104,7 +104,9 @@ def _execute_seeds(config: Config, workdir: Path, mode: str, stop_requested: Cal
             parts[seed].train()
     if mode == 'train':
         return
-    ensemble = summarise_ensemble([pipeline.class_probs() for pipeline in parts.values()])
+    ensemble = None
+    if next(iter(parts.values())).data.info.task == 'classification':
+        ensemble = summarise_ensemble([pipeline.class_probs() for pipeline in parts.values()])
     found: dict[int, Results] = {}
     for seed, pipeline in parts.items():
         say(f'seed {seed}:')

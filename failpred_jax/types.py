@@ -77,7 +77,7 @@ class Examples(NamedTuple):
 
     Attributes:
       images: [N, H, W, channels] uint8; None where what is known replaces them.
-      labels: [N] or [N, H, W] int32.
+      labels: [N] int32, or [N, H, W] uint8 (int32 where a label exceeds 255).
       known: what need not be computed of them.
     """
 

@@ -18,9 +18,9 @@ _NAMES = ('images_train', 'labels_train', 'images_val', 'labels_val', 'images_te
 def load(config: DataConfig) -> RawData:
     """Return the parts of the npz that `config.path` names.
 
-    It holds `images_train` [N, H, W] or [N, H, W, channels] uint8 and `labels_train` [N] integers from 0, optionally
-    the same with `_val` and `_test`, and optionally `class_names` [C] of strings. A part that is not there is split
-    off the training part.
+    It holds `images_train` [N, H, W] or [N, H, W, channels] uint8 and `labels_train` [N] integers from 0 (or label
+    maps [N, H, W], for segmentation), optionally the same with `_val` and `_test`, and optionally `class_names` [C] of
+    strings. A part that is not there is split off the training part. Pixels of `config.void_label` count nowhere.
 
     Raises:
       UserError: the file is missing or damaged, or its arrays are not these.
@@ -61,6 +61,14 @@ def load(config: DataConfig) -> RawData:
     if 'class_names' in arrays:
         class_names = tuple(str(name) for name in arrays['class_names'])
     else:
-        class_names = tuple(str(i) for i in range(int(train.labels.max(initial=0)) + 1))
-    info = DatasetInfo(path.stem, 'classification', train.images.shape[1:], class_names)
+        known = train.labels[train.labels != config.void_label]
+        class_names = tuple(str(i) for i in range(int(known.max(initial=0)) + 1))
+    task = 'segmentation' if train.labels.ndim == 3 else 'classification'
+    if task == 'classification' and config.void_label >= 0:
+        raise UserError(
+            f"config.data.void_label is {config.void_label}, but '{path}' has one label an image; void is for label "
+            'maps: leave out those images, and set it to -1'
+        )
+    void = config.void_label if config.void_label >= 0 else None
+    info = DatasetInfo(path.stem, task, train.images.shape[1:], class_names, void)
     return RawData(info, train, examples('val'), examples('test'))

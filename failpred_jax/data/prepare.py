@@ -25,10 +25,10 @@ def make_prepare_fns(config: DataConfig, info: DatasetInfo) -> tuple[PrepareFn, 
 
     def prepare_eval(keys: Array | None, images: Array, labels: Array) -> tuple[Array, Array]:
         del keys
-        return normalise(images, config.mean, config.std), labels
+        return normalise(images, config.mean, config.std), jnp.asarray(labels, jnp.int32)
 
     def prepare_train(keys: Array | None, images: Array, labels: Array) -> tuple[Array, Array]:
-        images, labels = augment(keys, images, labels)
+        images, labels = augment(keys, images, jnp.asarray(labels, jnp.int32))
         return normalise(images, config.mean, config.std), labels
 
     # Said now, and not when the first step is compiled.

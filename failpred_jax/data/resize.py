@@ -1,4 +1,4 @@
-"""Images of another size, once, when they are loaded."""
+"""Images and label maps of another size, once, when they are loaded."""
 
 import jax
 import jax.numpy as jnp
@@ -28,3 +28,14 @@ def resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         changed = jax.image.resize(part, (len(part), *size, channels), 'linear')
         resized[start : start + block] = np.asarray(jnp.clip(jnp.round(changed), 0, 255)).astype(np.uint8)
     return resized
+
+
+def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return label maps [N, H, W] at (height, width), each pixel that of the nearest centre, of the same type."""
+    if labels.shape[1:] == tuple(size):
+        return labels
+    # Where the centre of each new pixel falls in the old map.
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, labels.shape[1:], strict=True)
+    )
+    return labels[:, rows[:, None], columns[None, :]]

@@ -29,7 +29,11 @@ class RawData:
 
 
 def check_examples(examples: Examples, info: DatasetInfo, where: str) -> Examples:
-    """Return the examples with int32 labels, or raise a UserError that names what is wrong and `where`."""
+    """Return the examples, labels int32 and label maps uint8 where they fit.
+
+    Raises:
+      UserError: naming what is wrong, and `where`.
+    """
     images, labels = examples.images, examples.labels
     problems = []
     if len(images) == 0:
@@ -56,4 +60,6 @@ def check_examples(examples: Examples, info: DatasetInfo, where: str) -> Example
             )
     if problems:
         raise UserError('\n'.join(f'{where} {problem}' for problem in problems))
-    return Examples(images, labels.astype(np.int32))
+    # A label map has as many numbers as its image has pixels; it stays as small as the image.
+    keep = info.task == 'segmentation' and labels.max(initial=0) <= 255
+    return Examples(images, labels.astype(np.uint8 if keep else np.int32, copy=False))

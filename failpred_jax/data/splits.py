@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from failpred_jax.config import DataConfig
-from failpred_jax.data.resize import resize_images
+from failpred_jax.data.resize import resize_images, resize_labels
 from failpred_jax.data.sources import RawData, check_examples
 from failpred_jax.errors import UserError
 from failpred_jax.files import read_npz, write_npz
@@ -57,9 +57,14 @@ def load_data(config: DataConfig, split_file: Path | None = None) -> Data:
     def part(name: str, own: Examples | None) -> Examples:
         if own is not None:
             own = check_examples(own, info, where.format(name))
+        elif len(split[name]) == len(train.images):
+            own = train  # All of it, in its order: no copy.
         else:
             own = Examples(train.images[split[name]], train.labels[split[name]])
-        return own._replace(images=resize_images(own.images, config.image_size)) if config.image_size else own
+        if not config.image_size:
+            return own
+        labels = resize_labels(own.labels, config.image_size) if own.labels.ndim == 3 else own.labels
+        return Examples(resize_images(own.images, config.image_size), labels)
 
     shape = (*config.image_size, info.image_shape[-1]) if config.image_size else info.image_shape
     return Data(

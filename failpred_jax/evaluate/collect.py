@@ -1,6 +1,6 @@
 """From a data set and trained weights to arrays: one pass over the data for everything that scores need."""
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 
 import jax
@@ -42,51 +42,78 @@ def missing_needs(network: Network, weights: Weights) -> dict[str, str]:
     return missing
 
 
-def collect(
-    network: Network,
-    weights: Weights,
-    prepare_fn: PrepareFn,
-    examples: Examples,
-    needs: Set[str],
-    batch_size: int,
-    mc_samples: int,
-    key: Array,
-) -> ScoreInputs:
-    """Return what scores read of a classification data set, on the host, in the order of the examples.
+class Reader:
+    """The compiled pass over data from which everything that scores need comes.
 
-    The result does not depend on the batch size or the number of devices: a dropout pass draws from a key of its
+    What it returns does not depend on the batch size or the number of devices: a dropout pass draws from a key of its
     own for each example.
 
     Args:
       network: the network.
       weights: its trained variables.
       prepare_fn: normalises images.
-      examples: N of them.
       needs: fields of ScoreInputs to fill, besides the logits.
       batch_size: examples a pass, over all devices.
       mc_samples: T, for 'mc_dropout'.
       key: of the dropout passes.
     """
-    forward = devices.map_over_devices(
-        _make_forward(network, prepare_fn, needs, mc_samples), in_axes=(0, 0, 0, 0, None)
-    )
-    classifier = devices.replicate(weights.classifier)
-    finetuned = devices.replicate(weights.finetuned if 'finetuned_logit' in needs else None)
-    parts = []
-    start = 0
-    for batch, real in batches_in_order(examples, batch_size):
-        places = np.arange(start, start + batch_size, dtype=np.int32)
-        places = devices.shard(devices.local_part(places))
-        found = devices.gather(forward(classifier, finetuned, batch, places, jax.random.key_data(key)))
-        parts.append(jax.tree.map(lambda x, real=real: x[:real], found))
-        start += real
+
+    def __init__(
+        self,
+        network: Network,
+        weights: Weights,
+        prepare_fn: PrepareFn,
+        needs: Set[str],
+        batch_size: int,
+        mc_samples: int,
+        key: Array,
+    ):
+        self.batch_size = batch_size
+        self._forward = devices.map_over_devices(
+            _make_forward(network, prepare_fn, needs, mc_samples), in_axes=(0, 0, 0, 0, 0, None)
+        )
+        self._classifier = devices.replicate(weights.classifier)
+        self._finetuned = devices.replicate(weights.finetuned if 'finetuned_logit' in needs else None)
+        self._key_data = jax.random.key_data(key)
+
+    def batches(
+        self, examples: Examples, numbers: np.ndarray | None = None, places: np.ndarray | None = None
+    ) -> Iterator[tuple[ScoreInputs, int]]:
+        """Yield (what scores read of a batch, on the host, and the number of real examples in it), in order.
+
+        Args:
+          examples: N of them.
+          numbers: [N] int32, which numbers the examples go by in the keys of dropout; None for 0 to N - 1.
+          places: [N, P] int32, which pixels of each image to return, counted row by row; None for all.
+
+        Yields:
+          Fields of shape [B, ...] for images, [B, H, W, ...] for pixels, [B, P, ...] with `places`. The last batch is
+          padded to B rows like all others.
+        """
+        numbers = np.arange(len(examples.images)) if numbers is None else numbers
+        start = 0
+        for batch, real in batches_in_order(examples, self.batch_size):
+            rows = np.full(self.batch_size, start)
+            rows[:real] += np.arange(real)
+            of_batch = (numbers[rows].astype(np.int32), None if places is None else places[rows])
+            own, picked = devices.shard(jax.tree.map(devices.local_part, of_batch))
+            found = self._forward(self._classifier, self._finetuned, batch, own, picked, self._key_data)
+            yield devices.gather(found), real
+            start += real
+
+
+def collect(reader: Reader, examples: Examples) -> ScoreInputs:
+    """Return what scores read of a whole data set: fields [N, ...], on the host, in the order of the examples."""
+    parts = [jax.tree.map(lambda x, real=real: x[:real], found) for found, real in reader.batches(examples)]
     return jax.tree.map(lambda *columns: np.concatenate(columns), *parts)
 
 
 def _make_forward(
     network: Network, prepare_fn: PrepareFn, needs: Set[str], mc_samples: int
 ) -> Callable[..., ScoreInputs]:
-    def forward(classifier: PyTree, finetuned: PyTree, batch: Batch, places: Array, key_data: Array) -> ScoreInputs:
+    def forward(
+        classifier: PyTree, finetuned: PyTree, batch: Batch, numbers: Array, places: Array | None, key_data: Array
+    ) -> ScoreInputs:
         params, batch_stats = classifier
         images, _ = prepare_fn(None, batch.image, batch.label)
         hidden = network.prefix(params, batch_stats, images)
@@ -97,17 +124,23 @@ def _make_forward(
             finetuned_logit = network.apply(*finetuned, images, with_confidence=True)[0].confidence_logit
         mc_dropout = None
         if 'mc_dropout' in needs:
-            keys = jax.vmap(lambda place: jax.random.fold_in(jax.random.wrap_key_data(key_data), place))(places)
+            keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.wrap_key_data(key_data), number))(numbers)
             mc_dropout = _sample(network, params, batch_stats, hidden, keys, mc_samples)
-        return ScoreInputs(
+        found = ScoreInputs(
             logits=outputs.logits,
             features=outputs.features if 'features' in needs else None,
             confidence_logit=outputs.confidence_logit,
             finetuned_logit=finetuned_logit,
             mc_dropout=mc_dropout,
         )
+        return found if places is None else jax.tree.map(lambda x: _pick(x, places), found)
 
     return forward
+
+
+def _pick(x: Array, places: Array) -> Array:
+    """Return pixels [B, P] of maps [B, H, W, ...]: [B, P, ...]."""
+    return jax.vmap(lambda pixels, at: pixels.reshape(-1, *x.shape[3:])[at])(x, places)
 
 
 def _sample(

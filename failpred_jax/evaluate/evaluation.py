@@ -2,18 +2,19 @@
 
 import dataclasses
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import jax
 import numpy as np
 
 from failpred_jax.calibrate.temperature import fit_temperature
-from failpred_jax.config import Config, to_dict
+from failpred_jax.config import Config, EvaluateConfig, to_dict
 from failpred_jax.data import Data
 from failpred_jax.data.prepare import PrepareFn
-from failpred_jax.evaluate.collect import Weights, collect, missing_needs, predictions
-from failpred_jax.evaluate.scoring import compute_scores, fit_scores, make_plan
+from failpred_jax.evaluate.collect import Reader, Weights, collect, missing_needs, predictions
+from failpred_jax.evaluate.pixels import collect_pixels, draw_pixels, measure_pixels
+from failpred_jax.evaluate.scoring import Fitted, Plan, compute_scores, fit_scores, make_plan
 from failpred_jax.evaluate.table import definitions, measure
 from failpred_jax.metrics import ranking_metrics
 from failpred_jax.models.network import Network
@@ -45,7 +46,8 @@ def evaluate(
 ) -> Results:
     """Measure every score that the config asks for on the test split.
 
-    Validation data are read for fitting, training data only by the scores that say so; test labels only here.
+    Validation data are read for fitting, training data only by the scores that say so; test labels only here. What is
+    kept of a segmentation's pixels is a sample; see pixels.py.
 
     Args:
       config: the experiment.
@@ -65,68 +67,125 @@ def evaluate(
     """
     options = config.evaluate
     missing = missing_needs(network, weights)
-    if ensemble is None:
+    if data.info.task == 'segmentation':
+        missing['ensemble'] = 'the probabilities of every pixel from several classifiers are more than is kept'
+    elif ensemble is None:
         missing['ensemble'] = 'it needs the classifiers of several seeds (config.seeds)'
     plan = make_plan(options.scores, missing, data.info.task)
     key = jax.random.fold_in(jax.random.key(config.seed), _EVALUATION)
 
-    def read(examples: Examples, needs: frozenset[str], number: int) -> ScoreInputs:
-        return collect(
-            network, weights, prepare_fn, examples, needs, options.batch_size, options.mc_samples,
-            jax.random.fold_in(key, number),
-        )  # fmt: skip
+    def reader(needs: Set[str], number: int) -> Reader:
+        return Reader(
+            network, weights, prepare_fn, needs, options.batch_size, options.mc_samples, jax.random.fold_in(key, number)
+        )
 
-    needs = plan.needs() - {'labels', 'ensemble'}
-    ensemble = ensemble or {'val': None, 'test': None}
-    train_needs = plan.train_needs()
-    fitted = fit_scores(
-        plan,
-        FitInputs(
-            val=read(data.val, needs, 0)._replace(ensemble=ensemble['val']),
-            val_labels=data.val.labels,
-            train=read(data.train, train_needs, 1) if train_needs else None,
-            train_labels=data.train.labels if train_needs else None,
-            key=jax.random.fold_in(key, 2),
-            aurc_fn=aurc,
-            temperature_fn=fit_temperature,
-        ),
-    )
-    inputs = read(data.test, needs, 3)._replace(labels=data.test.labels, ensemble=ensemble['test'])
-    confidences, unavailable = compute_scores(plan, inputs, fitted)
-    for name in unavailable:
+    run = _Run(plan, data, options, reader, config.seed, jax.random.fold_in(key, 2))
+    found = run.of_pixels() if data.info.task == 'segmentation' else run.of_images(ensemble or {})
+    for name, reason in found.metrics['unavailable'].items():
         if name in options.scores:
-            say(f'warning: score {name}: {unavailable[name]}')
-    correct = predictions(inputs.logits) == data.test.labels
-    metrics = measure(
-        np.asarray(jax.nn.softmax(inputs.logits)), data.test.labels, correct, confidences, data.info.task, options,
-        notes=fitted.notes, unavailable={**plan.unavailable, **unavailable},
-    )  # fmt: skip
-    context = {
-        'mode': 'run',
-        'created': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
-        'dataset': {
-            **dataclasses.asdict(data.info),
-            'num_classes': data.info.num_classes,
-            'num_train': len(data.train.images),
-            'num_val': len(data.val.images),
-            'num_test': len(data.test.images),
+            say(f'warning: score {name}: {reason}')
+    return dataclasses.replace(
+        found,
+        context={
+            'mode': 'run',
+            'created': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+            'dataset': {
+                **dataclasses.asdict(data.info),
+                'num_classes': data.info.num_classes,
+                'num_train': len(data.train.images),
+                'num_val': len(data.val.images),
+                'num_test': len(data.test.images),
+            },
+            'model': dataclasses.asdict(config.model),
+            'stages': list(stages),
+            'warnings': list(warnings),
+            'config': to_dict(config),
+            'environment': dict(environment),
+            'definitions': definitions(found.confidences),
+            'train_targets': targets,
         },
-        'model': dataclasses.asdict(config.model),
-        'stages': list(stages),
-        'warnings': list(warnings),
-        'config': to_dict(config),
-        'environment': dict(environment),
-        'definitions': definitions(confidences),
-        'train_targets': targets,
-    }
-    keeps_images = data.test.images.nbytes <= options.keep_images_mb * 2**20
-    return Results(
-        metrics=metrics,
-        context=context,
-        labels=data.test.labels,
-        logits=np.asarray(inputs.logits),
-        correct=correct,
-        confidences=confidences,
-        images=data.test.images if keeps_images else None,
         history=history,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """The two ways of measuring a plan: with all images at hand, or pixel by pixel.
+
+    Attributes:
+      plan: the scores.
+      data: all splits.
+      options: what is measured.
+      reader: (fields to fill, number of the pass) -> Reader.
+      seed: of the samples of pixels.
+      key: of the fits.
+    """
+
+    plan: Plan
+    data: Data
+    options: EvaluateConfig
+    reader: Callable[[Set[str], int], Reader]
+    seed: int
+    key: Array
+
+    def of_images(self, ensemble: Mapping[str, SampleSummary]) -> Results:
+        needs, train_needs = self.plan.needs() - {'labels', 'ensemble'}, self.plan.train_needs()
+        val, train, test = self.data.val, self.data.train, self.data.test
+        fitted = self._fit(
+            collect(self.reader(needs, 0), val)._replace(ensemble=ensemble.get('val')),
+            val.labels,
+            collect(self.reader(train_needs, 1), train) if train_needs else None,
+            train.labels if train_needs else None,
+        )
+        inputs = collect(self.reader(needs, 3), test)._replace(labels=test.labels, ensemble=ensemble.get('test'))
+        confidences, unavailable = compute_scores(self.plan, inputs, fitted)
+        correct = predictions(inputs.logits) == test.labels
+        metrics = measure(
+            np.asarray(jax.nn.softmax(inputs.logits)), test.labels, correct, confidences, self.data.info.task,
+            self.options, notes=fitted.notes, unavailable={**self.plan.unavailable, **unavailable},
+        )  # fmt: skip
+        keeps_images = test.images.nbytes <= self.options.keep_images_mb * 2**20
+        return Results(
+            metrics=metrics,
+            context={},
+            labels=test.labels,
+            logits=np.asarray(inputs.logits),
+            correct=correct,
+            confidences=confidences,
+            images=test.images if keeps_images else None,
+        )
+
+    def of_pixels(self) -> Results:
+        needs, train_needs = self.plan.needs() - {'labels', 'ensemble'}, self.plan.train_needs()
+        void, sizes = self.data.info.ignore_label, self.options
+
+        def read(examples: Examples, needs: Set[str], number: int, num_pixels: int) -> tuple[ScoreInputs, np.ndarray]:
+            sample = draw_pixels(examples.labels, void, num_pixels, self.seed)
+            return collect_pixels(self.reader(needs, number), examples, sample), sample.labels
+
+        val, val_labels = read(self.data.val, needs, 0, sizes.sample_pixels)
+        train, train_labels = None, None
+        if train_needs:
+            train, train_labels = read(self.data.train, train_needs, 1, sizes.train_pixels)
+        fitted = self._fit(val, val_labels, train, train_labels)
+        found = measure_pixels(
+            self.reader(needs, 3), self.plan, fitted, (val, val_labels), self.data.test, self.data.info, self.options,
+            self.seed,
+        )  # fmt: skip
+        return Results(context={}, **found._asdict())
+
+    def _fit(
+        self, val: ScoreInputs, val_labels: Array, train: ScoreInputs | None, train_labels: Array | None
+    ) -> Fitted:
+        return fit_scores(
+            self.plan,
+            FitInputs(
+                val=val,
+                val_labels=val_labels,
+                train=train,
+                train_labels=train_labels,
+                key=self.key,
+                aurc_fn=aurc,
+                temperature_fn=fit_temperature,
+            ),
+        )

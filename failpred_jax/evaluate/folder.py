@@ -3,8 +3,12 @@
 metrics.json      {'classifier': {metric: value}, 'scores': {score: {metric: value, 'ci': {metric: [low, high]}}},
                   ...}; an undefined value is null, with its reason under 'undefined'
 table.md          the same for people
-predictions.npz   labels, logits, correct, confidence_<score>: one row a unit
+predictions.npz   labels, logits, correct, confidence_<score>: one row a unit (of a segmentation: of a uniform sample)
 images.npz        images, where they were kept for the report
+maps.npz          segmentation: image, label (-1 for void), prediction, confidence_<score>, each [M, H, W, ...], of M
+                  images with their number 'index' [M] in the test set and their 'accuracy' [M]
+curves.json       segmentation: {score: {'counts': {threshold, units, correct}, 'histogram': {edges, correct, wrong}}}
+                  over all pixels
 context.json      what the report says of the run besides its figures
 history.json      the stages' curves
 """
@@ -42,15 +46,24 @@ def write_results(results: Results, table: str, folder: Path) -> None:
     write_npz(
         folder / 'predictions.npz', arrays | {PREFIX + name: value for name, value in results.confidences.items()}
     )
-    images = folder / 'images.npz'
-    if results.images is not None:
-        write_npz(images, {'images': results.images})
+    metrics = dict(results.metrics)
+    curves = metrics.pop('curves', None)
+    for name, kept in (
+        ('images.npz', None if results.images is None else {'images': results.images}),
+        ('maps.npz', results.maps),
+    ):
+        if kept is not None:
+            write_npz(folder / name, kept)
+        else:
+            (folder / name).unlink(missing_ok=True)
+    if curves is not None:
+        write_json(folder / 'curves.json', without_nan(curves))
     else:
-        images.unlink(missing_ok=True)
+        (folder / 'curves.json').unlink(missing_ok=True)
     write_json(folder / 'context.json', without_nan(dict(results.context)))
     write_json(folder / 'history.json', without_nan({k: dict(v) for k, v in results.history.items()}))
     write_text(folder / 'table.md', table)
-    write_json(folder / 'metrics.json', without_nan(dict(results.metrics)))
+    write_json(folder / 'metrics.json', without_nan(metrics))
 
 
 def read_results(folder: Path) -> Results:
@@ -63,9 +76,12 @@ def read_results(folder: Path) -> Results:
         raise UserError(f'{folder} holds no evaluation (metrics.json is missing); run --mode=evaluate first')
     try:
         arrays = read_npz(folder / 'predictions.npz')
-        images = folder / 'images.npz'
+        images, maps, curves = (folder / name for name in ('images.npz', 'maps.npz', 'curves.json'))
+        metrics = read_json(folder / 'metrics.json')
+        if curves.exists():
+            metrics['curves'] = read_json(curves)
         return Results(
-            metrics=read_json(folder / 'metrics.json'),
+            metrics=metrics,
             context=read_json(folder / 'context.json'),
             labels=arrays['labels'],
             logits=arrays['logits'],
@@ -73,6 +89,7 @@ def read_results(folder: Path) -> Results:
             confidences={k.removeprefix(PREFIX): v for k, v in arrays.items() if k.startswith(PREFIX)},
             images=read_npz(images)['images'] if images.exists() else None,
             history=read_json(folder / 'history.json'),
+            maps=read_npz(maps) if maps.exists() else None,
         )
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise UserError(

@@ -83,13 +83,18 @@ def measure(
     }
     if options.resamples and confidences:
         drawn = bootstrap(confidences, correct, num_resamples=options.resamples, seed=RESAMPLES_SEED)
-        for name, limits in intervals(drawn, options.interval).items():
-            scores[name]['ci'] = {metric: list(limit) for metric, limit in limits.items()}
-        usable = _without_bounds(drawn)
-        if usable.scores:
-            metrics['best'] = {m: list(names) for m, names in level_with_best(usable, options.interval).items()}
-            metrics['comparisons'] = _comparisons(usable, metrics['best'], options.interval)
+        add_resampled(metrics, drawn, options.interval)
     return metrics
+
+
+def add_resampled(metrics: dict[str, Any], drawn: Resamples, level: float) -> None:
+    """Add to the content of metrics.json what resamples say: intervals, the best scores, paired differences."""
+    for name, limits in intervals(drawn, level).items():
+        metrics['scores'][name]['ci'] = {metric: list(limit) for metric, limit in limits.items()}
+    usable = _without_bounds(drawn)
+    if usable.scores:
+        metrics['best'] = {m: list(names) for m, names in level_with_best(usable, level).items()}
+        metrics['comparisons'] = _comparisons(usable, metrics['best'], level)
 
 
 def _without_bounds(drawn: Resamples) -> Resamples:

@@ -8,8 +8,10 @@ from failpred_jax.metrics.calibration import (
     multiclass_nll,
     reliability_bins,
 )
+from failpred_jax.metrics.calibration_sums import CalibrationSums, calibration_from_sums, calibration_sums
 from failpred_jax.metrics.classification import confusion_matrix, confusion_values, top_k_accuracy
 from failpred_jax.metrics.classifier import calibration_metrics, classifier_metrics, segmentation_metrics
+from failpred_jax.metrics.clusters import ClusterCounts, bootstrap_clusters, coarse_edges, coarsen
 from failpred_jax.metrics.curves import (
     CURVES,
     Curve,
@@ -59,6 +61,8 @@ __all__ = [
     'CURVES',
     'FAILURE_METRICS',
     'Bins',
+    'CalibrationSums',
+    'ClusterCounts',
     'Comparison',
     'Curve',
     'LevelCounts',
@@ -70,9 +74,14 @@ __all__ = [
     'accuracy_rejection_curve',
     'bfloat16_levels',
     'bootstrap',
+    'bootstrap_clusters',
+    'calibration_from_sums',
     'calibration_metrics',
+    'calibration_sums',
     'classifier_metrics',
     'classwise_ece',
+    'coarse_edges',
+    'coarsen',
     'compare',
     'compute_streamed',
     'confidence_calibration',

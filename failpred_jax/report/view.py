@@ -236,6 +236,12 @@ class View:
         given = as_mapping(as_mapping(self.results.metrics.get('curves')).get(score))
         histogram = given.get('histogram')
         counts = curves.count_from_histogram(**histogram) if histogram else None
+        if given.get('counts'):
+            # Finer than the histogram: counts at hundreds of thresholds, spread over units and errors.
+            counts = metrics.ThresholdCounts(
+                np.asarray(given['counts']['threshold'], np.float64),
+                *(np.asarray(given['counts'][name], np.int64) for name in ('units', 'correct')),
+            )
         confidence = self.confidence(score)
         if counts is None and confidence is not None:
             counts = metrics.threshold_counts(confidence, self.results.correct)

@@ -44,9 +44,11 @@ def _add_table(section: Section, view: View) -> None:
         rows.append(row)
     ends = [f'{m}_{end}' for m in every if any(view.interval(s, m) for s in view.scores) for end in ('low', 'high')]
     level = f'{view.interval_level * 100:g}'
+    # Of predictions from a file, pixels are resampled one by one; see docs/metrics.md.
+    of_images = ', from resampling whole images' if view.results.metrics.get('curves') and ends else ''
     caption = (
         'In percent; arrows point to the better side. '
-        + (f'Small figures are {level} % intervals. ' if ends else '')
+        + (f'Small figures are {level} % intervals{of_images}. ' if ends else '')
         + 'The best usable score is marked. Click a heading to sort.'
     )
     if any(view.reads_label(score) for score in view.scores):

@@ -86,9 +86,8 @@ def _panels(view: View, maps: Mapping[str, Any], row: int) -> list[tuple[str, np
     for score in sorted(names, key=lambda s: view.scores.index(s) if s in view.scores else len(view.scores)):
         values = np.asarray(maps[f'confidence_{score}'], np.float64)
         finite = values[np.isfinite(values)]
+        # Not from 0 to 1: of a score that is nearly always near 1, all maps would look the same.
         low, high = np.quantile(finite, [0.01, 0.99]) if finite.size else (0.0, 1.0)
-        if finite.size and finite.min() >= 0 and finite.max() <= 1:
-            low, high = 0.0, 1.0
         panels.append((view.label(score), paint_confidence(values[row], low, high), {'num_colours': 32}))
     return panels
 
@@ -97,7 +96,8 @@ def _add_maps(section: Section, view: View, maps: Mapping[str, Any]) -> None:
     num = len(np.asarray(maps['image']))
     section.text(
         'Errors are dark orange. Confidence runs from dark (unsure) to pale (sure), on one scale for all images of a '
-        'score: a good map is dark exactly where the errors are. Grey is void, which counts nowhere.'
+        'score, from its lowest to its highest per cent: a good map is dark exactly where the errors are. Grey is '
+        'void, which counts nowhere.'
     )
     section.add(_class_key(view))
     titles = _titles(maps, num)
@@ -147,9 +147,11 @@ def _titles(maps: Mapping[str, Any], num: int) -> list[str]:
 
 def _class_key(view: View) -> Html:
     colours = class_colours(len(view.class_names))
+    ignored = view.dataset.get('ignore_label')
     items = [
         tag('li', tag('i', style='background:#{:02x}{:02x}{:02x}'.format(*colour)), name)
-        for colour, name in zip(colours, view.class_names, strict=True)
+        for i, (colour, name) in enumerate(zip(colours, view.class_names, strict=True))
+        if i != ignored
     ]
     items.append(tag('li', tag('i', style='background:#{:02x}{:02x}{:02x}'.format(*IGNORED)), 'void'))
     return tag('ul', items, class_='class-key')

@@ -1,0 +1,177 @@
+"""Street scenes in the folder layout of the SegNet tutorial: CamVid, or any set of images laid out like it.
+
+FOLDER/train, val, test hold the images, FOLDER/trainannot, valannot, testannot the label maps of the same base name.
+FOLDER/train.txt and so on name one pair a line, as paths on whoever's disk made the list: only the names of the files
+count, so that a list can neither miss our folder nor lead out of it. A part without a list is all its files.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from failpred_jax.config import DataConfig
+from failpred_jax.data.resize import resize_images, resize_labels
+from failpred_jax.data.sources import RawData
+from failpred_jax.errors import UserError
+from failpred_jax.registry import SOURCES
+from failpred_jax.types import DatasetInfo, Examples
+
+CLASS_NAMES = (
+    'sky', 'building', 'pole', 'road', 'pavement', 'tree', 'sign symbol', 'fence', 'car', 'pedestrian', 'bicyclist',
+    'unlabelled',
+)  # fmt: skip
+VOID = CLASS_NAMES.index('unlabelled')
+_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
+# Of many problems of the same kind, this many are named.
+_NAMED = 3
+
+
+class Pair(NamedTuple):
+    """The files of one example."""
+
+    image: Path
+    label: Path
+
+
+@SOURCES.register('camvid')
+def load(config: DataConfig) -> RawData:
+    """Return the three parts of the folder that `config.path` names, at `config.image_size` if that is set.
+
+    Images are resized one by one as they are read, bilinearly, and label maps by nearest neighbour, so that the set
+    is never held at its full size. Pixels of class 11, unlabelled, count nowhere unless `config.score_void`.
+
+    Raises:
+      UserError: a folder or file is missing, an image has no label map or a label map no image, sizes differ, a file
+        cannot be read, or a label is not a class.
+    """
+    folder = Path(config.path)
+    if not folder.is_dir():
+        raise UserError(
+            f"config.data.path is '{folder}', and there is no such folder; give the one that holds train/, "
+            'trainannot/, val/, valannot/, test/ and testannot/: --config.data.path=DIR'
+        )
+    wanted = [f'{part}{kind}' for part in ('train', 'val', 'test') for kind in ('', 'annot')]
+    missing = [name for name in wanted if not (folder / name).is_dir()]
+    if missing:
+        raise UserError(
+            f"'{folder}' lacks {', '.join(f'{name}/' for name in missing)}; the layout is "
+            f'{", ".join(f"{name}/" for name in wanted)}'
+        )
+    pairs = {part: find_pairs(folder, part) for part in ('train', 'val', 'test')}
+    size = config.image_size or _open(pairs['train'][0].image, 'RGB').shape[:2]
+    train, validation, test = (read_pairs(found, size, resize=bool(config.image_size)) for found in pairs.values())
+    void = None if config.score_void else VOID
+    return RawData(DatasetInfo('camvid', 'segmentation', (*size, 3), CLASS_NAMES, void), train, validation, test)
+
+
+def find_pairs(folder: Path, part: str) -> list[Pair]:
+    """Return the pairs of a part ('train', 'val' or 'test'): those of its list in its order, else all files.
+
+    Raises:
+      UserError: there are none, a line of the list is not two paths, or a file of a pair is not there.
+    """
+    listing = folder / f'{part}.txt'
+    if listing.is_file():
+        names = [
+            _read_line(line, listing, i) for i, line in enumerate(listing.read_text().splitlines(), 1) if line.strip()
+        ]
+    else:
+        images, labels = (_by_stem(folder / f'{part}{kind}') for kind in ('', 'annot'))
+        alone = sorted({*images} ^ {*labels})
+        if alone:
+            raise UserError(
+                f"'{folder}': {len(alone)} files of {part}/ and {part}annot/ have no partner of the same base name, "
+                f'such as {_some(alone)}; complete the pairs, or name those to use in {listing.name}'
+            )
+        names = [(images[stem], labels[stem]) for stem in sorted(images)]
+    pairs = [Pair(folder / part / image, folder / f'{part}annot' / label) for image, label in names]
+    if not pairs:
+        raise UserError(f"'{folder}' has no examples in {part}/; add images and label maps, or correct {listing.name}")
+    lost = [str(file.relative_to(folder)) for pair in pairs for file in pair if not file.is_file()]
+    if lost:
+        raise UserError(
+            f"'{folder}': {len(lost)} files that {listing.name} names are not there, such as {_some(lost)}; only the "
+            f'names count, looked for in {part}/ and {part}annot/: restore the files, or correct the list'
+        )
+    return pairs
+
+
+def read_pairs(pairs: Sequence[Pair], size: tuple[int, int], resize: bool) -> Examples:
+    """Return images [N, H, W, 3] uint8 and label maps [N, H, W] uint8.
+
+    Args:
+      pairs: N of them.
+      size: (H, W) of the result.
+      resize: whether files of another size are brought to it; else they are an error.
+
+    Raises:
+      UserError: a file cannot be read, image and label map differ in size, or a label is not a class.
+    """
+    images = np.empty((len(pairs), *size, 3), np.uint8)
+    labels = np.empty((len(pairs), *size), np.uint8)
+    for i, pair in enumerate(pairs):
+        image, label = _open(pair.image, 'RGB'), _open(pair.label, None)
+        if label.ndim != 2:
+            raise UserError(f"the label map '{pair.label}' has {label.shape[-1]} channels; it must have one, the class")
+        if image.shape[:2] != label.shape:
+            raise UserError(
+                f"'{pair.image}' is {_by(image.shape)} pixels, but its label map '{pair.label}' is {_by(label.shape)}; "
+                'they must be of one size'
+            )
+        outside = label[(label < 0) | (label >= len(CLASS_NAMES))]
+        if outside.size:
+            raise UserError(
+                f"the label map '{pair.label}' has the label {outside[0]}; labels must be 0 to {len(CLASS_NAMES) - 1} "
+                f'({VOID}: unlabelled)'
+            )
+        if not resize and label.shape != tuple(size):
+            raise UserError(
+                f"'{pair.image}' is {_by(image.shape)} pixels, others are {_by(size)}; bring all to one size with "
+                '--config.data.image_size=(HEIGHT,WIDTH)'
+            )
+        images[i] = resize_images(image[None], size)[0]
+        labels[i] = resize_labels(label[None], size)[0]
+    return Examples(images, labels)
+
+
+def _read_line(line: str, listing: Path, number: int) -> tuple[str, str]:
+    words = line.split()
+    if len(words) != 2:
+        raise UserError(
+            f"{listing}, line {number}: '{line[:80]}' is not 'IMAGE LABEL'; give the two paths with one space between"
+        )
+    # Lists made on Windows have backslashes.
+    image, label = (PurePosixPath(word.replace('\\', '/')).name for word in words)
+    if image in ('', '..') or label in ('', '..'):
+        raise UserError(f"{listing}, line {number}: '{line[:80]}' does not end in the names of two files")
+    return image, label
+
+
+def _by_stem(folder: Path) -> dict[str, str]:
+    return {file.stem: file.name for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES}
+
+
+def _open(file: Path, mode: str | None) -> np.ndarray:
+    """Return an image file: [H, W, 3] uint8 for mode 'RGB', else the integers it stores (a palette's numbers)."""
+    # Imported late: a run without image files need not load it.
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            # A picture of absurd size is refused like a broken one, rather than filling the memory.
+            warnings.simplefilter('error', Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                return np.asarray(image.convert(mode) if mode else image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UserError(f"'{file}' cannot be read as an image ({error}); restore it from a copy") from error
+
+
+def _by(shape: Sequence[int]) -> str:
+    return f'{shape[0]} x {shape[1]}'
+
+
+def _some(names: Sequence[str]) -> str:
+    return ', '.join(names[:_NAMED]) + (', ...' if len(names) > _NAMED else '')

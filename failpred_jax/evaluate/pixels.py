@@ -1,0 +1,190 @@
+"""The evaluation of a segmenter: every pixel is a unit, and counts, while memory holds one batch of images.
+
+Scores are fitted on a sample of pixels. Then one pass over the test images adds every valid pixel to integer counts
+(metrics/streaming.py), from which the metrics come, with limits for what the counts cannot know. Intervals draw whole
+images again (metrics/clusters.py). A uniform sample of the pixels is kept for predictions.npz, and the maps of a few
+images for the report.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from failpred_jax.config import EvaluateConfig
+from failpred_jax.evaluate.collect import Reader, predictions
+from failpred_jax.evaluate.pixel_totals import ClassTotals, ScoreTotals, to_metrics, valid_pixels
+from failpred_jax.evaluate.scoring import Fitted, Plan, compute_scores
+from failpred_jax.registry import SCORES
+from failpred_jax.types import DatasetInfo, Examples, ScoreInputs
+
+# Images are resampled in at most so many groups of neighbours, which bounds the memory of their counts.
+MAX_CLUSTERS = 1000
+# Images shown as maps, of the best, around the median, and of the worst.
+SHOWN_OF_EACH = 2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Valid pixels drawn uniformly from a set of label maps.
+
+    Attributes:
+      places: [N, P] int32, which pixels of each image, counted row by row; padded with 0.
+      mask: [N, P] bool, False for padding.
+      labels: [number of pixels] int32, those of the drawn ones, image by image.
+    """
+
+    places: np.ndarray
+    mask: np.ndarray
+    labels: np.ndarray
+
+
+def draw_pixels(labels: np.ndarray, ignore_label: int | None, num_pixels: int, seed: int) -> Sample:
+    """Return `num_pixels` valid pixels of label maps [N, H, W] (or all, if fewer), drawn without replacement."""
+    num_valid = np.array([np.count_nonzero(valid_pixels(image, ignore_label)) for image in labels])
+    total = int(num_valid.sum())
+    if total <= num_pixels:
+        drawn = np.arange(total)
+    else:
+        drawn = np.sort(np.random.default_rng(seed).choice(total, num_pixels, replace=False, shuffle=False))
+    ends = np.cumsum(num_valid)
+    image_of = np.searchsorted(ends, drawn, side='right')
+    count = np.bincount(image_of, minlength=len(labels))
+    width = max(int(count.max(initial=0)), 1)
+    mask = np.arange(width)[None, :] < count[:, None]
+    places = np.zeros((len(labels), width), np.int32)
+    for i in np.flatnonzero(count):
+        rank = drawn[image_of == i] - (ends[i] - num_valid[i])
+        places[i, : count[i]] = np.flatnonzero(valid_pixels(labels[i], ignore_label))[rank]
+    picked = np.take_along_axis(labels.reshape(len(labels), -1), places, axis=1)[mask]
+    return Sample(places, mask, picked.astype(np.int32))
+
+
+def collect_pixels(reader: Reader, examples: Examples, sample: Sample) -> ScoreInputs:
+    """Return what scores read of the sampled pixels: fields [number of pixels, ...], on the host."""
+    parts, start = [], 0
+    for found, real in reader.batches(examples, places=sample.places):
+        keep = sample.mask[start : start + real]
+        parts.append(jax.tree.map(lambda x, real=real, keep=keep: x[:real][keep], found))
+        start += real
+    return jax.tree.map(lambda *columns: np.concatenate(columns), *parts)
+
+
+class PixelResults(NamedTuple):
+    """What the pass over the test images leaves, as the fields of types.Results that it fills."""
+
+    metrics: dict[str, Any]
+    labels: np.ndarray
+    logits: np.ndarray
+    correct: np.ndarray
+    confidences: dict[str, np.ndarray]
+    maps: dict[str, np.ndarray]
+
+
+def measure_pixels(
+    reader: Reader,
+    plan: Plan,
+    fitted: Fitted,
+    val: tuple[ScoreInputs, np.ndarray],
+    test: Examples,
+    info: DatasetInfo,
+    options: EvaluateConfig,
+    seed: int,
+) -> PixelResults:
+    """Measure every score of the plan on all valid pixels of the test images.
+
+    Args:
+      reader: of everything the plan needs.
+      plan: the scores.
+      fitted: their fits.
+      val: the validation pixels that set the levels, and their labels.
+      test: images and label maps.
+      info: of the data set.
+      options: what is measured.
+      seed: of the sample that is kept.
+    """
+    inputs, val_labels = val
+    of_val, unavailable = compute_scores(plan, inputs._replace(labels=val_labels), fitted)
+    val_correct = predictions(inputs.logits) == val_labels
+    num_clusters = min(len(test.images), MAX_CLUSTERS)
+    totals = {
+        name: ScoreTotals(confidence, val_correct, num_clusters, name in SCORES and SCORES[name].is_probability)
+        for name, confidence in of_val.items()
+    }
+    classes = ClassTotals(np.zeros((info.num_classes,) * 2, np.int64), 0.0, 0.0, [])
+    sample = draw_pixels(test.labels, info.ignore_label, options.sample_pixels, seed)
+    kept: dict[str, list[np.ndarray]] = {'logits': [], **{name: [] for name in totals}}
+    for number, pixels, confidences in _images(reader, plan, fitted, test):
+        labels, mask = _flat_labels(test.labels[number], info.ignore_label)
+        correct = classes.add(pixels.logits, labels, mask)
+        places = sample.places[number][sample.mask[number]]
+        kept['logits'].append(pixels.logits[places])
+        for name, of_score in totals.items():
+            of_score.add(confidences[name], correct, mask, number * num_clusters // len(test.images))
+            kept[name].append(confidences[name][places])
+    arrays = {name: np.concatenate(parts) for name, parts in kept.items()}
+    logits = arrays.pop('logits')
+    return PixelResults(
+        metrics=to_metrics(classes, totals, info, options, fitted, {**plan.unavailable, **unavailable}),
+        labels=sample.labels,
+        logits=logits,
+        correct=predictions(logits) == sample.labels,
+        confidences=arrays,
+        maps=_maps(reader, plan, fitted, test, info.ignore_label, np.array(classes.accuracy)),
+    )
+
+
+def _flat_labels(label_map: np.ndarray, ignore_label: int | None) -> tuple[np.ndarray, np.ndarray]:
+    labels = label_map.reshape(-1).astype(np.int32)
+    return labels, valid_pixels(labels, ignore_label)
+
+
+def _images(
+    reader: Reader, plan: Plan, fitted: Fitted, examples: Examples, numbers: np.ndarray | None = None
+) -> Iterator[tuple[int, ScoreInputs, dict[str, np.ndarray]]]:
+    """Yield (row of the examples, its ScoreInputs [H W, ...], score name -> [H W]) for each image in order."""
+    row = 0
+    for found, real in reader.batches(examples, numbers):
+        for i in range(real):
+            pixels = jax.tree.map(lambda x, i=i: x[i].reshape(-1, *x.shape[3:]), found)
+            # A void label may lie outside the classes; its pixels are masked, so any class will do.
+            labels = np.minimum(examples.labels[row].reshape(-1), pixels.logits.shape[-1] - 1).astype(np.int32)
+            yield row, pixels, compute_scores(plan, pixels._replace(labels=labels), fitted)[0]
+            row += 1
+
+
+def shown_images(accuracy: np.ndarray) -> np.ndarray:
+    """Return which images to show, best first: those of highest, of middle and of lowest accuracy [N], NaN left out."""
+    order = np.argsort(-accuracy, kind='stable')
+    order = order[: np.count_nonzero(~np.isnan(accuracy))]
+    middle = max((len(order) - SHOWN_OF_EACH) // 2, 0)
+    places: Sequence[int] = [
+        *range(SHOWN_OF_EACH),
+        *range(middle, middle + SHOWN_OF_EACH),
+        *range(len(order) - SHOWN_OF_EACH, len(order)),
+    ]
+    return order[sorted({place for place in places if 0 <= place < len(order)})]
+
+
+def _maps(
+    reader: Reader, plan: Plan, fitted: Fitted, test: Examples, ignore_label: int | None, accuracy: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return image, label, prediction and confidence maps of a few images; see types.Results."""
+    chosen = shown_images(accuracy)
+    examples = Examples(test.images[chosen], test.labels[chosen])
+    size = test.labels.shape[1:]
+    maps: dict[str, list] = {}
+    for _, pixels, confidences in _images(reader, plan, fitted, examples, chosen):
+        maps.setdefault('prediction', []).append(predictions(pixels.logits).reshape(size))
+        for name, confidence in confidences.items():
+            maps.setdefault(f'confidence_{name}', []).append(confidence.reshape(size))
+    return {
+        'image': examples.images,
+        # Void is no class of the maps.
+        'label': np.where(valid_pixels(examples.labels, ignore_label), examples.labels.astype(np.int32), -1),
+        'index': chosen,
+        'accuracy': accuracy[chosen],
+        **{name: np.stack(rows) for name, rows in maps.items()},
+    }

@@ -1,0 +1,144 @@
+"""A segmenter from folder to report: the pipeline's own code, around a network of two layers.
+
+SegNet itself takes minutes to compile on two cores; its layers and outputs have tests of their own. So this runs in
+this process, where an architecture of two layers can be registered.
+"""
+
+import json
+import runpy
+
+import numpy as np
+import pytest
+from e2e.command import ROOT
+from flax import linen
+from PIL import Image
+
+from failpred_jax import devices
+from failpred_jax.evaluate.folder import read_results
+from failpred_jax.models.heads import ConvHead
+from failpred_jax.models.layers import EVAL, Conv, Dropout
+from failpred_jax.models.network import Architecture
+from failpred_jax.registry import MODELS
+from failpred_jax.run import execute
+
+SIZE = (8, 10)
+
+
+class TinyTrunk(linen.Module):
+    """One convolution | dropout."""
+
+    dropout: bool = True
+
+    def setup(self):
+        self.conv = Conv(8, 'zero')
+        self.drop = Dropout(0.25)
+
+    def prefix(self, images, mode=EVAL):
+        return linen.relu(self.conv(images, mode))
+
+    def suffix(self, hidden, mode=EVAL):
+        return self.drop(hidden, mode)
+
+    def __call__(self, images, mode=EVAL):
+        return self.suffix(self.prefix(images, mode), mode)
+
+
+def make_tiny(model, info):
+    return Architecture(TinyTrunk(), Conv(info.num_classes, 'zero'), ConvHead((4,)))
+
+
+@pytest.fixture(scope='module')
+def tiny_segmenter():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS._entries, 'tiny_segmenter', make_tiny)
+        # The cache of compilations is for users.
+        patch.setattr(devices, 'keep_compilations', lambda: None)
+        yield 'tiny_segmenter'
+
+
+@pytest.fixture(scope='module')
+def scenes(tmp_path_factory):
+    """Street scenes whose colours say the class, but for noise; one pixel in eight is void."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp('scenes')
+    colours = rng.integers(0, 256, (12, 3))
+    for part, count in (('train', 16), ('val', 6), ('test', 7)):
+        for kind in ('', 'annot'):
+            (folder / f'{part}{kind}').mkdir()
+        for i in range(count):
+            label = rng.integers(0, 11, SIZE).astype(np.uint8)
+            image = np.clip(colours[label] + rng.normal(0, 30, (*SIZE, 3)), 0, 255).astype(np.uint8)
+            label[rng.random(SIZE) < 0.125] = 11
+            Image.fromarray(image).save(folder / part / f'{i}.png')
+            Image.fromarray(label).save(folder / f'{part}annot' / f'{i}.png')
+    return folder
+
+
+def config_for(scenes, model, **more):
+    config = runpy.run_path(str(ROOT / 'configs' / 'camvid.py'))['get_config']()
+    options = {
+        'data.path': str(scenes),
+        'model.name': model,
+        'baseline.epochs': 30,
+        'baseline.eval_every_epochs': 15,
+        'baseline.learning_rate': 1e-2,
+        'confidence.epochs': 4,
+        'confidence.batch_size': 8,
+        'finetune.epochs': 1,
+        'finetune.batch_size': 8,
+        'evaluate.mc_samples': 3,
+        'evaluate.resamples': 50,
+        'evaluate.train_pixels': 300,
+        'evaluate.sample_pixels': 400,
+    }
+    config.update_from_flattened_dict(options | more)
+    return config
+
+
+@pytest.fixture(scope='module')
+def finished(scenes, tiny_segmenter, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp('segmenter') / 'run'
+    execute(config_for(scenes, tiny_segmenter), workdir)
+    return workdir
+
+
+def test_every_pixel_but_void_is_measured(finished, scenes):
+    metrics = json.loads((finished / 'evaluation' / 'metrics.json').read_text())
+    labels = np.stack([np.asarray(Image.open(file)) for file in sorted((scenes / 'testannot').iterdir())])
+    assert metrics['classifier']['num_units'] == np.count_nonzero(labels != 11)
+    assert metrics['classifier']['pixel_accuracy'] > 0.5
+    assert metrics['classifier']['iou'][11] is None
+    for name in ('mcp', 'mc_dropout', 'trust_score', 'confidnet', 'confidnet_finetuned', 'fusion', 'mahalanobis'):
+        assert metrics['scores'][name]['auroc'] > 0.5, name
+    assert 'ensemble' in metrics['unavailable']
+
+
+def test_the_report_shows_maps_of_every_score(finished):
+    page = (finished / 'report' / 'index.html').read_text()
+    results = read_results(finished / 'evaluation')
+    assert {f'confidence_{name}' for name in results.confidences} <= {*results.maps}
+    assert len(results.maps['image']) == 6
+    for words in ('Among the best', 'Around the median', 'Among the worst', 'pedestrian', 'whole images'):
+        assert words in page
+
+
+def test_maps_say_what_the_pass_over_all_images_said(finished):
+    results = read_results(finished / 'evaluation')
+    maps = results.maps
+    valid = maps['label'] >= 0
+    right = (maps['prediction'] == maps['label']) & valid
+    assert np.allclose(right.sum(axis=(1, 2)) / valid.sum(axis=(1, 2)), maps['accuracy'])
+    # Dropout is drawn by the number of the image, so that even its maps are those of the pass.
+    everything = np.sort(results.confidences['mc_dropout'])
+    assert np.isin(maps['confidence_mc_dropout'][0][valid[0]], everything).mean() > 0.5
+
+
+def test_void_can_be_scored_as_the_reference_does(scenes, tiny_segmenter, tmp_path):
+    stages = {'confidence.epochs': 0, 'finetune.epochs': 0, 'baseline.epochs': 1, 'baseline.eval_every_epochs': 1}
+    scored = config_for(
+        scenes, tiny_segmenter, **stages, **{'data.score_void': True, 'evaluate.scores': ('mcp', 'tcp')}
+    )
+    execute(scored, tmp_path / 'run')
+    metrics = json.loads((tmp_path / 'run' / 'evaluation' / 'metrics.json').read_text())
+    assert metrics['classifier']['num_units'] == 7 * SIZE[0] * SIZE[1]
+    assert metrics['classifier']['iou'][11] is not None
