@@ -6,15 +6,12 @@ it means to change, so that every key can be overridden on the command line and 
 """
 
 import dataclasses
-import math
-import types
-import typing
 from dataclasses import dataclass, field
 from typing import Any
 
 import ml_collections
 
-from failpred_jax.errors import UserError, nearest
+from failpred_jax.errors import UserError
 from failpred_jax.options import (
     ALL_NOT_NEGATIVE,
     ALL_POSITIVE,
@@ -26,6 +23,7 @@ from failpred_jax.options import (
     Rule,
     one_of,
     option,
+    read_section,
     registered,
     rule,
 )  # fmt: skip
@@ -252,73 +250,12 @@ def read_config(given: ml_collections.ConfigDict) -> Config:
     problems: list[str] = []
     if not isinstance(given, ml_collections.ConfigDict | dict):
         raise UserError(f'get_config() returned {type(given).__name__}; it must return a ConfigDict')
-    config = _read_section(Config, given, 'config', problems)
+    config = read_section(Config, given, 'config', problems)
     if not problems:
         problems.extend(_check_combinations(config))
     if problems:
         raise UserError('\n'.join(['the config has problems:', *(f'  - {p}' for p in problems)]))
     return config
-
-
-def _read_section(kind: type, given: Any, prefix: str, problems: list[str]) -> Any:
-    if not isinstance(given, ml_collections.ConfigDict | dict):
-        problems.append(f'{prefix} is {given!r}, but it is a section with keys of its own')
-        return kind()
-    types_of = typing.get_type_hints(kind)
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    for key in given:
-        if key not in fields:
-            problems.append(f'unknown key {prefix}.{key}{nearest(key, fields)} (keys of {prefix}: {", ".join(fields)})')
-    values = {}
-    for name, spec in fields.items():
-        path = f'{prefix}.{name}'
-        if name not in given:
-            problems.append(f'missing key {path}; start the config file from default_config()')
-        elif dataclasses.is_dataclass(types_of[name]):
-            values[name] = _read_section(types_of[name], given[name], path, problems)
-        else:
-            values[name] = _read_value(types_of[name], given[name], path, spec.metadata, problems)
-    return kind(**values)
-
-
-def _read_value(expected: Any, value: Any, path: str, metadata: Any, problems: list[str]) -> Any:
-    try:
-        value = _convert(expected, value)
-    except TypeError as error:
-        problems.append(f'{path} is {value!r}, but it must be {error} ({metadata["help"]})')
-        return value
-    rule = metadata['rule']
-    if not rule.holds(value):
-        hint = nearest(value, _words_in(rule)) if isinstance(value, str) else ''
-        problems.append(f'{path} is {value!r}{hint}; allowed: {rule.words()} ({metadata["help"]})')
-    return value
-
-
-def _words_in(rule: Rule) -> list[str]:
-    return rule.words().removeprefix('one of: ').split(', ')
-
-
-def _convert(expected: Any, value: Any) -> Any:
-    """Return `value` as `expected`, or raise TypeError with the words for what it must be."""
-    if isinstance(expected, types.GenericAlias):
-        item = typing.get_args(expected)[0]
-        if item is str and isinstance(value, tuple | list) and all(isinstance(v, str) for v in value):
-            # --config.evaluate.scores=mcp,tcp arrives as one string.
-            value = tuple(part.strip() for v in value for part in v.split(','))
-        if isinstance(value, str) or not isinstance(value, tuple | list):
-            raise TypeError(f'a tuple of {item.__name__}')
-        try:
-            return tuple(_convert(item, v) for v in value)
-        except TypeError:
-            raise TypeError(f'a tuple of {item.__name__}') from None
-    if expected is float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise TypeError('a finite number')
-        return float(value)
-    if type(value) is not expected:
-        names = {int: 'an integer', str: 'a string', bool: 'True or False'}
-        raise TypeError(names[expected])
-    return value
 
 
 def _check_combinations(config: Config) -> list[str]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from failpred_jax.train.known import Budget, Programme
 from failpred_jax.train.logging import read_metrics, say
 from failpred_jax.train.loop import StageResult, train_stage
 from failpred_jax.train.step import Units, init_state, make_validation_step, merge_params
-from failpred_jax.train.validate import collect_units
+from failpred_jax.train.validate import each_batch_of_units
 from failpred_jax.types import Examples, Known, Results, SampleSummary, Stage, TrainState
 from failpred_jax.workdir import environment
 
@@ -276,10 +276,10 @@ class Pipeline:
         """Count the errors among the head's targets and say if they leave it nothing to learn."""
         source = self.config.confidence.targets
         if source == 'crossfit':
-            units = units_of(examples.known.logits, examples.labels)
+            parts: Iterable[Units] = [units_of(examples.known.logits, examples.labels)]
         else:
-            units = self._units(stage, baseline, examples)
-        found = describe_targets(units, source)
+            parts = self._units(stage, baseline, examples)
+        found = describe_targets(parts, source)
         say(f'the head learns from {found["num_errors"]:,} errors in {found["num_units"]:,} units ({source})')
         for text in found['warnings']:
             say(f'warning: {text}')
@@ -287,8 +287,8 @@ class Pipeline:
             (self.workdir / stage.name).mkdir(exist_ok=True)
             write_json(self.workdir / stage.name / 'targets.json', found)
 
-    def _units(self, stage: Stage, baseline: TrainState, examples: Examples) -> Units:
-        """Return what the classifier alone makes of examples."""
+    def _units(self, stage: Stage, baseline: TrainState, examples: Examples) -> Iterator[Units]:
+        """Yield what the classifier alone makes of examples, batch by batch."""
         validate_fn = devices.map_over_devices(
             make_validation_step(
                 # The classifier alone: there is no trained head yet.
@@ -299,7 +299,7 @@ class Pipeline:
             )
         )
         params = devices.replicate(merge_params(baseline.trained, baseline.frozen))
-        return collect_units(
+        return each_batch_of_units(
             validate_fn,
             params,
             devices.replicate(baseline.batch_stats),

@@ -1,5 +1,6 @@
 """What there is for a confidence head to learn: the errors it is shown, and the true class probabilities."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -12,7 +13,6 @@ NUM_BINS = 50
 SATURATED_FROM = 0.995
 SATURATED_SHARE = 0.99
 FEW_ERRORS = 20
-
 
 WORDS = {
     'train': 'its {:,} training units',
@@ -29,11 +29,12 @@ def units_of(logits: np.ndarray, labels: np.ndarray) -> Units:
     return Units(np.zeros_like(tcp), correct, np.exp(log_probs.max(axis=-1)), tcp, np.ones(len(labels), bool))
 
 
-def describe_targets(units: Units, source: str = 'train') -> dict[str, Any]:
+def describe_targets(parts: Iterable[Units], source: str = 'train') -> dict[str, Any]:
     """Return the errors among the targets, the histogram of TCP, and warnings in plain words.
 
     Args:
-      units: of the examples that the head learns from, in evaluation mode, by the classifiers that make its targets.
+      parts: units of the examples that the head learns from, in any division, in evaluation mode, by the classifiers
+        that make its targets. One part is held at a time: the pixels of a training set are many.
       source: config.confidence.targets.
 
     Returns:
@@ -41,8 +42,15 @@ def describe_targets(units: Units, source: str = 'train') -> dict[str, Any]:
       'warnings': [str]}.
     """
     edges = np.linspace(0.0, 1.0, NUM_BINS + 1)
-    num_units, num_errors = len(units.correct), int(np.count_nonzero(~units.correct))
-    share = float(np.mean(units.tcp >= SATURATED_FROM))
+    in_bins = {True: np.zeros(NUM_BINS, np.int64), False: np.zeros(NUM_BINS, np.int64)}
+    num_saturated = 0
+    for units in parts:
+        for correct, counts in in_bins.items():
+            counts += np.histogram(units.tcp[units.correct == correct], edges)[0]
+        num_saturated += int(np.count_nonzero(units.tcp >= SATURATED_FROM))
+    num_errors = int(in_bins[False].sum())
+    num_units = num_errors + int(in_bins[True].sum())
+    share = num_saturated / max(num_units, 1)
     warnings = []
     other = "held-out targets (config.confidence.targets='crossfit'), " if source == 'train' else ''
     if num_errors < FEW_ERRORS:
@@ -63,8 +71,8 @@ def describe_targets(units: Units, source: str = 'train') -> dict[str, Any]:
         'num_errors': num_errors,
         'histogram': {
             'edges': edges.tolist(),
-            'correct': np.histogram(units.tcp[units.correct], edges)[0].tolist(),
-            'wrong': np.histogram(units.tcp[~units.correct], edges)[0].tolist(),
+            'correct': in_bins[True].tolist(),
+            'wrong': in_bins[False].tolist(),
         },
         'warnings': warnings,
     }

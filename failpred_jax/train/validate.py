@@ -1,6 +1,6 @@
 """What a stage measures on the validation split between epochs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -14,6 +14,27 @@ from failpred_jax.types import Batch, Examples, PyTree
 COLLAPSED_SPREAD = 1e-4
 
 
+def each_batch_of_units(
+    validate_fn: Callable[[PyTree, PyTree, Batch], Units],
+    params: PyTree,
+    batch_stats: PyTree,
+    examples: Examples,
+    batch_size: int,
+) -> Iterator[Units]:
+    """Yield the Units of each batch on the host, flattened to [n], without padding and ignored units.
+
+    Args:
+      validate_fn: mapped over devices.
+      params, batch_stats: replicated.
+      examples: to be seen, in order.
+      batch_size: examples a batch.
+    """
+    for batch, _ in batches_in_order(examples, batch_size):
+        units = devices.gather(validate_fn(params, batch_stats, batch))
+        keep = np.asarray(units.mask).reshape(-1)
+        yield Units(*(np.asarray(x).reshape(-1)[keep] for x in units))
+
+
 def collect_units(
     validate_fn: Callable[[PyTree, PyTree, Batch], Units],
     params: PyTree,
@@ -21,17 +42,8 @@ def collect_units(
     examples: Examples,
     batch_size: int,
 ) -> Units:
-    """Return the Units of all examples on the host, flattened to [N], without padding and ignored units.
-
-    Args:
-      validate_fn: mapped over devices.
-      params, batch_stats: replicated.
-    """
-    parts = []
-    for batch, _ in batches_in_order(examples, batch_size):
-        units = devices.gather(validate_fn(params, batch_stats, batch))
-        keep = np.asarray(units.mask).reshape(-1)
-        parts.append([np.asarray(x).reshape(-1)[keep] for x in units])
+    """Return the Units of all examples on the host, [N]; the arguments are those of `each_batch_of_units`."""
+    parts = each_batch_of_units(validate_fn, params, batch_stats, examples, batch_size)
     return Units(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
