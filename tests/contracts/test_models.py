@@ -1,5 +1,6 @@
 """What every architecture in the registry keeps to."""
 
+import math
 from functools import cache
 
 import jax
@@ -194,3 +195,43 @@ def test_active_dropout_without_a_key_is_an_error():
     network, params, stats, images, _ = passes('mlp')
     with pytest.raises(ValueError, match="dropout is on in 'trunk'"):
         network.apply(params, stats, images, dropout_in=TRUNK_AND_TOP)
+
+
+# As counted in the reference implementation: name -> (image, classes), baseline, with head (head alone), fine-tuning
+# (what it trains).
+PARAMETER_COUNTS = {
+    'mlp': ((28, 28, 1), 10, 795_010, 1_677_011, 882_001, 2_463_012, 1_668_002),
+    'small_convnet_mnist': ((28, 28, 1), 10, 1_199_882, 1_733_083, 533_201, 2_931_804, 1_731_922),
+    'small_convnet_svhn': ((32, 32, 3), 10, 1_342_122, 2_028_923, 686_801, 3_366_428, 2_024_306),
+    'vgg16': ((32, 32, 3), 10, 14_990_922, 15_677_723, 686_801, 30_664_028, 15_673_106),
+    'segnet': ((360, 480, 3), 12, 29_449_956, 30_219_565, 769_609, 59_663_152, 30_213_196),
+}
+
+
+def count(*trees):
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(trees))
+
+
+def shapes(name, image, num_classes):
+    task = 'segmentation' if name == 'segnet' else 'classification'
+    info = DatasetInfo('made up', task, image, tuple(str(i) for i in range(num_classes)))
+    network = make_network(ModelConfig(name=name), info)
+    return jax.eval_shape(lambda: network.with_encoder(*network.init(jax.random.key(0)))[0])
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_parameter_counts_are_those_of_the_reference(name):
+    image, num_classes, baseline, with_head, head, finetuning, trained = PARAMETER_COUNTS[name]
+    params = shapes(name, image, num_classes)
+    assert count(params['trunk'], params['top']) == baseline
+    assert count(params['head']) == head
+    assert count(params['trunk'], params['top'], params['head']) == with_head
+    # The reference's second network keeps a last layer of one class, which nothing reads; ours has none.
+    unread = count(shapes(name, image, 1)['top'])
+    assert count(params['encoder'], params['head']) + unread == trained
+    assert count(params) + unread == finetuning
+
+
+def test_parameter_count_of_vgg16_for_cifar100():
+    params = shapes('vgg16', (32, 32, 3), 100)
+    assert count(params['trunk'], params['top']) == 15_037_092
