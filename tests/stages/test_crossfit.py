@@ -78,10 +78,10 @@ def test_targets_are_described_from_the_held_out_logits():
     np.testing.assert_allclose(units.tcp, [0.9, 0.7, 0.2], rtol=1e-6)
     np.testing.assert_allclose(units.confidence, [0.9, 0.7, 0.8], rtol=1e-6)
     assert list(units.correct) == [True, True, False]
-    found = describe_targets(units, 'crossfit')
+    found = describe_targets([units], 'crossfit')
     assert (found['source'], found['num_units'], found['num_errors']) == ('crossfit', 3, 1)
     assert 'each predicted by a classifier that has not seen it' in found['warnings'][0]
-    assert "config.confidence.targets='crossfit'" in describe_targets(units)['warnings'][0]
+    assert "config.confidence.targets='crossfit'" in describe_targets([units])['warnings'][0]
 
 
 def test_segmentation_is_refused_in_words():
