@@ -193,7 +193,7 @@ class Pipeline:
             described.append({'name': stage.name, 'select_by': stage.select_by, **_jsonable(result), 'step': at})
         targets_file = self.workdir / 'confidence' / 'targets.json'
         targets = read_json(targets_file) if targets_file.exists() else None
-        return evaluate(
+        results = evaluate(
             self.config,
             self.data,
             self.network,
@@ -206,6 +206,10 @@ class Pipeline:
             targets,
             ensemble,
         )
+        augmented = data_room.draw_augmented(
+            self.config.data.augment, self.data.info, self.data.train, self.config.seed
+        )
+        return dataclasses.replace(results, augmented=augmented)
 
     def class_probs(self) -> dict[str, np.ndarray]:
         """Return the baseline's class probabilities of the validation and test splits: [N, C] float32 each."""

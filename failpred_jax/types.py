@@ -270,6 +270,7 @@ class Results:
       images: [N, H, W, channels] uint8, or None where they were not kept.
       history: stage -> {column: [values]}, the stages' metrics.csv.
       maps: segmentation only: name -> array for a few images; see evaluate/folder.py.
+      augmented: name -> array of a few training images under random changes; None where training makes none.
     """
 
     metrics: Mapping[str, Any]
@@ -281,3 +282,4 @@ class Results:
     images: np.ndarray | None = None
     history: Mapping[str, Mapping[str, list]] = field(default_factory=dict)
     maps: Mapping[str, np.ndarray] | None = None
+    augmented: Mapping[str, np.ndarray] | None = None

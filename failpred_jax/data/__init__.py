@@ -6,6 +6,7 @@ Every module of this folder is imported, so a new source is a new file and nothi
 import importlib
 import pkgutil
 
+from failpred_jax.data.augmented import draw_augmented as draw_augmented
 from failpred_jax.data.splits import Data as Data
 from failpred_jax.data.splits import load_data as load_data
 from failpred_jax.data.splits import split_validation as split_validation

@@ -7,6 +7,8 @@ predictions.npz   labels, logits, correct, confidence_<score>: one row a unit (o
 images.npz        images, where they were kept for the report
 maps.npz          segmentation: image, label (-1 for void), prediction, confidence_<score>, each [M, H, W, ...], of M
                   images with their number 'index' [M] in the test set and their 'accuracy' [M]
+augmentation.npz  where training changes images at random: image [M, R, H, W, channels], M training images as stored
+                  (first of R) and under random changes, their places 'index' [M]; segmentation: label [M, R, H, W]
 curves.json       segmentation: {score: {'counts': {threshold, units, correct}, 'histogram': {edges, correct, wrong}}}
                   over all pixels
 context.json      what the report says of the run besides its figures
@@ -51,6 +53,7 @@ def write_results(results: Results, table: str, folder: Path) -> None:
     for name, kept in (
         ('images.npz', None if results.images is None else {'images': results.images}),
         ('maps.npz', results.maps),
+        ('augmentation.npz', results.augmented),
     ):
         if kept is not None:
             write_npz(folder / name, kept)
@@ -77,6 +80,7 @@ def read_results(folder: Path) -> Results:
     try:
         arrays = read_npz(folder / 'predictions.npz')
         images, maps, curves = (folder / name for name in ('images.npz', 'maps.npz', 'curves.json'))
+        augmented = folder / 'augmentation.npz'
         metrics = read_json(folder / 'metrics.json')
         if curves.exists():
             metrics['curves'] = read_json(curves)
@@ -90,6 +94,7 @@ def read_results(folder: Path) -> Results:
             images=read_npz(images)['images'] if images.exists() else None,
             history=read_json(folder / 'history.json'),
             maps=read_npz(maps) if maps.exists() else None,
+            augmented=read_npz(augmented) if augmented.exists() else None,
         )
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise UserError(

@@ -12,6 +12,7 @@ from failpred_jax.report import export, style
 from failpred_jax.report.html import Html, join, json_block, tag, trusted
 from failpred_jax.report.section import Section
 from failpred_jax.report.sections import (
+    augmentation,
     calibration,
     images,
     made,
@@ -25,7 +26,7 @@ from failpred_jax.report.sections import (
 from failpred_jax.report.view import View
 
 # In the order in which a reader asks.
-SECTIONS = (verdict, scores, threshold, calibration, model, images, segmentation, seeds, made)
+SECTIONS = (verdict, scores, threshold, calibration, model, images, segmentation, augmentation, seeds, made)
 
 
 def build(results: types.Results, folder: Path, png: bool = True) -> Path:

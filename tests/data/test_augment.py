@@ -7,8 +7,9 @@ import pytest
 
 from failpred_jax.config import AugmentConfig
 from failpred_jax.data.augment import make_augment_fn, normalise
+from failpred_jax.data.augmented import draw_augmented
 from failpred_jax.errors import UserError
-from failpred_jax.types import DatasetInfo
+from failpred_jax.types import DatasetInfo, Examples
 
 SHAPE = (12, 17, 3)
 VOID = 3
@@ -200,3 +201,25 @@ def test_normalise(mean, std, images):
 def test_normalise_refuses_other_numbers_of_values(images):
     with pytest.raises(UserError, match='config.data.std has 2 values, but the images have 3'):
         normalise(images, (0.0,), (1.0, 1.0))
+
+
+@pytest.mark.parametrize('task', ['classification', 'segmentation'])
+def test_a_few_images_are_drawn_for_people_to_look_at(task, rng):
+    info = DatasetInfo('made up', task, (6, 6, 3), ('a', 'b'), ignore_label=7)
+    images = rng.integers(0, 256, (9, 6, 6, 3)).astype(np.uint8)
+    labels = np.where(images[..., 0] > 200, 7, images[..., 0] % 2) if task == 'segmentation' else images[:, 0, 0, 0] % 2
+    examples = Examples(images, labels.astype(np.uint8))
+    drawn = draw_augmented(AugmentConfig(flip=True), info, examples, seed=3)
+    assert drawn['image'].shape == (4, 6, 6, 6, 3)
+    assert drawn['image'].dtype == np.uint8
+    assert np.array_equal(drawn['image'][:, 0], images[drawn['index']])
+    flipped = images[drawn['index']][:, None, :, ::-1]
+    is_flipped = (drawn['image'] == flipped).all(axis=(2, 3, 4))
+    assert (is_flipped | (drawn['image'] == images[drawn['index']][:, None]).all(axis=(2, 3, 4))).all()
+    assert is_flipped.any() and not is_flipped[:, 0].any()
+    if task == 'segmentation':
+        maps = np.where(labels == 7, -1, labels.astype(np.int32))[drawn['index'], None]
+        assert np.array_equal(drawn['label'], np.where(is_flipped[..., None, None], maps[..., ::-1], maps))
+    else:
+        assert set(drawn) == {'image', 'index'}
+    assert draw_augmented(AugmentConfig(), info, examples, seed=3) is None

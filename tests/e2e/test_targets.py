@@ -36,10 +36,13 @@ def test_crossfit_killed_in_a_fold_and_resumed_ends_the_same(tmp_path):
 
 def test_validation_targets_train_on_what_selects_nothing(tmp_path):
     workdir = tmp_path / 'run'
-    run_well(*TINY, f'--workdir={workdir}', '--config.confidence.targets=validation')
+    run_well(*TINY, f'--workdir={workdir}', '--config.confidence.targets=validation', '--config.data.augment.flip=True')
     split = read_npz(workdir / 'split.npz')
     context = json.loads((workdir / 'evaluation' / 'context.json').read_text())
     targets = json.loads((workdir / 'confidence' / 'targets.json').read_text())
     assert targets['num_units'] == len(split['validation']) // 2
     assert context['dataset']['num_val'] == len(split['validation']) - len(split['validation']) // 2
     assert context['dataset']['num_train'] == len(split['train'])
+    # A training set that changes at random is shown as it does.
+    assert read_npz(workdir / 'evaluation' / 'augmentation.npz')['image'].shape == (4, 6, 8, 8, 1)
+    assert ', as stored' in (workdir / 'report' / 'index.html').read_text()

@@ -15,7 +15,7 @@ import pytest
 from failpred_jax import report, types
 from failpred_jax.metrics import threshold_counts
 from failpred_jax.report import curves, export, figures_scores, page, paper
-from failpred_jax.report.sections import images, seeds, verdict
+from failpred_jax.report.sections import augmentation, images, seeds, verdict
 from failpred_jax.report.sections import segmentation as segmentation_section
 from failpred_jax.report.view import View
 
@@ -311,3 +311,28 @@ def test_without_a_browser_it_is_said_once_and_nothing_fails(tmp_path, monkeypat
 def test_importing_the_package_does_not_pay_for_plotly():
     code = 'import sys, failpred_jax, failpred_jax.report; sys.exit("plotly" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
+
+
+def test_augmented_images_are_shown_where_there_are_any(digits, segmentation):
+    assert augmentation.make(View(digits)) is None
+    drawn = {'image': np.zeros((2, 3, 8, 8, 1), np.uint8), 'index': np.array([4, 9])}
+    context = {
+        **digits.context,
+        'config': {'data': {'augment': {'flip': True, 'rotate_degrees': 15.0, 'contrast': 0.0}}},
+    }
+    section = augmentation.make(View(dataclasses.replace(digits, context=context, augmented=drawn)))
+    text = ''.join(section.parts)
+    assert '(flip, rotate_degrees 15.0)' in text
+    assert text.count('<img') == 6
+    assert 'image 9, as stored' in text
+    assert len(section.figures['augmentation'].layout.images) == 6
+    drawn = {
+        'image': np.zeros((1, 3, 12, 16, 3), np.uint8),
+        'label': np.full((1, 3, 12, 16), -1),
+        'index': np.array([0]),
+    }
+    section = augmentation.make(View(dataclasses.replace(segmentation, augmented=drawn)))
+    text = ''.join(section.parts)
+    assert text.count('<img') == 6
+    assert 'labels of draw 2' in text
+    assert 'moved together' in text
