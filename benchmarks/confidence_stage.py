@@ -6,12 +6,14 @@
 Ours run as the training loop runs them: the order of the data, the chunk of steps in one compiled loop, the loss's
 sums brought home. PyTorch does what the reference implementation does, with its tensors in memory: a frozen trunk
 forward with its dropout on, softmax of its logits, the head, squared error to the true class probability, backward
-into the head, Adam. The three alternate, and the median of each counts, so that a busy machine troubles all alike;
-the minimum beside it is what a quiet one would show.
+into the head, Adam. The three alternate, and the median of each counts, so that a busy machine troubles all alike.
+Beside it stand the minimum, and the time that the processor spent on it over all threads, which a busy machine troubles
+least (PyTorch's includes waiting for its own threads).
 """
 
 import argparse
 import statistics
+import time
 from collections.abc import Callable
 
 import jax
@@ -122,13 +124,18 @@ def main() -> None:
         cached, seconds, num_bytes = make_ours(name, examples, options, ROOM)
         anew, _, _ = make_ours(name, examples, options, 0)
         sides = [cached, anew, make_torch(name, examples, options)]
-        times = [[], [], []]
+        times, busy = [[], [], []], [0.0, 0.0, 0.0]
         for side in sides:
             side(1)
         for _ in range(options.repeats):
-            for side, found in zip(sides, times, strict=True):
-                found.append(1e3 * seconds_a_step(side, options.steps))
-        ours, again, theirs = (f'{statistics.median(found):.1f} ({min(found):.1f})' for found in times)
+            for i, side in enumerate(sides):
+                before = time.process_time()
+                times[i].append(1e3 * seconds_a_step(side, options.steps))
+                busy[i] += 1e3 * (time.process_time() - before) / options.steps / options.repeats
+        ours, again, theirs = (
+            f'{statistics.median(found):.1f} ({min(found):.1f}; {processor:.1f})'
+            for found, processor in zip(times, busy, strict=True)
+        )
         ratio = statistics.median(times[2]) / statistics.median(times[0])
         per_image = num_bytes / options.examples / 1e3
         rows.append(
@@ -137,8 +144,8 @@ def main() -> None:
         )
     print(
         f'\n{jax.devices()[0].device_kind}, batch {options.batch_size}, float32, {options.examples} examples, trunk '
-        f'dropout {"on" if options.trunk_dropout else "off"}; ms a step, median (minimum) of {options.repeats} x '
-        f'{options.steps} steps\n'
+        f'dropout {"on" if options.trunk_dropout else "off"}; ms a step, median (minimum; processor) of '
+        f'{options.repeats} x {options.steps} steps\n'
     )
     print('| model | cached | computed anew | PyTorch | PyTorch / cached | cache, kB an image | to fill, ms an image |')
     print('|---|---|---|---|---|---|---|')

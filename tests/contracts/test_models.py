@@ -14,7 +14,7 @@ from failpred_jax.errors import UserError
 from failpred_jax.models import convolution, layers
 from failpred_jax.models.network import make_network
 from failpred_jax.registry import MODELS
-from failpred_jax.types import DatasetInfo
+from failpred_jax.types import DatasetInfo, Known
 
 CLASSES = ('a', 'b', 'c', 'd', 'e')
 BATCH = 3
@@ -53,10 +53,15 @@ def passes(name):
         def dropped(key):
             return network.apply(params, stats, images, dropout_key=key, dropout_in=TRUNK_AND_TOP)[0]
 
+        def given(name):
+            known = network.know(params, stats, images, {name, 'features'} if name == 'logits' else {name})
+            return network.apply(params, stats, None, known=known, with_confidence=True)[0]
+
         return {
             'eval': network.apply(params, stats, images, with_confidence=True)[0],
             'eval_stats': network.apply(params, stats, images)[1],
             'suffix': network.suffix(params, stats, hidden, with_confidence=True),
+            **{f'known {name}': given(name) for name in Known._fields},
             'dropped': dropped(keys[0]),
             'dropped_suffix': network.suffix(params, stats, hidden, keys[0]),
             'dropped_again': dropped(keys[1]),
@@ -84,6 +89,13 @@ def test_prefix_and_suffix_make_the_whole(name):
     *_, out = passes(name)
     jax.tree.map(np.testing.assert_array_equal, out['suffix'], out['eval'])
     jax.tree.map(np.testing.assert_array_equal, out['dropped_suffix'], out['dropped'])
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_what_is_known_is_taken_as_given_and_the_rest_follows(name):
+    *_, out = passes(name)
+    for field in Known._fields:
+        jax.tree.map(np.testing.assert_array_equal, out[f'known {field}'], out['eval'])
 
 
 @pytest.mark.parametrize('name', MODELS)
