@@ -12,6 +12,7 @@ def get_config() -> ml_collections.ConfigDict:
     """Return the experiment."""
     config = default_config()
     config.data.source = 'camvid'
+    config.data.path = 'CamVid'
     config.data.mean = (0.411894, 0.425132, 0.432670)
     config.data.std = (0.274135, 0.285062, 0.282846)
     config.data.augment.flip = True
