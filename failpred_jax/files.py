@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,11 +11,28 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+# Ends the names of files being written, so that what a killed process left of one can be told from everything else.
+UNFINISHED = '.unfinished'
+
+
+def is_unfinished(path: Path) -> bool:
+    """Return whether this is what a killed process left of a file it was writing."""
+    return path.name.startswith('.') and path.name.endswith(UNFINISHED)
+
+
+def sweep(folder: Path) -> None:
+    """Remove unfinished files from a folder and all below; only where nobody else is writing."""
+    for path in list(folder.rglob(f'.*{UNFINISHED}')):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Yield a binary file that takes the place of `path` when the block ends, and leaves it alone if it raises."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix=UNFINISHED)
     try:
         with os.fdopen(handle, 'wb') as file:
             yield file
@@ -29,6 +47,23 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
+
+
+@contextlib.contextmanager
+def whole_files(folder: Path, last: str) -> Iterator[Path]:
+    """Yield an empty folder whose files replace those of the same names in `folder` when the block ends.
+
+    They are all on disk before the first is replaced, so a full disk leaves all of the old ones; `last` is the name of
+    the one that is replaced last.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=folder, prefix='.', suffix=UNFINISHED))
+    try:
+        yield aside
+        for path in sorted(aside.iterdir(), key=lambda path: path.name == last):
+            os.replace(path, folder / path.name)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -20,12 +20,20 @@
                    score: an .npz or .csv with labels, logits or probs, and more (docs/predictions.md)
   --force          move what WORKDIR holds aside and start afresh; nothing is deleted
 
+Several hosts (docs/scaling.md): the same command on each, as launch/ has it. SLURM, Cloud TPU and the JAX_* variables
+of launch/k8s_jobset.yaml are understood; elsewhere, each process is told where it stands:
+  --coordinator_address=HOST:PORT  where process 0 listens
+  --num_processes=N --process_id=K   how many there are, and which one this is, from 0
+  --wait_seconds=N                 how long to wait for the others (default 300)
+
 Exit codes: 0 done, 2 something given is wrong (one message says what), 75 stopped by SIGTERM or SIGINT with
-everything saved: the same command goes on.
+everything saved: the same command goes on, as it does after any other end (1: an error of ours, or another process of
+the job was lost).
 """
 
 import errno
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,12 +42,17 @@ from ml_collections import config_flags
 
 from failpred_jax import config as config_lib
 from failpred_jax.errors import UserError, nearest
+from failpred_jax.stopping import EXIT_STOPPED
 
+EXIT_OUR_ERROR = 1
 EXIT_USER_ERROR = 2
-EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again later
 EXIT_KILLED = 130  # what a shell reports for SIGINT
-# A full, read-only or forbidden disk is for the user to mend; any other OSError is for us.
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+# A disk that is full, read-only, forbidden or failing, and a file where a folder must be (or the other way round), are
+# for the user to mend; any other OSError is for us.
+DISK_ERRORS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EEXIST,
+    errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ESTALE,
+)  # fmt: skip
 MODES = ('run', 'train', 'evaluate', 'report', 'score', 'import_torch')
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'File of the experiment.')
@@ -50,6 +63,14 @@ _STEP = flags.DEFINE_integer('step', None, 'Checkpoint that is evaluated.')
 _PREDICTIONS = flags.DEFINE_string('predictions', '', 'File of predictions to score.')
 _TORCH = flags.DEFINE_string('torch_checkpoint', '', 'Checkpoint of the reference to import.')
 _FORCE = flags.DEFINE_bool('force', False, 'Move what the WORKDIR holds aside.')
+_COORDINATOR = flags.DEFINE_string('coordinator_address', '', 'HOST:PORT of process 0, for several processes.')
+_NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'Processes of the job.')
+_PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this is, from 0.')
+_WAIT = flags.DEFINE_float('wait_seconds', 300.0, 'How long to wait for the other processes.')
+OURS = (
+    'config', 'workdir', 'mode', 'stage', 'step', 'predictions', 'torch_checkpoint', 'force', 'coordinator_address',
+    'num_processes', 'process_id', 'wait_seconds', 'help',
+)  # fmt: skip
 
 
 def _parse(argv: Sequence[str]) -> None:
@@ -63,9 +84,8 @@ def _parse(argv: Sequence[str]) -> None:
     except flags.UnrecognizedFlagError as error:
         if error.flagname.split('.')[0] == 'config':
             raise UserError(f'--{error.flagname} is set, but --config=FILE is missing; name the experiment') from error
-        ours = ('config', 'workdir', 'mode', 'stage', 'step', 'predictions', 'torch_checkpoint', 'force', 'help')
         raise UserError(
-            f"unknown flag '--{error.flagname}'{nearest(error.flagname, ours)} (flags: --{', --'.join(ours)})"
+            f"unknown flag '--{error.flagname}'{nearest(error.flagname, OURS)} (flags: --{', --'.join(OURS)})"
         ) from error
     except flags.Error as error:
         raise UserError(str(error)) from error
@@ -110,33 +130,46 @@ def _missing_file(path: Path) -> str:
     return f"there is no config file '{path}'{nearest(path.name, there)} (in {path.parent}: {', '.join(there)})"
 
 
-def _execute() -> None:
-    # jax and all rooms load here, so that --help and a misspelt flag answer at once.
-    from failpred_jax import run
-
-    if _MODE.value not in MODES:
-        raise UserError(f"--mode is '{_MODE.value}'{nearest(_MODE.value, MODES)} (allowed: {', '.join(MODES)})")
-    if _MODE.value == 'score':
+def _check_flags() -> None:
+    """Raise a UserError for flags that are not allowed, or not together."""
+    mode = _MODE.value
+    if mode not in MODES:
+        raise UserError(f"--mode is '{mode}'{nearest(mode, MODES)} (allowed: {', '.join(MODES)})")
+    if _WAIT.value <= 0:
+        raise UserError(f'--wait_seconds is {_WAIT.value:g}; it must be greater than 0')
+    if mode == 'score':
         if not _PREDICTIONS.value:
             raise UserError('--mode=score needs --predictions=FILE, an .npz or .csv of predictions')
-        path = Path(_PREDICTIONS.value)
-        run.score(path, Path(_WORKDIR.value or Path('runs') / path.stem))
         return
     if _PREDICTIONS.value:
-        raise UserError(f'--predictions is for --mode=score, but --mode is {_MODE.value}')
+        raise UserError(f'--predictions is for --mode=score, but --mode is {mode}')
     if _CONFIG.value is None:
         raise UserError('--config=FILE is missing; name the experiment, such as --config=configs/digits.py')
     if _STEP.value is not None and not _STAGE.value:
         raise UserError('--step is set without --stage; say which stage it is a step of')
-    if (_STAGE.value or _STEP.value is not None) and _MODE.value != 'evaluate':
-        raise UserError(f'--stage and --step choose weights for --mode=evaluate, but --mode is {_MODE.value}')
-    if bool(_TORCH.value) != (_MODE.value == 'import_torch'):
+    if (_STAGE.value or _STEP.value is not None) and mode != 'evaluate':
+        raise UserError(f'--stage and --step choose weights for --mode=evaluate, but --mode is {mode}')
+    if bool(_TORCH.value) != (mode == 'import_torch'):
         raise UserError(
-            f'--torch_checkpoint=FILE and --mode=import_torch go together, but --mode is {_MODE.value} and the file is '
+            f'--torch_checkpoint=FILE and --mode=import_torch go together, but --mode is {mode} and the file is '
             f"'{_TORCH.value}'"
         )
-    if _FORCE.value and _MODE.value in ('evaluate', 'report'):
-        raise UserError(f'--force starts a run afresh, but --mode={_MODE.value} works on a finished one; leave it out')
+    if _FORCE.value and mode in ('evaluate', 'report'):
+        raise UserError(f'--force starts a run afresh, but --mode={mode} works on a finished one; leave it out')
+
+
+def _execute() -> None:
+    _check_flags()
+    # jax and all rooms load from here on, so that --help and a misspelt flag answer at once.
+    from failpred_jax import devices
+
+    devices.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _WAIT.value)
+    from failpred_jax import run
+
+    if _MODE.value == 'score':
+        path = Path(_PREDICTIONS.value)
+        run.score(path, Path(_WORKDIR.value or Path('runs') / path.stem))
+        return
     name = Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
     run.execute(
         _CONFIG.value,
@@ -149,6 +182,21 @@ def _execute() -> None:
     )
 
 
+def _say(kind: str, text: object) -> None:
+    """Print a message for people, with the process that it is from, in a job of several."""
+    devices = sys.modules.get('failpred_jax.devices')
+    name = devices.process_name() if devices else ''
+    print(f'{kind}: {name}{": " if name else ""}{text}', file=sys.stderr, flush=True)
+
+
+def _leave(code: int, is_agreed: bool) -> int:
+    """Return `code` once this process has left its job of several, if it is in one."""
+    devices = sys.modules.get('failpred_jax.devices')
+    if devices:
+        devices.leave(code, is_agreed)
+    return code
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the command line and return its exit code."""
     if any(word in ('--help', '-h', '-help', '--helpfull') for word in argv[1:]):
@@ -158,21 +206,38 @@ def main(argv: Sequence[str]) -> int:
         _parse(argv)
         _execute()
     except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return EXIT_USER_ERROR
+        _say('error', error)
+        return _leave(EXIT_USER_ERROR, is_agreed=False)
     except InterruptedError as error:
-        print(f'stopped: {error}', file=sys.stderr)
-        return EXIT_STOPPED
+        _say('stopped', error)
+        return _leave(EXIT_STOPPED, is_agreed=False)
     except KeyboardInterrupt:
-        print('stopped at once; the same command goes on from the last checkpoint', file=sys.stderr)
-        return EXIT_KILLED
+        _say('stopped at once', 'the same command goes on from the last checkpoint')
+        return _leave(EXIT_KILLED, is_agreed=False)
     except OSError as error:
         if error.errno not in DISK_ERRORS:
+            _end_of_one_of_several()
             raise
         where = f" '{error.filename}'" if error.filename else ''
-        print(f'error: cannot write{where}: {error.strerror}; what was saved before stays as it is', file=sys.stderr)
-        return EXIT_USER_ERROR
-    return 0
+        _say('error', f'cannot write{where}: {error.strerror}; mend that; what was saved before stays as it is')
+        return _leave(EXIT_USER_ERROR, is_agreed=False)
+    except Exception:
+        _end_of_one_of_several()
+        raise
+    return _leave(0, is_agreed=True)
+
+
+def _end_of_one_of_several() -> None:
+    """In a job of several processes, say what is being raised and end, or the others would wait; else do nothing."""
+    devices = sys.modules.get('failpred_jax.devices')
+    if devices and devices.is_one_of_several():
+        traceback.print_exc()
+        _say(
+            'error',
+            'this process cannot go on, and the job ends with it. If the lines above tell of a lost connection, '
+            'another process was lost first: see what it says. The same command goes on from the last checkpoint',
+        )
+        devices.leave_at_once(EXIT_OUR_ERROR)
 
 
 if __name__ == '__main__':

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from failpred_jax.models.network import Network, make_network
 from failpred_jax.stages import make_stages, start_state
 from failpred_jax.stages.crossfit import check_can_crossfit, held_out_logits
 from failpred_jax.stages.targets import describe_targets, units_of
+from failpred_jax.stopping import Stop
 from failpred_jax.torch_import import read_torch_checkpoint, start_from_vgg16
 from failpred_jax.train.checkpoints import Checkpoints, Damaged, Progress
 from failpred_jax.train.known import Budget, Programme
@@ -35,13 +36,12 @@ from failpred_jax.workdir import environment
 class Pipeline:
     """A run of one seed, with its data loaded and its network made."""
 
-    def __init__(self, config: Config, workdir: Path, stop_requested: Callable[[], bool]):
-        self.config, self.workdir, self.stop_requested = config, workdir, stop_requested
+    def __init__(self, config: Config, workdir: Path, stop: Stop):
+        self.config, self.workdir, self.stop = config, workdir, stop
         self.environment = environment()
-        if devices.is_main_process():
-            write_json(workdir / 'environment.json', self.environment)
+        devices.from_main(lambda: write_json(workdir / 'environment.json', self.environment))
         devices.check_batch_size(config.evaluate.batch_size, 'config.evaluate.batch_size')
-        self.data = data_room.load_data(config.data, workdir / 'split.npz')
+        self.data = self._load_data()
         # What the confidence is learned from.
         self.head_train = self.data.train
         if config.confidence.targets == 'validation':
@@ -64,6 +64,18 @@ class Pipeline:
             f'validation and {len(self.data.test.images):,} test examples, {self.data.info.num_classes} classes; '
             f'{config.model.name} on {devices.describe()}; WORKDIR {workdir}'
         )
+
+    def _load_data(self) -> data_room.Data:
+        """Return the data with the split of split.npz, which process 0 reads, or draws and writes, for all."""
+        found: list[data_room.Data] = []
+
+        def load() -> dict[str, np.ndarray]:
+            found.append(data_room.load_data(self.config.data, self.workdir / 'split.npz'))
+            return found[0].split
+
+        split = devices.from_main(load)
+        # Only now, so that a data set that has to be prepared on a shared disk is prepared once.
+        return found[0] if found else data_room.load_data(self.config.data, split=split)
 
     def train(self) -> None:
         """Train the stages that are not finished."""
@@ -92,7 +104,7 @@ class Pipeline:
                 )
             if examples is None:
                 examples = self.data.train if stage.starts_from is None else self._examples_of_head()
-            if stage.name == 'confidence' and not (folder / 'targets.json').exists():
+            if stage.name == 'confidence' and self._targets() is None:
                 self._look_at_targets(stage, previous, examples)
             data = self.config.data
             result = train_stage(
@@ -105,11 +117,9 @@ class Pipeline:
                 self.config.run,
                 Budget(data.device_budget_mb * 2**20, data.host_budget_mb * 2**20),
                 data_seed=self.config.seed,
-                stop_requested=self.stop_requested,
+                stop=self.stop,
             )
-            if devices.is_main_process():
-                write_json(folder / 'result.json', dataclasses.asdict(result))
-            devices.wait_for_all(f'{folder.name} is done')
+            devices.from_main(lambda: write_json(folder / 'result.json', dataclasses.asdict(result)))
         value = 'undefined' if result.best_value is None else f'{result.best_value:.4f}'
         say(
             f'{folder.name}: {result.step} steps, {result.seconds:.0f} s; best validation {stage.select_by} '
@@ -129,7 +139,7 @@ class Pipeline:
         return self.head_train._replace(known=Known(logits=logits))
 
     def import_torch(self, path: str) -> None:
-        """Turn a checkpoint of the reference into finished stages of this run.
+        """Turn a checkpoint of the reference into finished stages of this run; on process 0 alone.
 
         A baseline becomes the stage 'baseline'; with a head it becomes 'confidence' too, and a fine-tuned one all
         three. Stages that the checkpoint does not hold are trained by the next --mode=run.
@@ -191,8 +201,7 @@ class Pipeline:
             states[stage.name] = self._load(stage, at)
             warnings += [f'{stage.name}: {text}' for text in result.warnings]
             described.append({'name': stage.name, 'select_by': stage.select_by, **_jsonable(result), 'step': at})
-        targets_file = self.workdir / 'confidence' / 'targets.json'
-        targets = read_json(targets_file) if targets_file.exists() else None
+        targets = self._targets()
         results = evaluate(
             self.config,
             self.data,
@@ -201,7 +210,9 @@ class Pipeline:
             self.programme.prepare_eval_fn,
             described,
             [*warnings, *(targets['warnings'] if targets else ())],
-            {stage.name: _history(self.workdir / stage.name / 'metrics.csv') for stage in chosen},
+            devices.from_main(
+                lambda: {stage.name: _history(self.workdir / stage.name / 'metrics.csv') for stage in chosen}
+            ),
             self.environment,
             targets,
             ensemble,
@@ -243,11 +254,23 @@ class Pipeline:
 
     def _result(self, folder: Path) -> StageResult | None:
         """Return what a finished stage left in its folder, or None if it is not finished."""
-        file = folder / 'result.json'
-        if not file.exists():
-            return None
-        fields = read_json(file)
-        return StageResult(**{**fields, 'warnings': tuple(fields['warnings'])})
+        fields = self._read_json(folder / 'result.json')
+        return fields and StageResult(**{**fields, 'warnings': tuple(fields['warnings'])})
+
+    def _targets(self) -> dict[str, Any] | None:
+        """Return what `_look_at_targets` found, or None if it has not looked."""
+        return self._read_json(self.workdir / 'confidence' / 'targets.json')
+
+    def _read_json(self, file: Path) -> Any:
+        """Return the content of a file of the WORKDIR, on every process; None if it is not there."""
+
+        def read() -> Any:
+            try:
+                return read_json(file) if file.exists() else None
+            except ValueError as error:
+                raise UserError(f'{file} cannot be read ({error}); restore it, or start afresh with --force') from error
+
+        return devices.from_main(read)
 
     def _load(self, stage: Stage, step: int) -> TrainState:
         """Return a checkpoint of a finished stage."""
@@ -264,10 +287,9 @@ class Pipeline:
     def _restore(self, folder: Path, step: int, like: TrainState) -> TrainState:
         checkpoints = Checkpoints(folder / 'checkpoints')
         try:
-            if step not in checkpoints.steps():
-                raise UserError(
-                    f"'{folder}' has no checkpoint of step {step}; it has: " + ', '.join(map(str, checkpoints.steps()))
-                )
+            steps = checkpoints.steps()
+            if step not in steps:
+                raise UserError(f"'{folder}' has no checkpoint of step {step}; it has: " + ', '.join(map(str, steps)))
             return checkpoints.restore(step, like)[0]
         except Damaged as error:
             raise UserError(
@@ -287,9 +309,12 @@ class Pipeline:
         say(f'the head learns from {found["num_errors"]:,} errors in {found["num_units"]:,} units ({source})')
         for text in found['warnings']:
             say(f'warning: {text}')
-        if devices.is_main_process():
+
+        def write() -> None:
             (self.workdir / stage.name).mkdir(exist_ok=True)
             write_json(self.workdir / stage.name / 'targets.json', found)
+
+        devices.from_main(write)
 
     def _units(self, stage: Stage, baseline: TrainState, examples: Examples) -> Iterator[Units]:
         """Yield what the classifier alone makes of examples, batch by batch."""

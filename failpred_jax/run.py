@@ -1,12 +1,8 @@
 """What the command line asks for: a run of one seed or of several, or a part of one; then the report."""
 
+import contextlib
 import dataclasses
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import ml_collections
 
@@ -19,6 +15,7 @@ from failpred_jax.evaluate.seeds import to_markdown as seeds_to_markdown
 from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.pipeline import Pipeline
 from failpred_jax.predictions import score_file
+from failpred_jax.stopping import Stop
 from failpred_jax.train.logging import say
 from failpred_jax.types import Results
 from failpred_jax.workdir import Workdir
@@ -49,7 +46,7 @@ def execute(
       InterruptedError: a signal asked to stop, and everything is saved.
     """
     config = read_config(given)
-    if mode in ('evaluate', 'report') and not (workdir / 'config.json').exists():
+    if mode in ('evaluate', 'report') and not devices.from_main(lambda: (workdir / 'config.json').exists()):
         raise UserError(f"the WORKDIR '{workdir}' holds no run; --mode={mode} works on a finished one: train it first")
     if mode == 'report':
         _report(workdir)
@@ -60,24 +57,21 @@ def execute(
             '--workdir=DIR/seed_K'
         )
     devices.keep_compilations()
-    folder = Workdir(workdir, config, force)
-    try:
-        with _stop_on_signal() as stop_requested:
-            if config.seeds:
-                _execute_seeds(config, workdir, mode, stop_requested)
-            else:
-                pipeline = Pipeline(config, workdir, stop_requested)
-                if mode == 'import_torch':
-                    pipeline.import_torch(torch_checkpoint)
-                if mode in ('run', 'train'):
-                    pipeline.train()
-                if mode in ('run', 'evaluate'):
-                    results = pipeline.evaluate(stage, step)
-                    _write(results, to_markdown(results.metrics, results.context), workdir)
-            if mode == 'run':
-                _report(workdir)
-    finally:
-        folder.close()
+    stop = Stop()
+    with stop.on_signal(), contextlib.closing(Workdir(workdir, config, force)):
+        if config.seeds:
+            _execute_seeds(config, workdir, mode, stop)
+        else:
+            pipeline = Pipeline(config, workdir, stop)
+            if mode == 'import_torch':
+                devices.from_main(lambda: pipeline.import_torch(torch_checkpoint))
+            if mode in ('run', 'train'):
+                pipeline.train()
+            if mode in ('run', 'evaluate'):
+                results = pipeline.evaluate(stage, step)
+                _write(results, to_markdown(results.metrics, results.context), workdir)
+        if mode == 'run':
+            _report(workdir)
 
 
 def score(predictions: Path, workdir: Path) -> None:
@@ -87,18 +81,19 @@ def score(predictions: Path, workdir: Path) -> None:
       UserError: the file has problems, or the WORKDIR holds something else.
     """
     devices.keep_compilations()
-    score_file(predictions, workdir)
+    # There is nothing to divide; the other processes of a job wait.
+    devices.from_main(lambda: score_file(predictions, workdir))
     _report(workdir)
 
 
-def _execute_seeds(config: Config, workdir: Path, mode: str, stop_requested: Callable[[], bool]) -> None:
+def _execute_seeds(config: Config, workdir: Path, mode: str, stop: Stop) -> None:
     """Run the pipeline once a seed, each in a folder of its own that is a run like any other, and sum them up."""
     parts = {}
     for seed in config.seeds:
         own = dataclasses.replace(config, seed=seed, seeds=())
         folder = workdir / f'seed_{seed}'
         Workdir(folder, own).close()
-        parts[seed] = Pipeline(own, folder, stop_requested)
+        parts[seed] = Pipeline(own, folder, stop)
         if mode in ('run', 'train'):
             say(f'seed {seed}:')
             parts[seed].train()
@@ -117,39 +112,18 @@ def _execute_seeds(config: Config, workdir: Path, mode: str, stop_requested: Cal
 
 
 def _write(results: Results, table: str, workdir: Path) -> None:
-    if devices.is_main_process():
-        write_results(results, table, workdir / 'evaluation')
+    devices.from_main(lambda: write_results(results, table, workdir / 'evaluation'))
     say(table)
 
 
 def _report(workdir: Path) -> None:
     """Build the report from the evaluation folder alone."""
+    devices.from_main(lambda: _build_report(workdir))
+
+
+def _build_report(workdir: Path) -> None:
     results = read_results(workdir / 'evaluation')
-    if devices.is_main_process():
-        # plotly takes a second to import, and training does not need it.
-        from failpred_jax import report
+    # plotly takes a second to import, and training does not need it.
+    from failpred_jax import report
 
-        page = report.build(results, workdir / 'report')
-        say(f'report: {page}')
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether SIGTERM or SIGINT came; a second SIGINT stops at once."""
-    asked = threading.Event()
-
-    def handle(number: int, frame: Any) -> None:
-        if asked.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.set()
-        say(f'{signal.Signals(number).name}: saving, then stopping')
-
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    say(f'report: {report.build(results, workdir / "report")}')

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from failpred_jax import config as config_lib
-from failpred_jax import devices
+from failpred_jax import devices, files
 from failpred_jax.config import Config
 from failpred_jax.errors import UserError
 from failpred_jax.files import read_json, write_json
@@ -34,15 +34,17 @@ class Workdir:
     def __init__(self, path: Path, config: Config, force: bool = False):
         self.path = path
         self._lock: Any = None
-        if devices.is_main_process():
-            self._make()
-            self._take_lock()
-            try:
-                self._check_config(config_lib.to_dict(config), force)
-            except BaseException:
-                self.close()
-                raise
-        devices.wait_for_all('the WORKDIR is ready')
+        devices.from_main(lambda: self._take(config_lib.to_dict(config), force))
+
+    def _take(self, config: dict[str, Any], force: bool) -> None:
+        self._make()
+        self._take_lock()
+        try:
+            self._check_config(config, force)
+            files.sweep(self.path)
+        except BaseException:
+            self.close()
+            raise
 
     def _make(self) -> None:
         try:
@@ -74,7 +76,7 @@ class Workdir:
 
     def _check_config(self, config: dict[str, Any], force: bool) -> None:
         file = self.path / 'config.json'
-        contents = sorted(p.name for p in self.path.iterdir() if p.name != '.lock')
+        contents = sorted(p.name for p in self.path.iterdir() if p.name != '.lock' and not files.is_unfinished(p))
         if contents and force:
             self._move_aside()
         elif contents and not file.exists():

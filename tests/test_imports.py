@@ -10,7 +10,7 @@ import failpred_jax
 ROOT = Path(failpred_jax.__file__).parent
 # A module may import from lower levels, and from its own room.
 LEVELS = [
-    {'errors', 'types', 'registry', 'options', 'files', 'prediction_file'},
+    {'errors', 'types', 'registry', 'options', 'files', 'prediction_file', 'launcher', 'stopping'},
     {'config'},
     {'devices'},
     {'data', 'models', 'losses', 'scores', 'metrics', 'calibrate'},

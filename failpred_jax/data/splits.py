@@ -1,6 +1,8 @@
 """From a source's parts to training, validation and test, by seed, and the file that remembers which is which."""
 
 import dataclasses
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +34,15 @@ class Data:
     split: dict[str, np.ndarray]
 
 
-def load_data(config: DataConfig, split_file: Path | None = None) -> Data:
+def load_data(
+    config: DataConfig, split_file: Path | None = None, split: Mapping[str, np.ndarray] | None = None
+) -> Data:
     """Load the data set of a config and split it.
 
     Args:
       config: the data section.
       split_file: an npz of indices. If it exists, its split is used; else the split is drawn and written there.
+      split: the split to use instead, as `Data.split`.
 
     Raises:
       UserError: see the source; or the parts are too small, or the split file does not fit the data.
@@ -46,8 +51,10 @@ def load_data(config: DataConfig, split_file: Path | None = None) -> Data:
     info = raw.info
     where = f"the data set '{info.name}' ({{}})"
     train = check_examples(raw.train, info, where.format('train'))
-    if split_file is not None and split_file.exists():
-        split = read_npz(split_file)
+    if split is not None:
+        _check_split(split, len(train.images), 'the split of process 0')
+    elif split_file is not None and split_file.exists():
+        split = _read_split(split_file)
         _check_split(split, len(train.images), split_file)
     else:
         split = draw_split(config, raw)
@@ -124,7 +131,14 @@ def draw_split(config: DataConfig, raw: RawData) -> dict[str, np.ndarray]:
     return split
 
 
-def _check_split(split: dict[str, np.ndarray], count: int, file: Path) -> None:
+def _read_split(file: Path) -> dict[str, np.ndarray]:
+    try:
+        return read_npz(file)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f'{file} cannot be read ({error}); restore it from a copy, or use another --workdir') from error
+
+
+def _check_split(split: Mapping[str, np.ndarray], count: int, file: Path | str) -> None:
     for name, indices in split.items():
         if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
             raise UserError(f'{file}: {name} must be a list of indices')

@@ -16,13 +16,14 @@ history.json      the stages' curves
 """
 
 import math
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from failpred_jax.errors import UserError
-from failpred_jax.files import read_json, read_npz, write_json, write_npz, write_text
+from failpred_jax.files import read_json, read_npz, whole_files, write_json, write_npz, write_text
 from failpred_jax.types import Results
 
 PREFIX = 'confidence_'
@@ -43,30 +44,31 @@ def without_nan(value: Any) -> Any:
 
 def write_results(results: Results, table: str, folder: Path) -> None:
     """Write an evaluation folder; metrics.json comes last, so a folder that has it is complete."""
-    folder.mkdir(parents=True, exist_ok=True)
     arrays = {'labels': results.labels, 'logits': results.logits, 'correct': results.correct}
-    write_npz(
-        folder / 'predictions.npz', arrays | {PREFIX + name: value for name, value in results.confidences.items()}
-    )
+    arrays |= {PREFIX + name: value for name, value in results.confidences.items()}
     metrics = dict(results.metrics)
     curves = metrics.pop('curves', None)
-    for name, kept in (
-        ('images.npz', None if results.images is None else {'images': results.images}),
-        ('maps.npz', results.maps),
-        ('augmentation.npz', results.augmented),
-    ):
-        if kept is not None:
-            write_npz(folder / name, kept)
-        else:
+    # Not every evaluation has these; what an earlier one left of them goes.
+    optional = {
+        'images.npz': None if results.images is None else {'images': results.images},
+        'maps.npz': results.maps,
+        'augmentation.npz': results.augmented,
+        'curves.json': curves,
+    }
+    with whole_files(folder, last='metrics.json') as aside:
+        write_npz(aside / 'predictions.npz', arrays)
+        for name, kept in optional.items():
+            if kept is not None and name.endswith('.npz'):
+                write_npz(aside / name, kept)
+        if curves is not None:
+            write_json(aside / 'curves.json', without_nan(curves))
+        write_json(aside / 'context.json', without_nan(dict(results.context)))
+        write_json(aside / 'history.json', without_nan({k: dict(v) for k, v in results.history.items()}))
+        write_text(aside / 'table.md', table)
+        write_json(aside / 'metrics.json', without_nan(metrics))
+    for name, kept in optional.items():
+        if kept is None:
             (folder / name).unlink(missing_ok=True)
-    if curves is not None:
-        write_json(folder / 'curves.json', without_nan(curves))
-    else:
-        (folder / 'curves.json').unlink(missing_ok=True)
-    write_json(folder / 'context.json', without_nan(dict(results.context)))
-    write_json(folder / 'history.json', without_nan({k: dict(v) for k, v in results.history.items()}))
-    write_text(folder / 'table.md', table)
-    write_json(folder / 'metrics.json', without_nan(metrics))
 
 
 def read_results(folder: Path) -> Results:
@@ -96,7 +98,7 @@ def read_results(folder: Path) -> Results:
             maps=read_npz(maps) if maps.exists() else None,
             augmented=read_npz(augmented) if augmented.exists() else None,
         )
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
             f'{folder} cannot be read ({type(error).__name__}: {error}); run --mode=evaluate again'
         ) from error

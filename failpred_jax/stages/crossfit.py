@@ -7,6 +7,7 @@ the losses of the head.
 Reference: Stone, "Cross-validatory choice and assessment of statistical predictions", JRSS B 1974.
 """
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,12 +61,11 @@ def held_out_logits(
       train_fn: (stage, its folder, its examples) -> its best state; trains it unless it is finished.
     """
     file = folder / 'logits.npz'
-    if file.exists():
-        return read_npz(file)['logits']
-    folder.mkdir(exist_ok=True)
+    logits = devices.from_main(lambda: _read(file))
+    if logits is not None:
+        return logits
     num_folds = config.confidence.folds
     fold = draw_folds(len(train.labels), num_folds, config.seed)
-    logits = None
     for k in range(num_folds):
         inside, outside = (jax.tree.map(lambda x, rows=rows: x[rows], train) for rows in (fold == k, fold != k))
         say(f'crossfit: classifier {k + 1} of {num_folds}, without {len(inside.labels):,} examples')
@@ -75,7 +75,16 @@ def held_out_logits(
         if logits is None:
             logits = np.empty((len(fold), found.shape[-1]), np.float32)
         logits[fold == k] = found
-    if devices.is_main_process():
-        write_npz(file, {'logits': logits, 'fold': fold})
-    devices.wait_for_all('held-out logits are written')
+    devices.from_main(lambda: write_npz(file, {'logits': logits, 'fold': fold}))
     return logits
+
+
+def _read(file: Path) -> np.ndarray | None:
+    """Return the logits of a finished file; None if it is not there, and its folder is."""
+    file.parent.mkdir(exist_ok=True)
+    try:
+        return read_npz(file)['logits'] if file.exists() else None
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f'{file} cannot be read ({error}); remove it, and it is made again from its folds, or restore it'
+        ) from error

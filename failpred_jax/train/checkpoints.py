@@ -3,10 +3,12 @@
 A checkpoint holds the whole TrainState as one device sees it, so it can be resumed on any number of devices, and a
 small JSON `progress`: what the loop knows besides. A digest of all arrays tells a damaged checkpoint from a good
 one; a damaged one is renamed, never deleted, and the one before it is used.
+
+Of several processes, process 0 alone reads and writes them, and sends the others what it read.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -70,15 +72,17 @@ def _digest(arrays: PyTree) -> str:
 
 
 class Checkpoints:
-    """The checkpoints in one folder."""
+    """The checkpoints in one folder. Of several processes, each must call the same methods in the same order."""
 
     def __init__(self, folder: Path, num_latest: int = 2):
         self.folder = folder
         self._keep = _KeepLatestAndBest(num_latest)
-        self._manager = self._open()
+        self._manager: ocp.CheckpointManager | None = None
+        devices.from_main(self._open)
 
-    def _open(self) -> ocp.CheckpointManager:
-        return ocp.CheckpointManager(
+    def _open(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._manager = ocp.CheckpointManager(
             self.folder.resolve(),
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=self._keep,
@@ -86,64 +90,96 @@ class Checkpoints:
                 enable_async_checkpointing=False,
                 step_format_fixed_length=8,
                 cleanup_tmp_directories=True,
+                create=False,
+                # Orbax, too, is told that process 0 is alone with it.
+                multiprocessing_options=ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0}),
             ),
         )
 
     def steps(self) -> list[int]:
         """Return the steps that have a checkpoint, rising."""
+        return devices.from_main(self._steps)
+
+    def _steps(self) -> list[int]:
         return sorted(self._manager.all_steps())
 
     def save(self, state: TrainState, progress: Progress) -> None:
-        """Write a checkpoint for the state's step, then drop those no longer needed."""
+        """Write a checkpoint for the state's step, then drop those no longer needed.
+
+        Raises:
+          UserError: it could not be written (a full disk?); the earlier ones are as they were.
+        """
+        devices.from_main(lambda: self._save(state, progress))
+
+    def _save(self, state: TrainState, progress: Progress) -> None:
         arrays = _to_arrays(state)
+        step = int(state.step)
         self._keep.best_step = progress.best_step
-        self._manager.save(
-            int(state.step),
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(arrays),
-                progress=ocp.args.JsonSave({**asdict(progress), 'digest': _digest(arrays)}),
-            ),
-            force=True,
-        )
+        try:
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(arrays),
+                    progress=ocp.args.JsonSave({**asdict(progress), 'digest': _digest(arrays)}),
+                ),
+                force=True,
+            )
+        except InterruptedError:
+            raise
+        except Exception as error:  # a full disk is an error of tensorstore's, of orbax's or of Python's
+            raise UserError(
+                f'checkpoint {step} could not be written to {self.folder}: {_first_line(error)}; the earlier ones are '
+                'as they were. Make room or mend the disk; the same command then goes on from the last one'
+            ) from error
 
     def restore(self, step: int, like: TrainState) -> tuple[TrainState, Progress]:
         """Return the checkpoint of a step; `like` gives the structure. Raises Damaged."""
-        template = _to_arrays(like)
+        return _from_plain(devices.from_main(lambda: self._read(step, like)), like)
+
+    def _read(self, step: int, like: TrainState) -> dict[str, Any]:
+        """Return {'leaves', 'progress'} of a checkpoint, which can be sent to other processes."""
         try:
             restored = self._manager.restore(
                 step,
-                args=ocp.args.Composite(state=ocp.args.StandardRestore(template), progress=ocp.args.JsonRestore()),
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(_to_arrays(like)), progress=ocp.args.JsonRestore()
+                ),
             )
             arrays, progress = restored['state'], dict(restored['progress'])
             if _digest(arrays) != progress.pop('digest'):
                 raise ValueError('its arrays are not those that were written')
-            fields = jax.tree.map(np.asarray, arrays)
-            impl = jax.random.key_impl(like.key)
-            fields['key'] = jax.random.wrap_key_data(fields['key'], impl=impl)
-            return TrainState(**fields), Progress(**progress)
+            Progress(**progress)
+            return {'leaves': [np.asarray(leaf) for leaf in jax.tree.leaves(arrays)], 'progress': progress}
         except Exception as error:  # orbax, tensorstore and json each have errors of their own for broken files
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise Damaged(f'checkpoint {step} in {self.folder} cannot be used: {reason[:200]}') from error
+            raise Damaged(f'checkpoint {step} in {self.folder} cannot be used: {_first_line(error)}') from error
 
-    def restore_latest(self, like: TrainState, warn: Any) -> tuple[TrainState, Progress] | None:
+    def restore_latest(self, like: TrainState, warn: Callable[[str], None]) -> tuple[TrainState, Progress] | None:
         """Return the newest usable checkpoint, or None if there never was one.
 
         A damaged one is renamed to `<step>.damaged` and `warn` is told. If all are damaged, that is a UserError and
         nothing is overwritten.
         """
+        found = devices.from_main(lambda: self._read_latest(like))
+        if found is None:
+            return None
+        for text in found['damaged']:
+            warn(f'{text}; it was set aside, and the run goes on from step {found["step"]}')
+        state, progress = _from_plain(found, like)
+        self._keep.best_step = progress.best_step
+        return state, progress
+
+    def _read_latest(self, like: TrainState) -> dict[str, Any] | None:
         damaged: list[str] = []
-        for step in reversed(self.steps()):
+        steps = self._steps()
+        for step in reversed(steps):
             try:
-                state, progress = self.restore(step, like)
+                found = self._read(step, like)
             except Damaged as error:
                 damaged.append(str(error))
                 continue
-            for text in damaged:
-                warn(f'{text}; it was set aside, and the run goes on from step {step}')
             if damaged:
-                self._set_aside([s for s in self.steps() if s > step])
-            self._keep.best_step = progress.best_step
-            return state, progress
+                self._set_aside([s for s in steps if s > step])
+            return {**found, 'step': step, 'damaged': damaged}
         if damaged:
             raise UserError(
                 '\n'.join(
@@ -158,18 +194,28 @@ class Checkpoints:
 
     def _set_aside(self, steps: list[int]) -> None:
         self._manager.close()
-        if devices.is_main_process():
-            for step in steps:
-                folder = self.folder / f'{step:08d}'
-                target = folder.with_name(f'{folder.name}.damaged')
-                number = 1
-                while target.exists():
-                    target = folder.with_name(f'{folder.name}.damaged{number}')
-                    number += 1
-                folder.rename(target)
-        devices.wait_for_all('damaged checkpoints set aside')
-        self._manager = self._open()
+        for step in steps:
+            folder = self.folder / f'{step:08d}'
+            target = folder.with_name(f'{folder.name}.damaged')
+            number = 1
+            while target.exists():
+                target = folder.with_name(f'{folder.name}.damaged{number}')
+                number += 1
+            folder.rename(target)
+        self._open()
 
     def close(self) -> None:
         """Release the folder."""
-        self._manager.close()
+        if self._manager is not None:
+            self._manager.close()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _from_plain(found: dict[str, Any], like: TrainState) -> tuple[TrainState, Progress]:
+    """Undo `Checkpoints._read`."""
+    fields = jax.tree.unflatten(jax.tree.structure(_to_arrays(like)), found['leaves'])
+    fields['key'] = jax.random.wrap_key_data(fields['key'], impl=jax.random.key_impl(like.key))
+    return TrainState(**fields), Progress(**found['progress'])

@@ -12,6 +12,7 @@ from typing import Any
 import tqdm
 
 from failpred_jax import devices
+from failpred_jax.errors import UserError
 from failpred_jax.files import write_text
 
 _told: set[str] = set()
@@ -56,7 +57,7 @@ class StageLog:
     def __init__(self, folder: Path, name: str, num_steps: int, first_step: int):
         self._path = folder / 'metrics.csv'
         self._writes = devices.is_main_process()
-        self._rows = [row for row in read_metrics(self._path) if int(row['step']) <= first_step]
+        self._rows = read_metrics(self._path) if self._writes else []
         self._writer = _make_summary_writer(folder / 'tensorboard') if self._writes else None
         self._bar = tqdm.tqdm(
             total=num_steps,
@@ -76,6 +77,8 @@ class StageLog:
         """Add a row to the CSV, which appears whole, and to TensorBoard. NaN is an undefined value."""
         if not self._writes:
             return
+        # What was written of this step or later ones came before a kill, from which the run resumed further back.
+        self._rows = [row for row in self._rows if int(row['step']) < step]
         self._rows.append({'step': str(step), **{name: repr(value) for name, value in values.items()}})
         columns = list(dict.fromkeys(name for row in self._rows for name in row))
         text = io.StringIO()
@@ -94,8 +97,14 @@ class StageLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a stage's metrics.csv; none if there is no such file."""
+    """Return the rows of a stage's metrics.csv; none if there is no such file, a UserError if it is none of ours."""
     if not path.exists():
         return []
-    with path.open(newline='', encoding='utf-8') as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(newline='', encoding='utf-8') as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            int(row['step'])
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise UserError(f'{path} cannot be read ({type(error).__name__}: {error}); restore it from a copy') from error
+    return rows

@@ -3,14 +3,14 @@
 The order of things, written here once. Before the first step and after every `eval_every_steps`:
   1. validate in evaluation mode, on the whole validation split;
   2. compare the stage's selection metric with the best so far (a tie keeps the earlier one; NaN never wins);
-  3. save a checkpoint, which knows which one is best;
-  4. write a row of the log.
+  3. write a row of the log;
+  4. save a checkpoint, which knows which one is best. It comes last: killed before it, a run does all of this again
+     and finds the same; killed after it, nothing is missing.
 Between those, chunks of steps: one call of a compiled loop, then the host looks at the sums (is the loss finite?
 was a stop asked for? is a checkpoint due?) and goes on. Chunk lengths follow the clock and change nothing but that.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from failpred_jax import devices
 from failpred_jax.config import RunConfig
 from failpred_jax.data.feeding import Feed
 from failpred_jax.errors import UserError
+from failpred_jax.stopping import Stop
 from failpred_jax.train.checkpoints import Checkpoints, Progress
 from failpred_jax.train.known import Budget, Programme, know
 from failpred_jax.train.logging import StageLog, read_metrics, say
@@ -57,7 +58,7 @@ def train_stage(
     run: RunConfig,
     budget: Budget,
     data_seed: int,
-    stop_requested: Callable[[], bool] = lambda: False,
+    stop: Stop,
 ) -> StageResult:
     """Train a stage to its end, from its newest checkpoint in `folder` or from `start`.
 
@@ -65,9 +66,8 @@ def train_stage(
 
     Raises:
       UserError: the loss stopped being finite, or no checkpoint is usable. What was saved stays.
-      InterruptedError: after a checkpoint, once `stop_requested()` is true.
+      InterruptedError: after a checkpoint, once a stop is requested.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder / 'checkpoints', run.keep_checkpoints)
     warnings: list[str] = []
 
@@ -83,12 +83,13 @@ def train_stage(
         trainer = _Trainer(stage, programme, train, val, checkpoints, log, run, budget, data_seed)
         # The trainer has moved it to where it is needed.
         del train
-        progress = trainer.run(state, progress, resumed is None, warn, stop_requested)
+        with stop.deferred():
+            progress = trainer.run(state, progress, resumed is None, stop)
     finally:
         log.close()
         checkpoints.close()
     # Read back from the log, so that a run resumed after its last validation says it too.
-    rows = read_metrics(folder / 'metrics.csv')
+    rows = devices.from_main(lambda: read_metrics(folder / 'metrics.csv'))
     if stage.with_confidence and rows and float(rows[-1]['val_confidence_spread']) < COLLAPSED_SPREAD:
         warn(
             'the confidence head collapsed to a constant (standard deviation of its confidences on the validation '
@@ -135,8 +136,7 @@ class _Trainer:
         state: TrainState,
         progress: Progress,
         is_fresh: bool,
-        warn: Callable[[str], None],
-        stop_requested: Callable[[], bool],
+        stop: Stop,
     ) -> Progress:
         stage = self.stage
         step = int(state.step)
@@ -165,10 +165,9 @@ class _Trainer:
             if progress.count:
                 row['train_loss'] = progress.loss_sum / progress.count
                 row['train_accuracy'] = progress.correct_count / progress.count
-            progress = save(replace(progress, loss_sum=0.0, correct_count=0, count=0))
-            row |= {**values, 'learning_rate': float(stage.learning_rate_fn(step)), 'seconds': progress.seconds}
+            row |= {**values, 'learning_rate': float(stage.learning_rate_fn(step)), 'seconds': time.monotonic() - began}
             self.log.write(step, row)
-            return progress
+            return save(replace(progress, loss_sum=0.0, correct_count=0, count=0))
 
         if is_fresh:
             progress = validate(progress)
@@ -196,15 +195,15 @@ class _Trainer:
                 num_steps * stage.batch_size / elapsed,
             )
             at_eval = step % stage.eval_every_steps == 0 or step == stage.num_steps
-            stop = bool(devices.agree(int(stop_requested())))
+            must_stop = devices.any_process(stop.requested())
             due = time.monotonic() - last_save > self.run_config.checkpoint_seconds
             if at_eval:
                 progress = validate(progress)
                 last_save = time.monotonic()
-            elif stop or devices.agree(int(due)):
+            elif must_stop or devices.agree(int(due)):
                 progress = save(progress)
                 last_save = time.monotonic()
-            if stop and step < stage.num_steps:
+            if must_stop:
                 raise InterruptedError(
                     f'{stage.name} was asked to stop and is saved at step {step} of {stage.num_steps}; '
                     'the same command goes on from there'

@@ -1,9 +1,13 @@
 """Starting the real entry point in a process of its own, as a user does."""
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +31,12 @@ TINY = (
     '--config.evaluate.mc_samples=4',
 )
 
+# Every chunk is one step and is followed by a checkpoint, so that whatever happens to a run falls between two.
+SLOW = ('--config.run.checkpoint_seconds=0.0001', '--config.run.chunk_seconds=0.0001')
 
-def environment(num_devices: int, tensorflow: bool) -> dict[str, str]:
-    """Return the environment of a process with so many fake devices, with or without tensorflow, and no network."""
+
+def environment(num_devices: int, tensorflow: bool, browser: bool) -> dict[str, str]:
+    """Return the environment of a process with so many fake devices, perhaps without tensorflow, and no network."""
     nowhere = 'http://127.0.0.1:9'  # the port that discards: a connection is refused at once
     given = os.environ | {
         'XLA_FLAGS': f'--xla_force_host_platform_device_count={num_devices}',
@@ -38,10 +45,13 @@ def environment(num_devices: int, tensorflow: bool) -> dict[str, str]:
     }
     if not tensorflow:
         given['PYTHONPATH'] = os.pathsep.join(filter(None, [str(NO_TENSORFLOW), os.environ.get('PYTHONPATH')]))
+    if not browser:
+        # Where kaleido looks for one: a report's PNGs take longer than the rest of it, and a kill leaves theirs behind.
+        given['BROWSER_PATH'] = '/nonexistent'
     return given
 
 
-def start(*words: str, num_devices: int = 8, tensorflow: bool = False) -> subprocess.Popen:
+def start(*words: str, num_devices: int = 8, tensorflow: bool = False, browser: bool = True) -> subprocess.Popen:
     """Start `python -m failpred_jax.main` from the repository's root.
 
     Most runs go without tensorflow: it must work, and importing it takes longer than the rest of a tiny run.
@@ -49,11 +59,43 @@ def start(*words: str, num_devices: int = 8, tensorflow: bool = False) -> subpro
     return subprocess.Popen(
         [sys.executable, '-m', 'failpred_jax.main', *words],
         cwd=ROOT,
-        env=environment(num_devices, tensorflow),
+        env=environment(num_devices, tensorflow, browser),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+@contextlib.contextmanager
+def job(*words: str, num_processes: int = 2, num_devices: int = 4) -> Iterator[list[subprocess.Popen]]:
+    """Start the processes of one job on this machine, as `start` does, and leave none behind."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    place = (f'--coordinator_address=127.0.0.1:{port}', f'--num_processes={num_processes}')
+    processes = [start(*words, *place, f'--process_id={i}', num_devices=num_devices) for i in range(num_processes)]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def ends(processes: list[subprocess.Popen], timeout: float = 300) -> list[tuple[int, str, str]]:
+    """Return (exit code, output, errors) of each process, once all have ended."""
+    texts = [process.communicate(timeout=timeout) for process in processes]
+    return [(process.returncode, *text) for process, text in zip(processes, texts, strict=True)]
+
+
+def wait_for_checkpoint(process: subprocess.Popen, folder: Path, at_least: int) -> None:
+    """Wait until a checkpoint of at least this step is there."""
+    for _ in range(6000):
+        if any(int(p.name) >= at_least for p in folder.glob('0*') if p.name.isdigit()):
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    raise AssertionError(f'no checkpoint {at_least} in {folder}')
 
 
 def run(*words: str, **how: Any) -> subprocess.CompletedProcess:

@@ -2,25 +2,11 @@
 
 import json
 import signal
-import time
 
 import numpy as np
-from e2e.command import STAGES, TINY, final_digests, run_well, start
+from e2e.command import SLOW, STAGES, TINY, final_digests, run_well, start, wait_for_checkpoint
 
 from failpred_jax.files import read_npz
-
-# Every chunk is one step and is followed by a checkpoint, so that a kill can fall in the middle of an epoch.
-SLOW = ('--config.run.checkpoint_seconds=0.0001', '--config.run.chunk_seconds=0.0001')
-
-
-def wait_for_checkpoint(process, folder, at_least):
-    """Wait until a checkpoint of at least this step is there."""
-    for _ in range(3000):
-        if any(int(p.name) >= at_least for p in folder.glob('0*') if p.name.isdigit()):
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    raise AssertionError(f'no checkpoint {at_least} in {folder}')
 
 
 def test_killed_in_every_stage_and_resumed_it_ends_the_same(finished, tmp_path):
