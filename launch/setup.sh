@@ -22,6 +22,7 @@ if [ -z "${VIRTUAL_ENV:-}" ] && [ -z "${CONDA_PREFIX:-}" ]; then
     python=$(find_python) || exit 2
     "$python" -m venv .venv || { echo "error: $python cannot make a virtual environment (is its venv package there?)" >&2; exit 2; }
   fi
+  # shellcheck source=/dev/null
   . .venv/bin/activate
 fi
 
