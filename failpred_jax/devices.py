@@ -281,7 +281,7 @@ def from_main(fn: Callable[[], Any]) -> Any:
     """Return, on every process, what `fn()` returns on process 0, where alone it is called.
 
     Args:
-      fn: returns None, numbers, strings, NumPy arrays, or lists and dicts of these.
+      fn: calls nothing that the other processes must call too (nor this function again), and returns None, numbers, strings, NumPy arrays, or lists and dicts of these.
 
     Raises:
       What `fn` raises, on process 0; at the same time a UserError (or InterruptedError) that names it on the others, so

@@ -16,7 +16,7 @@ from failpred_jax.data.prepare import make_prepare_fns
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.evaluate.collect import Reader, Weights, collect
 from failpred_jax.evaluate.evaluation import evaluate
-from failpred_jax.files import read_json, write_json
+from failpred_jax.files import write_json
 from failpred_jax.models.network import Network, make_network
 from failpred_jax.stages import make_stages, start_state
 from failpred_jax.stages.crossfit import check_can_crossfit, held_out_logits
@@ -30,7 +30,7 @@ from failpred_jax.train.loop import StageResult, train_stage
 from failpred_jax.train.step import Units, init_state, make_validation_step, merge_params
 from failpred_jax.train.validate import each_batch_of_units
 from failpred_jax.types import Examples, Known, Results, SampleSummary, Stage, TrainState
-from failpred_jax.workdir import environment
+from failpred_jax.workdir import environment, read_record
 
 
 class Pipeline:
@@ -119,7 +119,7 @@ class Pipeline:
                 data_seed=self.config.seed,
                 stop=self.stop,
             )
-            devices.from_main(lambda: write_json(folder / 'result.json', dataclasses.asdict(result)))
+            self._write_result(folder, result)
         value = 'undefined' if result.best_value is None else f'{result.best_value:.4f}'
         say(
             f'{folder.name}: {result.step} steps, {result.seconds:.0f} s; best validation {stage.select_by} '
@@ -138,8 +138,11 @@ class Pipeline:
         logits = held_out_logits(self.config, self.programme, self.data.train, self.workdir / 'crossfit', train_fn)
         return self.head_train._replace(known=Known(logits=logits))
 
+    def _write_result(self, folder: Path, result: StageResult) -> None:
+        devices.from_main(lambda: write_json(folder / 'result.json', dataclasses.asdict(result)))
+
     def import_torch(self, path: str) -> None:
-        """Turn a checkpoint of the reference into finished stages of this run; on process 0 alone.
+        """Turn a checkpoint of the reference into finished stages of this run.
 
         A baseline becomes the stage 'baseline'; with a head it becomes 'confidence' too, and a fine-tuned one all
         three. Stages that the checkpoint does not hold are trained by the next --mode=run.
@@ -158,7 +161,7 @@ class Pipeline:
         for name in held:
             if name not in by_name:
                 raise UserError(f"'{path}' holds the stage '{name}', but config.{name}.epochs is 0; set it above 0")
-            if (self.workdir / name).exists():
+            if devices.from_main(lambda name=name: (self.workdir / name).exists()):
                 raise UserError(
                     f"'{self.workdir}' already has the stage '{name}'; import into another --workdir, or move this one "
                     'aside with --force'
@@ -171,12 +174,11 @@ class Pipeline:
                 by_name[name], whole, {**start.batch_stats, **{k: batch_stats[k] for k in start.batch_stats}}, start.key
             )
             folder = self.workdir / name
-            folder.mkdir()
             checkpoints = Checkpoints(folder / 'checkpoints')
             checkpoints.save(state, Progress(best_step=0))
             checkpoints.close()
             result = StageResult(0, 0, None, 0.0, (f'imported from {Path(path).name}, not trained here',))
-            write_json(folder / 'result.json', dataclasses.asdict(result))
+            self._write_result(folder, result)
         say(f'imported {", ".join(held)} from {path} into {self.workdir}')
 
     def evaluate(
@@ -254,23 +256,12 @@ class Pipeline:
 
     def _result(self, folder: Path) -> StageResult | None:
         """Return what a finished stage left in its folder, or None if it is not finished."""
-        fields = self._read_json(folder / 'result.json')
+        fields = read_record(folder / 'result.json')
         return fields and StageResult(**{**fields, 'warnings': tuple(fields['warnings'])})
 
     def _targets(self) -> dict[str, Any] | None:
         """Return what `_look_at_targets` found, or None if it has not looked."""
-        return self._read_json(self.workdir / 'confidence' / 'targets.json')
-
-    def _read_json(self, file: Path) -> Any:
-        """Return the content of a file of the WORKDIR, on every process; None if it is not there."""
-
-        def read() -> Any:
-            try:
-                return read_json(file) if file.exists() else None
-            except ValueError as error:
-                raise UserError(f'{file} cannot be read ({error}); restore it, or start afresh with --force') from error
-
-        return devices.from_main(read)
+        return read_record(self.workdir / 'confidence' / 'targets.json')
 
     def _load(self, stage: Stage, step: int) -> TrainState:
         """Return a checkpoint of a finished stage."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import ml_collections
@@ -58,13 +59,13 @@ def execute(
         )
     devices.keep_compilations()
     stop = Stop()
-    with stop.on_signal(), contextlib.closing(Workdir(workdir, config, force)):
+    with stop.on_signal(), _given_back(Workdir(workdir, config, force)):
         if config.seeds:
             _execute_seeds(config, workdir, mode, stop)
         else:
             pipeline = Pipeline(config, workdir, stop)
             if mode == 'import_torch':
-                devices.from_main(lambda: pipeline.import_torch(torch_checkpoint))
+                pipeline.import_torch(torch_checkpoint)
             if mode in ('run', 'train'):
                 pipeline.train()
             if mode in ('run', 'evaluate'):
@@ -72,6 +73,22 @@ def execute(
                 _write(results, to_markdown(results.metrics, results.context), workdir)
         if mode == 'run':
             _report(workdir)
+
+
+@contextlib.contextmanager
+def _given_back(folder: Workdir) -> Iterator[None]:
+    """Unlock the folder at the end, and give it back as it was if what was asked for turned out to be wrong."""
+    try:
+        yield
+    except InterruptedError:
+        raise
+    except (UserError, OSError):
+        # The disk may be what is wrong.
+        with contextlib.suppress(OSError):
+            folder.undo()
+        raise
+    finally:
+        folder.close()
 
 
 def score(predictions: Path, workdir: Path) -> None:

@@ -5,6 +5,7 @@ import fcntl
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,9 +22,12 @@ _PACKAGES = (
     'tensorflow-datasets', 'clu', 'plotly',
 )  # fmt: skip
 
+# What a run writes into its WORKDIR before it knows that it can start.
+PREPARED = ('config.json', 'environment.json', 'split.npz')
+
 
 class Workdir:
-    """A WORKDIR that this process has locked; give it back with `close`.
+    """A WORKDIR that this process has locked; give it back with `close`, or as it was with `undo`.
 
     With `force`, whatever it holds is moved aside first: nothing is ever deleted.
 
@@ -34,19 +38,27 @@ class Workdir:
     def __init__(self, path: Path, config: Config, force: bool = False):
         self.path = path
         self._lock: Any = None
+        self._moved_to: Path | None = None
+        self._is_new_folder = False
+        self._before: dict[str, bytes | None] = {}
         devices.from_main(lambda: self._take(config_lib.to_dict(config), force))
 
     def _take(self, config: dict[str, Any], force: bool) -> None:
         self._make()
+        is_new_lock = not (self.path / '.lock').exists()
         self._take_lock()
         try:
             self._check_config(config, force)
             files.sweep(self.path)
         except BaseException:
             self.close()
+            if is_new_lock and not self._moved_to:
+                # It may be somebody's folder of something else.
+                (self.path / '.lock').unlink()
             raise
 
     def _make(self) -> None:
+        self._is_new_folder = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -86,6 +98,7 @@ class Workdir:
             )
         elif file.exists():
             self._compare(file, config)
+        self._before = {name: _content(self.path / name) for name in PREPARED}
         write_json(file, config)
 
     def _compare(self, file: Path, config: dict[str, Any]) -> None:
@@ -114,10 +127,34 @@ class Workdir:
             target = self.path.with_name(f'{self.path.name}.old-{stamp}-{number}')
             number += 1
         self.path.rename(target)
+        self._moved_to = target
         self.close()
         self._make()
         self._take_lock()
         print(f'moved the old WORKDIR to {target}')
+
+    def undo(self) -> None:
+        """Give the folder back as it was, if nothing was trained in it since; else do nothing.
+
+        So whoever mends what was wrong can use the same WORKDIR, which would else belong to the wrong config.
+        """
+        if not devices.is_main_process():
+            return
+        if self._before['config.json'] is not None:
+            for name, content in self._before.items():
+                if content is not None and content != _content(self.path / name):
+                    with files.whole_file(self.path / name) as file:
+                        file.write(content)
+        elif all(path.is_dir() or path.name in (*PREPARED, '.lock') for path in self.path.rglob('*')):
+            for path in self.path.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name != '.lock':
+                    path.unlink()
+            if self._is_new_folder or self._moved_to:
+                shutil.rmtree(self.path)
+            if self._moved_to:
+                self._moved_to.rename(self.path)
 
     def close(self) -> None:
         """Unlock the folder."""
@@ -126,12 +163,28 @@ class Workdir:
             self._lock = None
 
 
+def _content(file: Path) -> bytes | None:
+    return file.read_bytes() if file.exists() else None
+
+
 def _lasting(config: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a config that decides what is trained; the rest may change between runs of a WORKDIR."""
     config = {key: value for key, value in config.items() if key not in ('run', 'evaluate')}
     # Where data lie is no part of the experiment either.
     moving = ('tfds_data_dir', 'device_budget_mb', 'host_budget_mb')
     return config | {'data': {k: v for k, v in config['data'].items() if k not in moving}}
+
+
+def read_record(file: Path) -> Any:
+    """Return the content of a JSON file of a WORKDIR, on every process; None if it is not there."""
+
+    def read() -> Any:
+        try:
+            return read_json(file) if file.exists() else None
+        except ValueError as error:
+            raise UserError(f'{file} cannot be read ({error}); restore it, or start afresh with --force') from error
+
+    return devices.from_main(read)
 
 
 def environment() -> dict[str, Any]:

@@ -7,7 +7,9 @@ one; a damaged one is renamed, never deleted, and the one before it is used.
 Of several processes, process 0 alone reads and writes them, and sends the others what it read.
 """
 
+import functools
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -127,6 +129,7 @@ class Checkpoints:
         except InterruptedError:
             raise
         except Exception as error:  # a full disk is an error of tensorstore's, of orbax's or of Python's
+            _silence_latecomers()
             raise UserError(
                 f'checkpoint {step} could not be written to {self.folder}: {_first_line(error)}; the earlier ones are '
                 'as they were. Make room or mend the disk; the same command then goes on from the last one'
@@ -151,6 +154,7 @@ class Checkpoints:
             Progress(**progress)
             return {'leaves': [np.asarray(leaf) for leaf in jax.tree.leaves(arrays)], 'progress': progress}
         except Exception as error:  # orbax, tensorstore and json each have errors of their own for broken files
+            _silence_latecomers()
             raise Damaged(f'checkpoint {step} in {self.folder} cannot be used: {_first_line(error)}') from error
 
     def restore_latest(self, like: TrainState, warn: Callable[[str], None]) -> tuple[TrainState, Progress] | None:
@@ -208,6 +212,21 @@ class Checkpoints:
         """Release the folder."""
         if self._manager is not None:
             self._manager.close()
+
+
+@functools.cache
+def _silence_latecomers() -> None:
+    """Keep tensorstore's other reads and writes from printing tracebacks after one of them failed.
+
+    They report to an event loop that orbax has closed by then, from threads of their own.
+    """
+    previous = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != 'Event loop is closed':
+            previous(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _first_line(error: Exception) -> str:

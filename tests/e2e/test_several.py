@@ -1,28 +1,59 @@
 """Several devices, and several seeds."""
 
 import json
+import shutil
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
-from e2e.command import TINY, run_well
+from e2e.command import SLOW, TINY, run_well, start, wait_for_checkpoint
 
 from failpred_jax.files import read_npz
 
 
-def test_one_device_and_eight_agree(tmp_path):
+def stop_early(*words: str, workdir: Path) -> None:
+    """Start on eight devices, and stop in the middle of the first stage, as a preemption does."""
+    process = start(*words, *SLOW, f'--workdir={workdir}')
+    wait_for_checkpoint(process, workdir / 'baseline' / 'checkpoints', at_least=5)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert not (workdir / 'baseline' / 'result.json').exists()
+
+
+def test_stopped_on_eight_devices_it_goes_on_to_the_same_on_one_and_on_four(tmp_path):
     """Without dropout the same examples give the same network on any number of devices, to float tolerance."""
     words = [word for word in TINY if not word.startswith('--config.evaluate.scores')]
     words += ['--config.model.dropout=False', '--config.evaluate.scores=mcp,confidnet,confidnet_finetuned']
-    found = []
-    for num_devices in (1, 8):
+    whole, stopped = tmp_path / '8', tmp_path / 'stopped'
+    run_well(*words, f'--workdir={whole}', browser=False)
+    stop_early(*words, workdir=stopped)
+    expected = read_npz(whole / 'evaluation' / 'predictions.npz')
+    for num_devices in (1, 4):
         workdir = tmp_path / str(num_devices)
-        run_well(*words, f'--workdir={workdir}', num_devices=num_devices)
-        found.append(read_npz(workdir / 'evaluation' / 'predictions.npz'))
-    for name in found[0]:
-        if name == 'correct':
-            assert np.mean(found[0][name] == found[1][name]) > 0.999
-        else:
-            np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-4, atol=1e-4, err_msg=name)
+        shutil.copytree(stopped, workdir)
+        run_well(*words, f'--workdir={workdir}', num_devices=num_devices, browser=False)
+        found = read_npz(workdir / 'evaluation' / 'predictions.npz')
+        for name in expected:
+            if name == 'correct':
+                assert np.mean(found[name] == expected[name]) > 0.999
+            else:
+                np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_with_dropout_it_goes_on_on_another_number_and_ends_well(tmp_path):
+    workdir = tmp_path / 'run'
+    words = [word for word in TINY if not word.startswith('--config.evaluate.scores')]
+    words += ['--config.finetune.epochs=0', '--config.evaluate.scores=mcp,confidnet']
+    stop_early(*words, workdir=workdir)
+    run_well(*words, f'--workdir={workdir}', num_devices=4, browser=False)
+    metrics = json.loads((workdir / 'evaluation' / 'metrics.json').read_text())
+    assert metrics['classifier']['accuracy'] > 0.5
+    assert [json.loads((workdir / s / 'result.json').read_text())['step'] for s in ('baseline', 'confidence')] == [
+        45,
+        45,
+    ]
 
 
 def test_several_seeds_run_as_one(tmp_path):

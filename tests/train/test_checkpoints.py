@@ -1,5 +1,9 @@
 """Checkpoints: exact, checked, and never overwritten when all are bad."""
 
+import errno
+import os
+import shutil
+
 import jax
 import numpy as np
 import optax
@@ -78,10 +82,58 @@ def test_a_truncated_checkpoint_is_named_set_aside_and_passed_over(saved):
     assert saved.steps() == [30, 40]
 
 
-def test_a_deleted_part_is_noticed(saved):
-    (saved.folder / '00000040' / 'progress' / 'metadata').unlink()
-    with pytest.raises(Damaged, match='checkpoint 40'):
-        saved.restore(40, state(0))
+def files_of(checkpoint):
+    return sorted(f for f in checkpoint.rglob('*') if f.is_file())
+
+
+def flip_a_bit(checkpoint):
+    victim = max((f for f in files_of(checkpoint) if 'state' in f.parts), key=lambda f: f.stat().st_size)
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+
+
+def delete_half(checkpoint):
+    for file in files_of(checkpoint)[::2]:
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    'harm',
+    [
+        flip_a_bit,
+        delete_half,
+        lambda checkpoint: shutil.rmtree(checkpoint / 'state'),
+        lambda checkpoint: (checkpoint / 'progress' / 'metadata').unlink(),
+        lambda checkpoint: (checkpoint / 'progress' / 'metadata').write_text('{"best_step": 1'),
+        lambda checkpoint: [file.write_bytes(b'') for file in files_of(checkpoint)],
+        lambda checkpoint: [shutil.rmtree(path) if path.is_dir() else path.unlink() for path in checkpoint.iterdir()],
+    ],
+    ids=['bit flipped', 'half deleted', 'no state', 'no progress', 'half a progress', 'all files empty', 'empty'],
+)
+def test_a_damaged_checkpoint_is_passed_over(saved, harm):
+    harm(saved.folder / '00000040')
+    saved.close()
+    told = []
+    again = Checkpoints(saved.folder)
+    restored, progress = again.restore_latest(state(0), told.append)
+    again.close()
+    same(restored, state(30, seed=30))
+    assert progress.count == 30
+    assert [text.split(' in ')[0] for text in told] == ['checkpoint 40']
+    assert (saved.folder / '00000040.damaged').is_dir()
+
+
+def test_a_disk_that_fills_up_stops_and_leaves_the_earlier_ones(saved, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(saved._manager, 'save', full)
+        with pytest.raises(UserError, match='checkpoint 50 could not be written to .*No space left on device'):
+            saved.save(state(50, seed=50), Progress())
+    assert saved.steps() == [10, 30, 40]
+    same(saved.restore_latest(state(0), nobody)[0], state(40, seed=40))
 
 
 def test_no_usable_checkpoint_stops_and_touches_nothing(saved):

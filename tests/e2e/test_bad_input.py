@@ -1,0 +1,286 @@
+"""Every wrong input of docs/errors.md: exit code 2, one message with the words of that page, the WORKDIR as it was.
+
+The program runs in this process, which is quick; tests/e2e/test_errors.py starts it as a user does.
+"""
+
+import contextlib
+import fcntl
+import io
+import re
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+from e2e.command import ROOT, TINY
+
+from failpred_jax import main
+
+pytestmark = [
+    # When a read fails, tensorstore's other reads call back into an event loop that orbax has closed.
+    pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning'),
+    # How ml_collections loads a config file, and what tfds imports.
+    pytest.mark.filterwarnings('ignore::DeprecationWarning'),
+]
+PAGE = ROOT / 'docs' / 'errors.md'
+# What the page says of each input: name -> words that the message must hold.
+TOLD = {
+    name: re.findall(r'`([^`]+)`', words)
+    for name, words in re.findall(r'^\| ([^|`]+) \| (`.*`) \|$', PAGE.read_text(), re.MULTILINE)
+}
+DIGITS = '--config=configs/digits.py'
+ARRAYS = (DIGITS, '--config.data.source=arrays')
+SCORE = '--mode=score'
+
+
+def flags(*words):
+    """Return a maker of words that need nothing on disk; {run} is the WORKDIR and {tmp} the test's folder."""
+    return lambda tmp, finished: words
+
+
+def images(**change):
+    """Return a maker of a data file with this change; None leaves an array out."""
+
+    def make(tmp, finished):
+        arrays = {'images_train': np.zeros((40, 6, 6), np.uint8), 'labels_train': np.arange(40) % 4, **change}
+        np.savez(tmp / 'data.npz', **{k: v for k, v in arrays.items() if v is not None})
+        return (*ARRAYS, '--config.data.path={tmp}/data.npz')
+
+    return make
+
+
+def predictions(**change):
+    """Return a maker of a predictions file with this change; None leaves an array out."""
+
+    def make(tmp, finished):
+        arrays = {'labels': np.arange(8) % 3, 'logits': np.zeros((8, 3)), **change}
+        np.savez(tmp / 'p.npz', **{k: v for k, v in arrays.items() if v is not None})
+        return (SCORE, '--predictions={tmp}/p.npz')
+
+    return make
+
+
+def file(name, content, *words):
+    """Return a maker of one file."""
+
+    def make(tmp, finished):
+        (tmp / name).parent.mkdir(exist_ok=True)
+        (tmp / name).write_bytes(content)
+        return words
+
+    return make
+
+
+def copy(change, *words):
+    """Return a maker of a copy of a finished run with this change, a function of its folder."""
+
+    def make(tmp, finished):
+        shutil.copytree(finished, tmp / 'run')
+        change(tmp / 'run')
+        return (*TINY, *words)
+
+    return make
+
+
+def truncate(folder):
+    """Return a change that cuts the largest array of every checkpoint in a folder short."""
+
+    def change(run):
+        for checkpoint in (run / folder).glob('0*'):
+            victim = max((f for f in (checkpoint / 'state').rglob('*') if f.is_file()), key=lambda f: f.stat().st_size)
+            victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
+
+    return change
+
+
+def unfinished(change):
+    """Return a change that also takes the mark of being finished away from the last stage."""
+
+    def both(run):
+        change(run)
+        (run / 'finetune' / 'result.json').unlink()
+
+    return both
+
+
+def write(name, content=b'{"half": '):
+    return lambda run: (run / name).write_bytes(content)
+
+
+def stage_is_a_file(run):
+    shutil.rmtree(run / 'baseline')
+    (run / 'baseline').write_text('not a folder')
+
+
+def nothing(run):
+    pass
+
+
+NAN = np.zeros((8, 3))
+NAN[2, 1] = np.nan
+OBJECTS = np.array([{}] * 8, dtype=object)
+TABLE = b'labels,logits_0,logits_1,logits_2\n'
+BROKEN = b'def get_config():\n    return 1 / 0\n'
+CASES = {
+    'no config': flags(),
+    'a key without a config': flags('--config.seed=1'),
+    'a config file that is not there': flags('--config=configs/digit.py'),
+    'a folder without config files': flags('--config={tmp}/mine.py'),
+    'a config file that fails': file('broken.py', BROKEN, '--config={tmp}/broken.py'),
+    'a config file that returns something else': file(
+        'list.py', b'def get_config():\n    return [1]\n', '--config={tmp}/list.py'
+    ),
+    'an unknown key': flags(DIGITS, '--config.data.nmae=x'),
+    'a key below a value': flags(DIGITS, '--config.seed.x=1'),
+    'a value of the wrong type': flags(DIGITS, '--config.baseline.epochs=many'),
+    'an unknown mode': flags(DIGITS, '--mode=trian'),
+    'an unknown flag': flags(DIGITS, '--wrkdir=x'),
+    'a stray word': flags(DIGITS, 'evaluate'),
+    'a step without a stage': flags(DIGITS, '--mode=evaluate', '--step=3'),
+    'a stage while training': flags(DIGITS, '--stage=baseline'),
+    'force while evaluating': flags(DIGITS, '--mode=evaluate', '--force'),
+    'nothing to import': flags(DIGITS, '--mode=import_torch'),
+    'a checkpoint for another mode': flags(DIGITS, '--torch_checkpoint=x.ckpt'),
+    'no predictions to score': flags(SCORE),
+    'predictions for another mode': flags(DIGITS, '--predictions=x.npz'),
+    'half a job': flags(DIGITS, '--num_processes=2'),
+    'a process out of range': flags(DIGITS, '--coordinator_address=node0:1', '--num_processes=2', '--process_id=2'),
+    'an address without a port': flags(DIGITS, '--coordinator_address=node0', '--num_processes=2', '--process_id=0'),
+    'a wait of nothing': flags(DIGITS, '--wait_seconds=0'),
+    'two values that are not allowed': flags(
+        DIGITS, '--config.baseline.learning_rate=-1', '--config.baseline.optimiser=sdg'
+    ),
+    'an unknown source': flags(DIGITS, '--config.data.source=digit'),
+    'an unknown model': flags(DIGITS, '--config.model.name=mpl'),
+    'an unknown score': flags(DIGITS, '--config.evaluate.scores=mcp,confidnt'),
+    'an unknown loss': flags(DIGITS, '--config.confidence.loss=tpc_mse'),
+    'a negative seed': flags(DIGITS, '--config.seed=-1'),
+    'a seed twice': flags(DIGITS, '--config.seeds=1,1'),
+    'several seeds and one stage': flags(DIGITS, '--config.seeds=1,2', '--mode=import_torch', '--torch_checkpoint=x'),
+    'a schedule without its epochs': flags(DIGITS, '--config.baseline.schedule=multi_step'),
+    'epochs that fall': flags(DIGITS, '--config.baseline.milestones=9,3'),
+    'a classifier that is not trained': flags(DIGITS, '--config.baseline.epochs=0'),
+    'fine-tuning of nothing': flags(DIGITS, '--config.confidence.epochs=0'),
+    'three sides of an image': flags(DIGITS, '--config.data.image_size=8,8,8'),
+    'means and deviations that do not match': flags(
+        DIGITS, '--config.data.mean=(1.,2.)', '--config.data.std=(1.,1.,1.)'
+    ),
+    'tfds without a name': flags(DIGITS, '--config.data.source=tfds', '--config.data.name='),
+    'arrays without a path': flags(*ARRAYS),
+    'a batch that cannot be dealt out': flags(DIGITS, '--config.baseline.batch_size=30'),
+    'VGG16 weights for another model': flags(DIGITS, '--config.baseline.init_from=vgg16.pth'),
+    'an unknown tfds data set': flags('--config=configs/mnist.py', '--config.data.name=mnits'),
+    'more training examples than there are': flags(DIGITS, '--config.data.num_train=5000'),
+    'a mean a channel too many': flags(DIGITS, '--config.data.mean=(0.1,0.2,0.3)'),
+    'images too small for the model': flags(DIGITS, '--config.model.name=vgg16'),
+    'a segmenter for whole images': flags(DIGITS, '--config.model.name=segnet'),
+    'arrays that are not there': flags(*ARRAYS, '--config.data.path=none.npz'),
+    'arrays that are no archive': file('data.npz', b'PK\x03\x04 no', *ARRAYS, '--config.data.path={tmp}/data.npz'),
+    'arrays of Python objects': images(labels_train=np.array([{}] * 40, dtype=object)),
+    'arrays without labels': images(labels_train=None),
+    'an array of another name': images(images_tset=np.zeros(3)),
+    'images of floats': images(images_train=np.zeros((40, 6, 6))),
+    'labels out of range': images(labels_train=np.full(40, -1)),
+    'a part that comes out empty': lambda tmp, finished: (
+        *images()(tmp, finished), '--config.data.validation_fraction=0.001',
+    ),
+    'predictions that are not there': flags(SCORE, '--predictions=none.npz'),
+    'predictions of another kind': file('p.txt', b'x', SCORE, '--predictions={tmp}/p.txt'),
+    'predictions that are no archive': file('p.npz', b'PK\x03\x04 no', SCORE, '--predictions={tmp}/p.npz'),
+    'predictions of Python objects': predictions(labels=OBJECTS),
+    'predictions without logits': predictions(logits=None),
+    'predictions that do not match': predictions(logits=np.zeros((7, 3))),
+    'logits that are not finite': predictions(logits=NAN),
+    'labels beyond the classes': predictions(labels=np.array([0, 1, 2, 7, 0, 1, 2, 0])),
+    'probabilities that do not sum to 1': predictions(logits=None, probs=np.full((8, 3), 0.4)),
+    'a table with a short line': file('p.csv', TABLE + b'0,1.0\n', SCORE, '--predictions={tmp}/p.csv'),
+    'a table with a word in it': file('p.csv', TABLE + b'0,1,2,high\n', SCORE, '--predictions={tmp}/p.csv'),
+    'predictions into the WORKDIR of a run': lambda tmp, finished: (
+        *predictions()(tmp, finished), *copy(nothing)(tmp, finished)[:0],
+    ),
+    'an evaluation of nothing': flags(DIGITS, '--mode=evaluate'),
+    'a report of nothing': flags(DIGITS, '--mode=report'),
+    'a folder of something else': file('run/thesis.tex', b'years of work', DIGITS),
+    'a WORKDIR below a file': file('file', b'not a folder', DIGITS, '--workdir={tmp}/file/run'),
+    'a WORKDIR that another run uses': copy(nothing),
+    'a WORKDIR of another config': copy(nothing, '--config.baseline.learning_rate=0.5'),
+    "a file where a stage's folder must be": copy(stage_is_a_file),
+    'an unknown stage': copy(nothing, '--mode=evaluate', '--stage=finetun'),
+    'a stage that is not finished': copy(unfinished(nothing), '--mode=evaluate'),
+    'a step that was not kept': copy(nothing, '--mode=evaluate', '--stage=baseline', '--step=5'),
+    'a checkpoint that is damaged, to evaluate': copy(truncate('baseline/checkpoints'), '--mode=evaluate'),
+    'no checkpoint that is usable, to go on from': copy(unfinished(truncate('finetune/checkpoints'))),
+    'a config.json that is damaged': copy(write('config.json')),
+    'a split.npz that is damaged': copy(write('split.npz', b'PK\x03\x04 no')),
+    'a result.json that is damaged': copy(write('baseline/result.json')),
+    'an evaluation that is damaged': copy(write('evaluation/context.json'), '--mode=report'),
+}  # fmt: skip
+
+
+def run_here(*words: str) -> tuple[int, str]:
+    """Run the program in this process; return (exit code, what it wrote to stderr)."""
+    argv, given = ['failpred_jax.main', *words], sys.argv
+    flag_values = flagsaver.save_flag_values()
+    errors = io.StringIO()
+    sys.argv = argv
+    try:
+        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+            code = main.main(argv)
+    finally:
+        flagsaver.restore_flag_values(flag_values)
+        sys.argv = given
+    return code, errors.getvalue()
+
+
+def content(folder: Path) -> dict[str, bytes | None]:
+    """Return path -> content of all there is in a folder (None for folders), but for the lock."""
+    if not folder.exists():
+        return {}
+    paths = (path for path in folder.rglob('*') if path.name != '.lock')
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in paths}
+
+
+def test_the_page_and_the_cases_are_the_same():
+    assert list(TOLD) == list(CASES)
+    assert len(CASES) >= 40
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_bad_input(case, tmp_path, request, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path / 'tfds'))
+    needs_run = CASES[case].__qualname__.startswith('copy.') or 'WORKDIR of a run' in case
+    finished = request.getfixturevalue('finished')[0] if needs_run else None
+    run = tmp_path / 'run'
+    words = [word.format(tmp=tmp_path) for word in CASES[case](tmp_path, finished)]
+    if not any(word.startswith('--workdir=') for word in words):
+        words.append(f'--workdir={run}')
+    before, existed = content(run), run.exists()
+    with contextlib.ExitStack() as stack:
+        if case == 'a WORKDIR that another run uses':
+            lock = stack.enter_context((run / '.lock').open('a'))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        code, errors = run_here(*words)
+    assert code == 2, errors
+    assert errors.startswith('error: ')
+    assert errors.count('error: ') == 1
+    assert 'Traceback' not in errors
+    for part in TOLD[case]:
+        assert part in errors
+    assert content(run) == before
+    assert run.exists() == existed
+
+
+def test_an_archive_that_claims_to_hold_paths_is_read_in_memory(tmp_path):
+    """The names in an npz are names of arrays, wherever they point."""
+    np.save(tmp_path / 'array.npy', np.zeros(3))
+    with zipfile.ZipFile(tmp_path / 'p.npz', 'w') as archive:
+        archive.write(tmp_path / 'array.npy', '../outside.npy')
+    code, errors = run_here(SCORE, f'--predictions={tmp_path / "p.npz"}', f'--workdir={tmp_path / "run"}')
+    assert code == 2
+    assert "unknown array '../outside'" in errors
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['array.npy', 'p.npz']
+    assert not (tmp_path.parent / 'outside.npy').exists()

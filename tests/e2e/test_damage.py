@@ -1,0 +1,80 @@
+"""Disks that fill up or cannot be written: one message, and what was saved before stays as it is."""
+
+import errno
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import pytest
+from e2e.command import ROOT, TINY, environment, final_digests, run_well
+from e2e.test_bad_input import content, run_here
+
+from failpred_jax import files
+
+
+def test_a_file_that_may_not_grow_stops_the_run_which_then_goes_on(finished, tmp_path):
+    """As a quota or a full disk would: the second stage's first checkpoint does not fit any more."""
+    whole, _ = finished
+    workdir = tmp_path / 'run'
+    shutil.copytree(whole, workdir)
+    for name in ('confidence', 'finetune', 'evaluation', 'report'):
+        shutil.rmtree(workdir / name)
+    before = content(workdir)
+    limit = 4096
+
+    def small_files_only():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    words = (*TINY, f'--workdir={workdir}')
+    done = subprocess.run(
+        [sys.executable, '-m', 'failpred_jax.main', *words],
+        cwd=ROOT,
+        env=environment(8, tensorflow=False, browser=False) | {'JAX_ENABLE_COMPILATION_CACHE': 'false'},
+        preexec_fn=small_files_only,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 2, done.stderr
+    assert 'checkpoint 0 could not be written to ' in done.stderr
+    assert 'the same command then goes on from the last one' in done.stderr
+    assert 'Traceback' not in done.stderr
+    now = content(workdir)
+    assert {name: now[name] for name in before if name.startswith('baseline')} == {
+        name: value for name, value in before.items() if name.startswith('baseline')
+    }
+    run_well(*words, browser=False)
+    assert final_digests(workdir) == final_digests(whole)
+
+
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO], ids=errno.errorcode.get)
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+def test_a_disk_that_refuses_keeps_the_old_evaluation(number, tmp_path, monkeypatch):
+    """The same evaluation again, on a disk that refuses each of its files in turn."""
+    arrays = {'labels': np.arange(20) % 2, 'logits': np.eye(2)[np.arange(20) // 3 % 2]}
+    np.savez(tmp_path / 'p.npz', **arrays)
+    words = ('--mode=score', f'--predictions={tmp_path / "p.npz"}', f'--workdir={tmp_path / "run"}')
+    monkeypatch.setattr('failpred_jax.report.export.write_pngs', lambda figures, folder: [])
+    assert run_here(*words) == (0, '')
+    before = content(tmp_path / 'run')
+    make = tempfile.mkstemp
+    for allowed in range(3):
+        made = []
+
+        def refuse(*args, made=made, allowed=allowed, **kwargs):
+            made.append(kwargs)
+            if len(made) > allowed:
+                raise OSError(number, os.strerror(number), str(kwargs['dir']))
+            return make(*args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(files.tempfile, 'mkstemp', refuse)
+            code, errors = run_here(*words)
+        assert code == 2
+        assert os.strerror(number) in errors
+        assert 'Traceback' not in errors
+        assert content(tmp_path / 'run') == before
