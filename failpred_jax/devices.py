@@ -281,7 +281,8 @@ def from_main(fn: Callable[[], Any]) -> Any:
     """Return, on every process, what `fn()` returns on process 0, where alone it is called.
 
     Args:
-      fn: calls nothing that the other processes must call too (nor this function again), and returns None, numbers, strings, NumPy arrays, or lists and dicts of these.
+      fn: calls nothing that the other processes must call too (nor this function again), and returns None, numbers,
+        strings, NumPy arrays, or lists and dicts of these.
 
     Raises:
       What `fn` raises, on process 0; at the same time a UserError (or InterruptedError) that names it on the others, so
@@ -302,13 +303,6 @@ def from_main(fn: Callable[[], Any]) -> Any:
         kind = InterruptedError if told['is_stop'] else UserError
         raise kind(f'process 0 stopped: {told["error"]}')
     return told['value']
-
-
-def main_first(fn: Callable[[], Any]) -> Any:
-    """Return `fn()`, which process 0 calls before the others do: what it prepares on disk, they find."""
-    found = []
-    from_main(lambda: found.append(fn()))
-    return found[0] if found else fn()
 
 
 def _broadcast(data: bytes) -> bytes:
