@@ -285,8 +285,8 @@ def from_main(fn: Callable[[], Any]) -> Any:
         strings, NumPy arrays, or lists and dicts of these.
 
     Raises:
-      What `fn` raises, on process 0; at the same time a UserError (or InterruptedError) that names it on the others, so
-      that no process is left waiting.
+      What `fn` raises, on process 0; at the same time a UserError that names it on the others, so that none is left
+      waiting.
     """
     if jax.process_count() == 1:
         return fn()
@@ -295,13 +295,12 @@ def from_main(fn: Callable[[], Any]) -> Any:
         try:
             answer = {'value': fn()}
         except Exception as error:  # whatever it is, the others must not wait for it
-            answer, failure = {'error': str(error), 'is_stop': isinstance(error, InterruptedError)}, error
+            answer, failure = {'error': str(error)}, error
     told = serialization.msgpack_restore(_broadcast(serialization.msgpack_serialize(answer)))
     if failure is not None:
         raise failure
     if 'error' in told:
-        kind = InterruptedError if told['is_stop'] else UserError
-        raise kind(f'process 0 stopped: {told["error"]}')
+        raise UserError(f'process 0 stopped: {told["error"]}')
     return told['value']
 
 

@@ -2,15 +2,24 @@
 
 import contextlib
 import json
+import lzma
 import os
 import shutil
+import struct
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+# What reading a damaged npz raises, depending on which of its bytes are wrong (tests/test_predictions.py tries them).
+DAMAGE = (
+    ValueError, OSError, EOFError, LookupError, RuntimeError, OverflowError, MemoryError, TypeError, AttributeError,
+    SyntaxError, struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+)  # fmt: skip
 # Ends the names of files being written, so that what a killed process left of one can be told from everything else.
 UNFINISHED = '.unfinished'
 

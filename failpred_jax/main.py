@@ -42,7 +42,7 @@ from ml_collections import config_flags
 
 from failpred_jax import config as config_lib
 from failpred_jax.errors import UserError, nearest
-from failpred_jax.stopping import EXIT_STOPPED
+from failpred_jax.stopping import EXIT_STOPPED, Stopped
 
 EXIT_OUR_ERROR = 1
 EXIT_USER_ERROR = 2
@@ -208,7 +208,7 @@ def main(argv: Sequence[str]) -> int:
     except UserError as error:
         _say('error', error)
         return _leave(EXIT_USER_ERROR, is_agreed=False)
-    except InterruptedError as error:
+    except Stopped as error:
         _say('stopped', error)
         return _leave(EXIT_STOPPED, is_agreed=False)
     except KeyboardInterrupt:

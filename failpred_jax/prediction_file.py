@@ -13,7 +13,6 @@ An npz holds arrays of these names; a csv holds a column for each name, with `lo
 """
 
 import csv
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from failpred_jax.errors import UserError, nearest
+from failpred_jax.files import DAMAGE
 
 CONFIDENCE = 'confidence_'
 PARTS = {'': 'evaluated', 'val_': 'validation', 'train_': 'training'}
@@ -77,17 +77,19 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     with path.open('rb') as file:
         try:
             archive = np.load(file, allow_pickle=False)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except DAMAGE as error:
             raise UserError(f"the predictions file '{path}' is no npz archive, or is damaged: {error}") from error
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise UserError(f"the predictions file '{path}' holds one nameless array; save several with numpy.savez")
         for name in archive.files:
             try:
                 arrays[name] = archive[name]
-            except ValueError:
-                problems.append(f"array '{name}' holds Python objects, which are never unpickled; save plain numbers")
-            except (OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
-                problems.append(f"array '{name}' is damaged: {error}")
+            except DAMAGE as error:
+                if 'Object arrays' in str(error):
+                    found = 'holds Python objects, which are never unpickled; save plain numbers'
+                else:
+                    found = f'is damaged: {error}'
+                problems.append(f"array '{name}' {found}")
     _raise(problems, f"'{path}'")
     return arrays
 

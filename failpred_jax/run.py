@@ -44,7 +44,7 @@ def execute(
 
     Raises:
       UserError: something given is wrong, or the run cannot go on.
-      InterruptedError: a signal asked to stop, and everything is saved.
+      Stopped: a signal asked to stop, and everything is saved.
     """
     config = read_config(given)
     if mode in ('evaluate', 'report') and not devices.from_main(lambda: (workdir / 'config.json').exists()):
@@ -80,8 +80,6 @@ def _given_back(folder: Workdir) -> Iterator[None]:
     """Unlock the folder at the end, and give it back as it was if what was asked for turned out to be wrong."""
     try:
         yield
-    except InterruptedError:
-        raise
     except (UserError, OSError):
         # The disk may be what is wrong.
         with contextlib.suppress(OSError):

@@ -14,19 +14,27 @@ EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again later
 GRACE_SECONDS = 25.0
 
 
+class Stopped(BaseException):
+    """A signal asked to stop. No Exception, so that nobody takes it for a fault of what it interrupted."""
+
+
 class Stop:
     """Whether a signal asked to stop.
 
     Training defers the answer to the end of a chunk, and saves. Whatever else is going on has nothing that would have
-    to be saved, and is left where it is, by an InterruptedError. A second SIGINT is a KeyboardInterrupt.
+    to be saved, and is left where it is, by a Stopped. A second SIGINT is a KeyboardInterrupt.
     """
 
     def __init__(self):
         self._asked = threading.Event()
         self._is_deferred = False
 
+    def request(self) -> None:
+        """Ask to stop, as a signal does."""
+        self._asked.set()
+
     def requested(self) -> bool:
-        """Return whether a signal came."""
+        """Return whether a stop was asked for."""
         return self._asked.is_set()
 
     @contextlib.contextmanager
@@ -69,7 +77,7 @@ class Stop:
             # Not print: it may be what was interrupted.
             os.write(2, f'{signal.Signals(number).name}: saving, then stopping\n'.encode())
         elif is_first:
-            raise InterruptedError(
+            raise Stopped(
                 f'{signal.Signals(number).name}: nothing was being trained; the same command goes on from what is there'
             )
 

@@ -132,3 +132,25 @@ def test_shipped_configs_are_valid_and_say_how_to_run_them(file):
     exec(compile(source, file, 'exec'), scope)  # noqa: S102  (our own file)
     read_config(scope['get_config']())
     assert f'--config=configs/{file.name}' in scope['__doc__']
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    section=st.sampled_from(['', 'data', 'data.augment', 'model', 'baseline', 'evaluate', 'run']),
+    name=st.text(st.characters(categories=['L', 'N', 'P']), min_size=1, max_size=12),
+    value=LEAVES | st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+def test_any_key_anywhere_is_either_known_or_refused_by_its_name(section, name, value):
+    config = to_dict(read_config(valid()))
+    place = config
+    for key in filter(None, section.split('.')):
+        place = place[key]
+    is_known = name in place
+    place[name] = value
+    path = '.'.join(filter(None, ['config', section, name]))
+    try:
+        read_config(config)
+    except UserError as error:
+        assert path in str(error)
+    else:
+        assert is_known

@@ -201,3 +201,35 @@ def test_any_arrays_are_either_read_or_refused_in_words(described, seed):
         assert str(error).count('\n') >= 1
     else:
         assert len(units.labels) == len(units.logits) > 0
+
+
+@pytest.fixture(scope='module')
+def file_bytes(tmp_path_factory):
+    """Return a folder, and the bytes of a good file of each kind."""
+    folder = tmp_path_factory.mktemp('fuzz')
+    np.savez_compressed(folder / 'good.npz', labels=np.arange(6) % 2, logits=np.zeros((6, 2)), features=np.ones((6, 3)))
+    text = 'labels,logits_0,logits_1\n' + '0,1.5,2.5\n1,0.5,0.25\n' * 3
+    return folder, {'.npz': (folder / 'good.npz').read_bytes(), '.csv': text.encode()}
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    kind=st.sampled_from(['.npz', '.csv']),
+    flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4),
+    keep=st.floats(0, 1) | st.just(1.0),
+    added=st.binary(max_size=20),
+)
+def test_a_file_with_any_damage_is_either_read_or_refused_in_words(file_bytes, kind, flips, keep, added):
+    folder, good = file_bytes
+    content = bytearray(good[kind][: round(keep * len(good[kind]))])
+    for place, value in flips:
+        if content:
+            content[int(place * len(content))] = value
+    file = folder / f'damaged{kind}'
+    file.write_bytes(bytes(content) + added)
+    try:
+        units = read_predictions(file)['evaluated']
+    except UserError as error:
+        assert 'damaged' in str(error)
+    else:
+        assert len(units.labels) == len(units.logits) > 0

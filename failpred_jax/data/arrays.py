@@ -1,6 +1,5 @@
 """The user's own images, in one npz."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from failpred_jax.config import DataConfig
 from failpred_jax.data.sources import RawData
 from failpred_jax.errors import UserError, nearest
+from failpred_jax.files import DAMAGE
 from failpred_jax.registry import SOURCES
 from failpred_jax.types import DatasetInfo, Examples
 
@@ -32,7 +32,7 @@ def load(config: DataConfig) -> RawData:
         # Opened here: numpy leaves the file open when it finds no archive in it.
         with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except DAMAGE as error:
         raise UserError(
             f"config.data.path: '{path}' cannot be read as an npz of plain arrays ({error}); nothing is ever "
             'unpickled, so save numbers and fixed-length strings only'

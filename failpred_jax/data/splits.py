@@ -1,7 +1,6 @@
 """From a source's parts to training, validation and test, by seed, and the file that remembers which is which."""
 
 import dataclasses
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from failpred_jax.config import DataConfig
 from failpred_jax.data.resize import resize_images, resize_labels
 from failpred_jax.data.sources import RawData, check_examples
 from failpred_jax.errors import UserError
-from failpred_jax.files import read_npz, write_npz
+from failpred_jax.files import DAMAGE, read_npz, write_npz
 from failpred_jax.registry import SOURCES
 from failpred_jax.types import DatasetInfo, Examples
 
@@ -134,7 +133,7 @@ def draw_split(config: DataConfig, raw: RawData) -> dict[str, np.ndarray]:
 def _read_split(file: Path) -> dict[str, np.ndarray]:
     try:
         return read_npz(file)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise UserError(f'{file} cannot be read ({error}); restore it from a copy, or use another --workdir') from error
 
 

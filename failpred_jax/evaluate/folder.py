@@ -16,14 +16,13 @@ history.json      the stages' curves
 """
 
 import math
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from failpred_jax.errors import UserError
-from failpred_jax.files import read_json, read_npz, whole_files, write_json, write_npz, write_text
+from failpred_jax.files import DAMAGE, read_json, read_npz, whole_files, write_json, write_npz, write_text
 from failpred_jax.types import Results
 
 PREFIX = 'confidence_'
@@ -98,7 +97,7 @@ def read_results(folder: Path) -> Results:
             maps=read_npz(maps) if maps.exists() else None,
             augmented=read_npz(augmented) if augmented.exists() else None,
         )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise UserError(
             f'{folder} cannot be read ({type(error).__name__}: {error}); run --mode=evaluate again'
         ) from error

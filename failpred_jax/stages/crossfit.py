@@ -7,7 +7,6 @@ the losses of the head.
 Reference: Stone, "Cross-validatory choice and assessment of statistical predictions", JRSS B 1974.
 """
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 from failpred_jax import devices
 from failpred_jax.config import Config
 from failpred_jax.errors import UserError
-from failpred_jax.files import read_npz, write_npz
+from failpred_jax.files import DAMAGE, read_npz, write_npz
 from failpred_jax.stages import baseline
 from failpred_jax.train.known import Programme, compute_known
 from failpred_jax.train.logging import say
@@ -84,7 +83,7 @@ def _read(file: Path) -> np.ndarray | None:
     file.parent.mkdir(exist_ok=True)
     try:
         return read_npz(file)['logits'] if file.exists() else None
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise UserError(
             f'{file} cannot be read ({error}); remove it, and it is made again from its folds, or restore it'
         ) from error

@@ -126,8 +126,6 @@ class Checkpoints:
                 ),
                 force=True,
             )
-        except InterruptedError:
-            raise
         except Exception as error:  # a full disk is an error of tensorstore's, of orbax's or of Python's
             _silence_latecomers()
             raise UserError(

@@ -20,7 +20,7 @@ from failpred_jax import devices
 from failpred_jax.config import RunConfig
 from failpred_jax.data.feeding import Feed
 from failpred_jax.errors import UserError
-from failpred_jax.stopping import Stop
+from failpred_jax.stopping import Stop, Stopped
 from failpred_jax.train.checkpoints import Checkpoints, Progress
 from failpred_jax.train.known import Budget, Programme, know
 from failpred_jax.train.logging import StageLog, read_metrics, say
@@ -58,7 +58,7 @@ def train_stage(
     run: RunConfig,
     budget: Budget,
     data_seed: int,
-    stop: Stop,
+    stop: Stop | None = None,
 ) -> StageResult:
     """Train a stage to its end, from its newest checkpoint in `folder` or from `start`.
 
@@ -66,8 +66,9 @@ def train_stage(
 
     Raises:
       UserError: the loss stopped being finite, or no checkpoint is usable. What was saved stays.
-      InterruptedError: after a checkpoint, once a stop is requested.
+      Stopped: after a checkpoint, once a stop is requested.
     """
+    stop = stop or Stop()
     checkpoints = Checkpoints(folder / 'checkpoints', run.keep_checkpoints)
     warnings: list[str] = []
 
@@ -204,7 +205,7 @@ class _Trainer:
                 progress = save(progress)
                 last_save = time.monotonic()
             if must_stop:
-                raise InterruptedError(
+                raise Stopped(
                     f'{stage.name} was asked to stop and is saved at step {step} of {stage.num_steps}; '
                     'the same command goes on from there'
                 )

@@ -11,6 +11,7 @@ from failpred_jax.config import default_config, read_config
 from failpred_jax.data.prepare import make_prepare_fns
 from failpred_jax.models.network import make_network
 from failpred_jax.stages import make_stages, start_state
+from failpred_jax.stopping import Stop, Stopped
 from failpred_jax.train import loop
 from failpred_jax.train.checkpoints import Checkpoints
 from failpred_jax.train.known import Budget, Programme, know
@@ -94,8 +95,10 @@ def test_the_results_are_the_same_to_the_last_bit(model, name, confidence, tmp_p
 
 def test_stopped_and_resumed_without_room_it_ends_the_same(run, tmp_path):
     whole, _ = run.trained('confidence', DEVICE, tmp_path / 'whole')
-    with pytest.raises(InterruptedError):
-        run.trained('confidence', DEVICE, tmp_path / 'parts', stop_requested=lambda: True)
+    stop = Stop()
+    stop.request()
+    with pytest.raises(Stopped):
+        run.trained('confidence', DEVICE, tmp_path / 'parts', stop=stop)
     parts, _ = run.trained('confidence', NOTHING, tmp_path / 'parts')
     assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
 
