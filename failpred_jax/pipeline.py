@@ -1,7 +1,6 @@
 """One run with one seed: its stages in order, then its evaluation. What is done is not done again."""
 
 import dataclasses
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from failpred_jax.stopping import Stop
 from failpred_jax.torch_import import read_torch_checkpoint, start_from_vgg16
 from failpred_jax.train.checkpoints import Checkpoints, Damaged, Progress
 from failpred_jax.train.known import Budget, Programme
-from failpred_jax.train.logging import read_metrics, say
+from failpred_jax.train.logging import read_curves, say
 from failpred_jax.train.loop import StageResult, train_stage
 from failpred_jax.train.step import Units, init_state, make_validation_step, merge_params
 from failpred_jax.train.validate import each_batch_of_units
@@ -213,7 +212,7 @@ class Pipeline:
             described,
             [*warnings, *(targets['warnings'] if targets else ())],
             devices.from_main(
-                lambda: {stage.name: _history(self.workdir / stage.name / 'metrics.csv') for stage in chosen}
+                lambda: {stage.name: read_curves(self.workdir / stage.name / 'metrics.csv') for stage in chosen}
             ),
             self.environment,
             targets,
@@ -331,13 +330,6 @@ class Pipeline:
 def _jsonable(result: StageResult) -> dict[str, Any]:
     fields = dataclasses.asdict(result)
     return {'num_steps': fields.pop('step'), **{k: v for k, v in fields.items() if k != 'warnings'}}
-
-
-def _history(file: Path) -> dict[str, list[float]]:
-    """Return the columns of a stage's metrics.csv; a missing value is NaN."""
-    rows = read_metrics(file)
-    columns = dict.fromkeys(name for row in rows for name in row)
-    return {name: [float(row.get(name) or math.nan) for row in rows] for name in columns}
 
 
 def _weights(states: dict[str, TrainState]) -> Weights:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import os
 import sys
 import warnings
@@ -108,3 +109,10 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise UserError(f'{path} cannot be read ({type(error).__name__}: {error}); restore it from a copy') from error
     return rows
+
+
+def read_curves(path: Path) -> dict[str, list[float]]:
+    """Return the columns of a stage's metrics.csv; a missing value is NaN."""
+    rows = read_metrics(path)
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return {name: [float(row.get(name) or math.nan) for row in rows] for name in columns}
