@@ -116,7 +116,13 @@ def main() -> None:
     parser.add_argument('--steps', type=int, default=20, help='steps timed at a time')
     parser.add_argument('--repeats', type=int, default=5, help='timings of each side; the median counts')
     options = parser.parse_args()
-    rows = []
+    print(
+        f'\n{jax.devices()[0].device_kind}, batch {options.batch_size}, float32, {options.examples} examples, trunk '
+        f'dropout {"on" if options.trunk_dropout else "off"}; ms a step, median (minimum; processor) of '
+        f'{options.repeats} x {options.steps} steps\n'
+    )
+    print('| model | cached | computed anew | PyTorch | PyTorch / cached | cache, kB an image | to fill, ms an image |')
+    print('|---|---|---|---|---|---|---|')
     for name in options.models.split(','):
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (options.examples, *SHAPES[name])).astype(np.uint8)
@@ -138,18 +144,11 @@ def main() -> None:
         )
         ratio = statistics.median(times[2]) / statistics.median(times[0])
         per_image = num_bytes / options.examples / 1e3
-        rows.append(
+        print(
             f'| {name} | {ours} | {again} | {theirs} | {ratio:.1f} | {per_image:.1f} | '
-            f'{1e3 * seconds / options.examples:.2f} |'
+            f'{1e3 * seconds / options.examples:.2f} |',
+            flush=True,
         )
-    print(
-        f'\n{jax.devices()[0].device_kind}, batch {options.batch_size}, float32, {options.examples} examples, trunk '
-        f'dropout {"on" if options.trunk_dropout else "off"}; ms a step, median (minimum; processor) of '
-        f'{options.repeats} x {options.steps} steps\n'
-    )
-    print('| model | cached | computed anew | PyTorch | PyTorch / cached | cache, kB an image | to fill, ms an image |')
-    print('|---|---|---|---|---|---|---|')
-    print('\n'.join(rows))
 
 
 if __name__ == '__main__':

@@ -66,7 +66,7 @@ def know(
     """
     is_random = programme.prepare_train_fn is not programme.prepare_eval_fn
     plans = [
-        ('training', train, frozenset() if is_random else stage.fixed_in_training, stage.batch_size, max(budget)),
+        ('training', train, stage.fixed_in_training, stage.batch_size, max(budget)),
         ('validation', val, stage.fixed_in_validation, programme.eval_batch_size, budget.host),
     ]
     found, notes = [], []
@@ -78,9 +78,11 @@ def know(
         words = f'{" and ".join(WORDS[n] for n in WORDS if n in names)} of {len(examples.labels):,} {part} images'
         num_bytes = num_bytes_of(_template(programme, state, examples, names))
         megabytes = f'{num_bytes / 2**20:,.0f} MB'
-        if num_bytes > room:
+        changes = is_random and part == 'training'
+        if changes or num_bytes > room:
             found.append(examples)
-            notes.append(f'{words} anew in every pass ({megabytes} are beyond the budget)')
+            reason = 'the images change at random' if changes else f'{megabytes} are beyond the budget'
+            notes.append(f'{words} anew in every pass ({reason})')
             continue
         found.append(_with(examples, compute_known(programme, state, examples, names, batch_size)))
         on_device = part == 'training' and num_bytes_of(found[-1]) <= budget.device

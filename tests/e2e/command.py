@@ -90,7 +90,7 @@ def ends(processes: list[subprocess.Popen], timeout: float = 300) -> list[tuple[
 
 def wait_for_checkpoint(process: subprocess.Popen, folder: Path, at_least: int) -> None:
     """Wait until a checkpoint of at least this step is there."""
-    for _ in range(6000):
+    for _ in range(15_000):
         if any(int(p.name) >= at_least for p in folder.glob('0*') if p.name.isdigit()):
             return
         assert process.poll() is None, process.communicate()

@@ -115,7 +115,9 @@ def test_only_what_is_the_same_in_every_step_is_kept(run, capsys):
     assert run.known('baseline', DEVICE) == (run.train, run.val)
     undisturbed, _ = Run(trunk_dropout=False).known('confidence', DEVICE)
     assert fields(undisturbed.known) == {'features', 'logits'}
+    capsys.readouterr()
     flipped, val = Run(flip=True).known('confidence', DEVICE)
+    assert '40 training images anew in every pass (the images change at random)' in capsys.readouterr().out
     assert (fields(flipped.known), fields(val.known)) == (set(), {'features', 'logits'})
 
 
