@@ -9,6 +9,9 @@ happens, and crawls on tiny images; there, matrix products do the work:
 - with few input channels (images), im2col: 9 shifted copies side by side, and one product.
 - with very few output channels (a head's last layer), one product first and 9 shifted sums after it.
 
+All of these work on [H, W, B, D] (`pixels_first`), in which a pixel of all images is one block of memory: strided
+slices of pixels then vectorise, and a sum over pixels is a matrix product without a transposed copy.
+
 Reference: Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, section 4.1.
 """
 
@@ -53,19 +56,38 @@ def native(x: Array, kernel: Array) -> Array:
     return lax.conv_general_dilated(x, kernel, (1, 1), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
 
 
+@jax.custom_vjp
 def im2col(x: Array, kernel: Array) -> Array:
     """Return `conv3x3` as one matrix product of 9 copies of the image side by side."""
-    height, width = x.shape[1] - 2, x.shape[2] - 2
-    patches = jnp.concatenate([x[:, i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=-1)
-    return jnp.matmul(patches, kernel.reshape(-1, kernel.shape[-1]))
+    return _im2col(x, kernel)
+
+
+def _im2col(x: Array, kernel: Array) -> Array:
+    return batch_first(_product(_patches(x), kernel.reshape(-1, kernel.shape[-1])))
+
+
+def _patches(x: Array) -> Array:
+    x = pixels_first(x)
+    height, width = x.shape[0] - 2, x.shape[1] - 2
+    return jnp.concatenate([x[i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=-1)
+
+
+def _im2col_bwd(saved: tuple, dy: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    dx = jax.vjp(lambda x: _im2col(x, kernel), x)[1](dy)[0]
+    return dx, _outer_product(_patches(x), pixels_first(dy)).reshape(kernel.shape)
+
+
+im2col.defvjp(lambda x, kernel: (_im2col(x, kernel), (x, kernel)), _im2col_bwd)
 
 
 def product_first(x: Array, kernel: Array) -> Array:
     """Return `conv3x3` as one matrix product, for all 9 places of the kernel, and their shifted sum."""
-    height, width = x.shape[1] - 2, x.shape[2] - 2
+    x = pixels_first(x)
+    height, width = x.shape[0] - 2, x.shape[1] - 2
     inputs, outputs = kernel.shape[2:]
     y = jnp.matmul(x, kernel.transpose(2, 0, 1, 3).reshape(inputs, -1)).reshape(*x.shape[:3], 3, 3, outputs)
-    return sum(y[:, i : i + height, j : j + width, i, j] for i in range(3) for j in range(3))
+    return batch_first(sum(y[i : i + height, j : j + width, :, i, j] for i in range(3) for j in range(3)))
 
 
 @jax.custom_vjp
@@ -76,52 +98,85 @@ def winograd(x: Array, kernel: Array) -> Array:
 
 def _winograd_fwd(x: Array, kernel: Array) -> tuple[Array, tuple]:
     height, width = x.shape[1] - 2, x.shape[2] - 2
-    image = _transform_image(x)
+    image = _transform_image(pixels_first(x))
     weight = _transform_kernel(kernel)
-    products = [[jnp.matmul(image[i][j], weight[i, j]) for j in range(4)] for i in range(4)]
-    y = _interleave(_mix(_A, products))[:, :height, :width]
+    products = [[_product(image[i][j], weight[i, j]) for j in range(4)] for i in range(4)]
+    y = interleave(_mix(_A, products))[:height, :width]
     keep = 4 * x.size * x.dtype.itemsize <= _KEEP_BYTES
-    return y, (x, image if keep else None, kernel)
+    return batch_first(y), (x, image if keep else None, kernel)
 
 
 def _winograd_bwd(saved: tuple, dy: Array) -> tuple[Array, Array]:
     """The transposes of the forward pass's linear maps, in reverse order."""
     x, image, kernel = saved
     if image is None:
-        image = _transform_image(x)
+        image = _transform_image(pixels_first(x))
     height, width = dy.shape[1:3]
-    # Made once, rather than anew in each of the 16 loops that read it.
-    dy = lax.optimization_barrier(jnp.pad(dy, ((0, 0), (0, height % 2), (0, width % 2), (0, 0))))
-    dproducts = _mix(_A.T, [[dy[:, i::2, j::2] for j in range(2)] for i in range(2)])
+    dy = jnp.pad(pixels_first(dy), ((0, height % 2), (0, width % 2), (0, 0), (0, 0)))
+    dproducts = _mix(_A.T, [[dy[i::2, j::2] for j in range(2)] for i in range(2)])
     weight = _transform_kernel(kernel)
-    pixels = ((0, 1, 2), (0, 1, 2))
-    dweight = jnp.stack(
-        [jnp.stack([jnp.tensordot(image[i][j], dproducts[i][j], pixels) for j in range(4)]) for i in range(4)]
-    )
+    dweight = jnp.stack([jnp.stack([_outer_product(image[i][j], dproducts[i][j]) for j in range(4)]) for i in range(4)])
     dkernel = jnp.einsum('ai,bj,abdf->ijdf', _G, _G, dweight.astype(jnp.float32)).astype(kernel.dtype)
-    dimage = [[jnp.matmul(dproducts[i][j], weight[i, j].T) for j in range(4)] for i in range(4)]
-    tiles = _mix(_B.T, dimage)
+    dimage = [[_product(dproducts[i][j], weight[i, j].T) for j in range(4)] for i in range(4)]
 
-    def place(tile: Array, down: int, right: int) -> Array:
-        return jnp.pad(tile, ((0, 0), (down, 1 - down), (right, 1 - right), (0, 0)))
+    def overlap(arrays: Sequence[Array], axis: int) -> list[Array]:
+        """Return B' of the arrays as even and odd pixels: tiles are 4 wide, 2 apart, and add where they overlap."""
+        before, after = ([(0, 0)] * 4 for _ in range(2))
+        before[axis], after[axis] = (1, 0), (0, 1)
+        parts = [_combine(row, arrays) for row in _B.T]
+        return [jnp.pad(parts[i], after) + jnp.pad(parts[i + 2], before) for i in range(2)]
 
-    # Tiles are 4 wide and lie 2 apart: a pixel sums what up to four tiles say of it.
-    dx = [
-        [sum(place(tiles[i + 2 * m][j + 2 * n], m, n) for m in range(2) for n in range(2)) for j in range(2)]
-        for i in range(2)
-    ]
-    return _interleave(dx)[:, : x.shape[1], : x.shape[2]], dkernel
+    # One direction after the other: half the additions of both at once.
+    columns = [overlap([dimage[i][j] for i in range(4)], axis=0) for j in range(4)]
+    dx = [overlap([columns[j][i] for j in range(4)], axis=1) for i in range(2)]
+    return batch_first(interleave(dx)[: x.shape[1], : x.shape[2]]), dkernel
 
 
 winograd.defvjp(_winograd_fwd, _winograd_bwd)
 
 
+def pixels_first(x: Array) -> Array:
+    """Return [B, H, W, D] as [H, W, B, D]: pixels are then whole blocks of memory, quick to slice and to shift.
+
+    XLA keeps that order in memory from layer to layer, so that only the first of a row of layers moves any data.
+    """
+    return x.transpose(1, 2, 0, 3)
+
+
+def batch_first(x: Array) -> Array:
+    """Undo `pixels_first`."""
+    return x.transpose(2, 0, 1, 3)
+
+
+def interleave(grid: Sequence[Sequence[Array]]) -> Array:
+    """Return [2h, 2w, B, D] whose pixels (2y + i, 2x + j) are those of grid[i][j], [h, w, B, D]."""
+    height, width, batch, depth = grid[0][0].shape
+    # Blocks of B D values, as one axis, are copied three times as fast.
+    rows = [jnp.concatenate([a.reshape(height, width, 1, -1) for a in row], axis=2) for row in grid]
+    y = jnp.concatenate([row.reshape(height, 1, 2 * width, -1) for row in rows], axis=1)
+    return y.reshape(2 * height, 2 * width, batch, depth)
+
+
+def _product(x: Array, weight: Array) -> Array:
+    return jnp.matmul(x.reshape(-1, x.shape[-1]), weight).reshape(*x.shape[:-1], -1)
+
+
+def _outer_product(x: Array, dy: Array) -> Array:
+    """Return the sum over pixels of x' dy: [h, w, B, D] and [h, w, B, F] -> [D, F]."""
+    inputs, outputs = x.shape[-1], dy.shape[-1]
+    x, dy = x.reshape(-1, inputs), dy.reshape(-1, outputs)
+    # A small result is computed by one thread; cut into parts, by all of them, and from data that stay in cache.
+    most = 64 if min(inputs, outputs) < 128 else 1
+    parts = max(n for n in range(1, most + 1) if x.shape[0] % n == 0 and (n == 1 or x.shape[0] // n >= 64))
+    x, dy = x.reshape(parts, -1, inputs), dy.reshape(parts, -1, outputs)
+    return jnp.sum(lax.dot_general(x, dy, (((1,), (1,)), ((0,), (0,)))), axis=0)
+
+
 def _transform_image(x: Array) -> list[list[Array]]:
-    """Return B d B' of all overlapping 4x4 tiles d, as 4x4 arrays [B, tiles down, tiles across, D]."""
-    height, width = x.shape[1:3]
-    x = lax.optimization_barrier(jnp.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0))))
-    down, across = x.shape[1] - 3, x.shape[2] - 3
-    return _mix(_B, [[x[:, i : i + down : 2, j : j + across : 2] for j in range(4)] for i in range(4)])
+    """Return B d B' of all overlapping 4x4 tiles d, as 4x4 arrays [tiles down, tiles across, B, D]."""
+    x = jnp.pad(x, ((0, x.shape[0] % 2), (0, x.shape[1] % 2), (0, 0), (0, 0)))
+    down, across = x.shape[0] - 3, x.shape[1] - 3
+    return _mix(_B, [[x[i : i + down : 2, j : j + across : 2] for j in range(4)] for i in range(4)])
 
 
 def _transform_kernel(kernel: Array) -> Array:
@@ -131,21 +186,15 @@ def _transform_kernel(kernel: Array) -> Array:
 
 def _mix(matrix: np.ndarray, grid: Sequence[Sequence[Array]]) -> list[list[Array]]:
     """Return matrix @ grid @ matrix.T for a grid of arrays and a matrix of 0, 1 and -1."""
-
-    def combine(row: np.ndarray, arrays: Sequence[Array]) -> Array:
-        terms = [(sign, a) for sign, a in zip(row, arrays, strict=True) if sign]
-        total = terms[0][1] if terms[0][0] > 0 else -terms[0][1]
-        for sign, a in terms[1:]:
-            total = total + a if sign > 0 else total - a
-        return total
-
-    across = [[combine(row, arrays) for row in matrix] for arrays in grid]
+    across = [[_combine(row, arrays) for row in matrix] for arrays in grid]
     columns = list(zip(*across, strict=True))
-    return [[combine(row, column) for column in columns] for row in matrix]
+    return [[_combine(row, column) for column in columns] for row in matrix]
 
 
-def _interleave(grid: list[list[Array]]) -> Array:
-    """Return [B, 2h, 2w, D] whose pixels (2y + i, 2x + j) are those of grid[i][j], [B, h, w, D]."""
-    y = jnp.stack([jnp.stack(row, axis=3) for row in grid], axis=2)
-    batch, height, _, width, _, depth = y.shape
-    return y.reshape(batch, 2 * height, 2 * width, depth)
+def _combine(row: np.ndarray, arrays: Sequence[Array]) -> Array:
+    """Return the sum of the arrays, each times its 0, 1 or -1 of the row."""
+    terms = [(sign, a) for sign, a in zip(row, arrays, strict=True) if sign]
+    total = terms[0][1] if terms[0][0] > 0 else -terms[0][1]
+    for sign, a in terms[1:]:
+        total = total + a if sign > 0 else total - a
+    return total

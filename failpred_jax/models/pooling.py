@@ -7,6 +7,7 @@ maximum of a window, row by row, as in PyTorch.
 import jax
 import jax.numpy as jnp
 
+from failpred_jax.models.convolution import batch_first, interleave, pixels_first
 from failpred_jax.types import Array
 
 
@@ -21,7 +22,7 @@ def max_pool(x: Array) -> Array:
       [B, H // 2, W // 2, D].
     """
     c = _corners(x)
-    return jnp.maximum(jnp.maximum(c[0], c[1]), jnp.maximum(c[2], c[3]))
+    return batch_first(jnp.maximum(jnp.maximum(c[0], c[1]), jnp.maximum(c[2], c[3])))
 
 
 def max_pool_places(x: Array) -> Array:
@@ -37,8 +38,10 @@ def max_pool_places(x: Array) -> Array:
     c = _corners(jax.lax.stop_gradient(x))
     largest = jnp.maximum(jnp.maximum(c[0], c[1]), jnp.maximum(c[2], c[3]))
     first = [jnp.asarray(i, jnp.uint8) for i in range(4)]
-    return jnp.where(
-        c[0] == largest, first[0], jnp.where(c[1] == largest, first[1], jnp.where(c[2] == largest, first[2], first[3]))
+    return batch_first(
+        jnp.where(
+            c[0] == largest, first[0], jnp.where(c[1] == largest, first[1], jnp.where(c[2] == largest, *first[2:]))
+        )
     )
 
 
@@ -53,11 +56,10 @@ def max_unpool(y: Array, places: Array, size: tuple[int, int]) -> Array:
     Returns:
       [B, H, W, D].
     """
+    y, places = pixels_first(y), pixels_first(places)
     corners = [jnp.where(places == i, y, 0) for i in range(4)]
-    x = jnp.stack([jnp.stack(corners[:2], axis=3), jnp.stack(corners[2:], axis=3)], axis=2)
-    batch, height, _, width, _, depth = x.shape
-    x = x.reshape(batch, 2 * height, 2 * width, depth)
-    return jnp.pad(x, ((0, 0), (0, size[0] - 2 * height), (0, size[1] - 2 * width), (0, 0)))
+    x = batch_first(interleave([corners[:2], corners[2:]]))
+    return jnp.pad(x, ((0, 0), (0, size[0] - x.shape[1]), (0, size[1] - x.shape[2]), (0, 0)))
 
 
 def _max_pool_fwd(x: Array) -> tuple[Array, tuple]:
@@ -74,5 +76,6 @@ max_pool.defvjp(_max_pool_fwd, _max_pool_bwd)
 
 
 def _corners(x: Array) -> list[Array]:
-    height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
-    return [x[:, i:height:2, j:width:2] for i in range(2) for j in range(2)]
+    x = pixels_first(x)
+    height, width = x.shape[0] // 2 * 2, x.shape[1] // 2 * 2
+    return [x[i:height:2, j:width:2] for i in range(2) for j in range(2)]
