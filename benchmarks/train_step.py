@@ -8,7 +8,9 @@ with momentum and weight decay. Ours runs as the training loop runs it, a jitted
 takes the faster of its memory formats, and on a GPU also autocast (for bfloat16) and torch.compile. The two alternate,
 and the median counts, so that a busy machine troubles both alike. GFLOP/s counts the multiplications and additions of
 plain convolutions and matrix products, forward once and backward twice, so that a form of convolution that needs fewer
-shows as a higher figure.
+shows as a higher figure. On a machine that others use too, the processor time of a step (summed over threads) says more
+than the wall clock: start with OMP_WAIT_POLICY=PASSIVE, or PyTorch's waiting threads count as work. Huge pages:
+GLIBC_TUNABLES=glibc.malloc.hugetlb=1 before the command.
 """
 
 import argparse
@@ -171,10 +173,12 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
         run(1)
         candidates.append((seconds_a_step(run, 2), channels_last, run))
     _, channels_last, theirs = min(candidates, key=lambda c: c[0])
-    times = {'ours': [], 'torch': []}
+    times = {'ours': [], 'torch': [], 'ours_cpu': [], 'torch_cpu': []}
     for _ in range(options.repeats):
-        times['ours'].append(seconds_a_step(ours, options.steps))
-        times['torch'].append(seconds_a_step(theirs, options.steps))
+        for side, run in (('ours', ours), ('torch', theirs)):
+            start = time.process_time()
+            times[side].append(seconds_a_step(run, options.steps))
+            times[f'{side}_cpu'].append((time.process_time() - start) / options.steps)
     medians = {side: 1e3 * statistics.median(values) for side, values in times.items()}
     return {**medians, 'gflop': gflop, 'compile': compile_seconds, 'channels_last': channels_last}
 
@@ -197,15 +201,17 @@ def main() -> None:
         f'{jax.devices()[0].device_kind}, batch {options.batch_size}, {options.dtype}; large float32 matrix product: '
     )
     print(f'{peak:.0f} GFLOP/s; median of {options.repeats} x {options.steps} steps\n')
-    print('| model | ours, ms | PyTorch, ms | PyTorch / ours | ours, GFLOP/s | share of peak | compile, s | layout |')
-    print('|---|---|---|---|---|---|---|---|')
+    print('| model | ours, ms | PyTorch, ms | PyTorch / ours | ours, GFLOP/s | share of peak | compile, s | layout '
+          '| CPU ours, ms | CPU PyTorch, ms | CPU ratio |')  # fmt: skip
+    print('|---|---|---|---|---|---|---|---|---|---|---|')
     for name in options.models.split(','):
         m = measure(name, options)
         speed = m['gflop'] / m['ours'] * 1e3
         layout = 'channels_last' if m['channels_last'] else 'contiguous'
         print(
             f'| {name} | {m["ours"]:.1f} | {m["torch"]:.1f} | {m["torch"] / m["ours"]:.2f} | {speed:.0f} '
-            f'| {speed / peak:.2f} | {m["compile"]:.1f} | {layout} |',
+            f'| {speed / peak:.2f} | {m["compile"]:.1f} | {layout} '
+            f'| {m["ours_cpu"]:.1f} | {m["torch_cpu"]:.1f} | {m["torch_cpu"] / m["ours_cpu"]:.2f} |',
             flush=True,
         )
 

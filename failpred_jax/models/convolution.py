@@ -138,7 +138,7 @@ winograd.defvjp(_winograd_fwd, _winograd_bwd)
 def pixels_first(x: Array) -> Array:
     """Return [B, H, W, D] as [H, W, B, D]: pixels are then whole blocks of memory, quick to slice and to shift.
 
-    XLA keeps that order in memory from layer to layer, so that only the first of a row of layers moves any data.
+    Between layers XLA is free to keep that order in memory, and then nothing is moved.
     """
     return x.transpose(1, 2, 0, 3)
 
