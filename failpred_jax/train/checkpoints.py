@@ -7,10 +7,12 @@ one; a damaged one is renamed, never deleted, and the one before it is used.
 Of several processes, process 0 alone reads and writes them, and sends the others what it read.
 """
 
+import contextlib
 import functools
 import hashlib
+import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -117,15 +119,13 @@ class Checkpoints:
         arrays = _to_arrays(state)
         step = int(state.step)
         self._keep.best_step = progress.best_step
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(arrays),
+            progress=ocp.args.JsonSave({**asdict(progress), 'digest': _digest(arrays)}),
+        )
         try:
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(arrays),
-                    progress=ocp.args.JsonSave({**asdict(progress), 'digest': _digest(arrays)}),
-                ),
-                force=True,
-            )
+            with _orbax_in_silence():
+                self._manager.save(step, args=items, force=True)
         except Exception as error:  # a full disk is an error of tensorstore's, of orbax's or of Python's
             _silence_latecomers()
             raise UserError(
@@ -140,12 +140,11 @@ class Checkpoints:
     def _read(self, step: int, like: TrainState) -> dict[str, Any]:
         """Return {'leaves', 'progress'} of a checkpoint, which can be sent to other processes."""
         try:
-            restored = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(_to_arrays(like)), progress=ocp.args.JsonRestore()
-                ),
+            items = ocp.args.Composite(
+                state=ocp.args.StandardRestore(_to_arrays(like)), progress=ocp.args.JsonRestore()
             )
+            with _orbax_in_silence():
+                restored = self._manager.restore(step, args=items)
             arrays, progress = restored['state'], dict(restored['progress'])
             if _digest(arrays) != progress.pop('digest'):
                 raise ValueError('its arrays are not those that were written')
@@ -210,6 +209,18 @@ class Checkpoints:
         """Release the folder."""
         if self._manager is not None:
             self._manager.close()
+
+
+@contextlib.contextmanager
+def _orbax_in_silence() -> Iterator[None]:
+    """Keep orbax from logging tracebacks of the errors that it raises, which are told in words here."""
+    logger = logging.getLogger('absl')
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @functools.cache
