@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,12 @@ from e2e.test_bad_input import content, run_here
 
 from failpred_jax import files
 
+SMALL_FILES_ONLY = """
+import resource, runpy
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+runpy.run_module('failpred_jax.main', run_name='__main__')
+"""
+
 
 def test_a_file_that_may_not_grow_stops_the_run_which_then_goes_on(finished, tmp_path):
     """As a quota or a full disk would: the second stage's first checkpoint does not fit any more."""
@@ -24,17 +29,11 @@ def test_a_file_that_may_not_grow_stops_the_run_which_then_goes_on(finished, tmp
     for name in ('confidence', 'finetune', 'evaluation', 'report'):
         shutil.rmtree(workdir / name)
     before = content(workdir)
-    limit = 4096
-
-    def small_files_only():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
     words = (*TINY, f'--workdir={workdir}')
     done = subprocess.run(
-        [sys.executable, '-m', 'failpred_jax.main', *words],
+        [sys.executable, '-c', SMALL_FILES_ONLY, *words],
         cwd=ROOT,
         env=environment(8, tensorflow=False, browser=False) | {'JAX_ENABLE_COMPILATION_CACHE': 'false'},
-        preexec_fn=small_files_only,
         capture_output=True,
         text=True,
         timeout=300,
