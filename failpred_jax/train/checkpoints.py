@@ -86,6 +86,7 @@ class Checkpoints:
 
     def _open(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        _silence_latecomers()
         self._manager = ocp.CheckpointManager(
             self.folder.resolve(),
             options=ocp.CheckpointManagerOptions(
@@ -127,7 +128,6 @@ class Checkpoints:
             with _orbax_in_silence():
                 self._manager.save(step, args=items, force=True)
         except Exception as error:  # a full disk is an error of tensorstore's, of orbax's or of Python's
-            _silence_latecomers()
             raise UserError(
                 f'checkpoint {step} could not be written to {self.folder}: {_first_line(error)}; the earlier ones are '
                 'as they were. Make room or mend the disk; the same command then goes on from the last one'
@@ -151,7 +151,6 @@ class Checkpoints:
             Progress(**progress)
             return {'leaves': [np.asarray(leaf) for leaf in jax.tree.leaves(arrays)], 'progress': progress}
         except Exception as error:  # orbax, tensorstore and json each have errors of their own for broken files
-            _silence_latecomers()
             raise Damaged(f'checkpoint {step} in {self.folder} cannot be used: {_first_line(error)}') from error
 
     def restore_latest(self, like: TrainState, warn: Callable[[str], None]) -> tuple[TrainState, Progress] | None:
