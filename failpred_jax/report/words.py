@@ -114,11 +114,16 @@ def _fixed(value: float, digits: int) -> str:
 
 
 def metric_value(name: str, value: Any, digits: int = 2) -> str:
-    """Return a metric's value as it is shown in tables: percent where it is a share, without the sign."""
+    """Return a metric's value as it is shown in tables: percent where it is a share, without the sign.
+
+    A value below 1 % has up to two decimals more than `digits`: the AURC of a good classifier is all decimals.
+    """
     if not is_number(value):
         return DASH
     if metric_words(name).is_share and -1 <= value <= 1:
-        return _fixed(value * 100, digits)
+        percent = value * 100
+        more = min(max(-math.floor(math.log10(abs(percent))), 0), 2) if percent else 0
+        return _fixed(percent, digits + more)
     return number(value)
 
 

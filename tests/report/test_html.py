@@ -102,3 +102,20 @@ def test_durations_and_lists_in_words():
     assert words.listed(['a', 'b', 'c']) == 'a, b and c'
     assert words.count(1, 'image') == '1 image'
     assert words.count(1234, 'image') == '1\u202f234 images'
+
+
+@pytest.mark.parametrize(
+    ('value', 'digits', 'expected'),
+    [
+        (0.9756, 2, '97.56'),
+        (0.0412, 2, '4.12'),
+        (0.00593, 2, '0.593'),
+        (0.000666, 2, '0.0666'),
+        (0.0000019, 2, '0.0002'),
+        (0.000666, 1, '0.067'),
+        (0.0, 2, '0.00'),
+        (-0.005, 2, '\u22120.500'),
+    ],
+)
+def test_small_shares_keep_their_digits(value, digits, expected):
+    assert words.metric_value('aurc', value, digits) == expected

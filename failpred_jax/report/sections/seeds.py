@@ -84,7 +84,10 @@ def _table(view: View, seeds: Mapping[str, Any], scores: list[str]) -> Table:
     metrics = [
         name
         for name in view.metric_names
-        if words.metric_words(name).is_share and any(np.isfinite(_values(seeds, s, name)).any() for s in scores)
+        # The classifier's own figures stand above, once.
+        if name not in ('accuracy', 'num_errors')
+        and words.metric_words(name).is_share
+        and any(np.isfinite(_values(seeds, s, name)).any() for s in scores)
     ]
     rows = []
     for score in scores:
@@ -99,7 +102,7 @@ def _table(view: View, seeds: Mapping[str, Any], scores: list[str]) -> Table:
     def shown(metric: str):
         def show(value: float | None, row: dict) -> Any:
             spread = row.get(f'{metric}_std')
-            small = tag('small', f'\u00b1 {spread * 100:.2f}') if spread is not None else ''
+            small = tag('small', f'\u00b1 {words.metric_value(metric, spread)}') if spread is not None else ''
             return join(words.metric_value(metric, value), small)
 
         return show
