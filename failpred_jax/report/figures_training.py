@@ -57,6 +57,9 @@ def training_curves(
             figure.add_vline(x=float(place), line={'color': style.MUTED, 'width': 1, 'dash': 'dot'})
     if panel in ('accuracy', 'failure prediction'):
         figure.update_yaxes(tickformat='.1~%')
+    if panel == 'learning rate':
+        # Plotly gives a constant an axis from -1 to 1, on which 1e-3 and 0 look the same.
+        figure.update_yaxes(range=[0, 1.1 * float(np.nanmax(_numbers(history[columns[0]])))] if columns else None)
     figure.update_layout(showlegend=len(columns) > 1)
     return figure
 

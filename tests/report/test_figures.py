@@ -110,6 +110,11 @@ def test_training_panels_split_columns_and_skip_what_is_not_known():
     assert list(auroc.x) == [1, 3]
 
 
+def test_a_constant_learning_rate_is_told_from_0():
+    figure = figures_training.training_curves({'step': [5, 9], 'learning_rate': [1e-3, 1e-3]}, 'learning rate')
+    assert figure.layout.yaxis.range == pytest.approx((0, 1.1e-3))
+
+
 def test_training_curves_by_step_where_there_are_no_epochs():
     figure = figures_training.training_curves({'step': [5, 9], 'train_loss': [1, 2]}, 'loss', best_step=9)
     assert list(figure.data[0].x) == [5, 9]
