@@ -116,7 +116,11 @@ def measure_pixels(
     classes = ClassTotals(np.zeros((info.num_classes,) * 2, np.int64), 0.0, 0.0, [])
     sample = draw_pixels(test.labels, info.ignore_label, options.sample_pixels, seed)
     kept: dict[str, list[np.ndarray]] = {'logits': [], **{name: [] for name in totals}}
-    for number, pixels, confidences in _images(reader, plan, fitted, test):
+    for number, pixels, confidences, lost in _images(reader, plan, fitted, test):
+        # A score that a single image cannot have is no score of the set.
+        for name in [name for name in totals if name in lost]:
+            del totals[name], kept[name]
+            unavailable[name] = f'test image {number}: {lost[name]}'
         labels, mask = _flat_labels(test.labels[number], info.ignore_label)
         correct = classes.add(pixels.logits, labels, mask)
         places = sample.places[number][sample.mask[number]]
@@ -132,7 +136,7 @@ def measure_pixels(
         logits=logits,
         correct=predictions(logits) == sample.labels,
         confidences=arrays,
-        maps=_maps(reader, plan, fitted, test, info.ignore_label, np.array(classes.accuracy)),
+        maps=_maps(reader, plan, fitted, test, info.ignore_label, np.array(classes.accuracy), list(totals)),
     )
 
 
@@ -143,15 +147,15 @@ def _flat_labels(label_map: np.ndarray, ignore_label: int | None) -> tuple[np.nd
 
 def _images(
     reader: Reader, plan: Plan, fitted: Fitted, examples: Examples, numbers: np.ndarray | None = None
-) -> Iterator[tuple[int, ScoreInputs, dict[str, np.ndarray]]]:
-    """Yield (row of the examples, its ScoreInputs [H W, ...], score name -> [H W]) for each image in order."""
+) -> Iterator[tuple[int, ScoreInputs, dict[str, np.ndarray], dict[str, str]]]:
+    """Yield, for each image in order, its row, ScoreInputs [H W, ...], score name -> [H W], and name -> why not."""
     row = 0
     for found, real in reader.batches(examples, numbers):
         for i in range(real):
             pixels = jax.tree.map(lambda x, i=i: x[i].reshape(-1, *x.shape[3:]), found)
             # A void label may lie outside the classes; its pixels are masked, so any class will do.
             labels = np.minimum(examples.labels[row].reshape(-1), pixels.logits.shape[-1] - 1).astype(np.int32)
-            yield row, pixels, compute_scores(plan, pixels._replace(labels=labels), fitted)[0]
+            yield row, pixels, *compute_scores(plan, pixels._replace(labels=labels), fitted)
             row += 1
 
 
@@ -169,17 +173,23 @@ def shown_images(accuracy: np.ndarray) -> np.ndarray:
 
 
 def _maps(
-    reader: Reader, plan: Plan, fitted: Fitted, test: Examples, ignore_label: int | None, accuracy: np.ndarray
+    reader: Reader,
+    plan: Plan,
+    fitted: Fitted,
+    test: Examples,
+    ignore_label: int | None,
+    accuracy: np.ndarray,
+    names: Sequence[str],
 ) -> dict[str, np.ndarray]:
-    """Return image, label, prediction and confidence maps of a few images; see types.Results."""
+    """Return image, label, prediction and the named confidence maps of a few images; see types.Results."""
     chosen = shown_images(accuracy)
     examples = Examples(test.images[chosen], test.labels[chosen])
     size = test.labels.shape[1:]
     maps: dict[str, list] = {}
-    for _, pixels, confidences in _images(reader, plan, fitted, examples, chosen):
+    for _, pixels, confidences, _ in _images(reader, plan, fitted, examples, chosen):
         maps.setdefault('prediction', []).append(predictions(pixels.logits).reshape(size))
-        for name, confidence in confidences.items():
-            maps.setdefault(f'confidence_{name}', []).append(confidence.reshape(size))
+        for name in names:
+            maps.setdefault(f'confidence_{name}', []).append(confidences[name].reshape(size))
     return {
         'image': examples.images,
         # Void is no class of the maps.

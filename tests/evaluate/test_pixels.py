@@ -1,20 +1,24 @@
 """Streaming evaluation of pixels: equal to having them all, void nowhere, memory of one batch."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from failpred_jax import metrics, scores  # noqa: F401  (they fill the registries)
 from failpred_jax.config import EvaluateConfig
+from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.evaluate.collect import predictions
 from failpred_jax.evaluate.folder import read_results, without_nan, write_results
 from failpred_jax.evaluate.pixels import draw_pixels, measure_pixels, shown_images
 from failpred_jax.evaluate.scoring import Fitted, make_plan
 from failpred_jax.evaluate.table import definitions, measure, to_markdown
+from failpred_jax.registry import SCORES
 from failpred_jax.types import DatasetInfo, Examples, Results, ScoreInputs
 
 SIZE, NUM_CLASSES, VOID = (6, 7), 4, 3
-SCORES = ('mcp', 'entropy', 'max_logit', 'tcp')
+MEASURED = ('mcp', 'entropy', 'max_logit', 'tcp')
 NONE = Fitted({}, {}, {})
 
 
@@ -53,7 +57,7 @@ def run(rng, count=9, batch_size=2, void=VOID, sample_pixels=10_000, resamples=2
     val = ScoreInputs(logits=logits[mask]), test.labels[mask].astype(np.int32)
     reader = Tables(logits, batch_size)
     options = EvaluateConfig(sample_pixels=sample_pixels, resamples=resamples)
-    plan = make_plan(SCORES, {}, 'segmentation')
+    plan = make_plan(MEASURED, {}, 'segmentation')
     return measure_pixels(reader, plan, NONE, val, test, info, options, seed=0), val, reader
 
 
@@ -62,9 +66,9 @@ def test_streaming_equals_having_every_valid_pixel(rng, void):
     found, (inputs, labels), _ = run(rng, void=void)
     probs = np.asarray(jax.nn.softmax(inputs.logits))
     correct = predictions(inputs.logits) == labels
-    confidences = {name: found.confidences[name] for name in SCORES}
+    confidences = {name: found.confidences[name] for name in MEASURED}
     expected = measure(probs, labels, correct, confidences, 'segmentation', EvaluateConfig(resamples=0), {}, {})
-    for name in SCORES:
+    for name in MEASURED:
         for metric in metrics.FAILURE_METRICS:
             assert found.metrics['scores'][name][metric] == pytest.approx(
                 expected['scores'][name][metric], abs=1e-9, nan_ok=True
@@ -85,7 +89,7 @@ def test_void_pixels_count_nowhere(rng):
     found, *_ = run(rng, known=(test, logits))
     changed = np.where((test.labels == VOID)[..., None], rng.normal(size=logits.shape), logits).astype(np.float32)
     again, *_ = run(rng, known=(test, changed))
-    for name in SCORES:
+    for name in MEASURED:
         assert without_nan(found.metrics['scores'][name]) == without_nan(again.metrics['scores'][name])
         assert found.metrics['curves'][name]['counts']['units'][-1] == np.count_nonzero(test.labels != VOID)
     assert np.isnan(found.metrics['classifier']['iou'][VOID])
@@ -148,6 +152,24 @@ def test_an_image_of_nothing_but_void_is_no_obstacle(rng):
     found, *_ = run(rng, known=(test, logits))
     assert 1 not in found.maps['index']
     assert found.metrics['classifier']['num_units'] == np.count_nonzero(test.labels != VOID)
+
+
+def test_a_score_that_one_image_cannot_have_is_left_out_with_the_reason(rng, monkeypatch):
+    known = scene(rng, 5)
+    calls = []
+
+    def entropy(inputs):
+        calls.append(None)
+        # The first call is of the validation pixels; the fourth, of the third image.
+        if len(calls) == 4:
+            raise ScoreUnavailableError('nothing varies here')
+        return inputs.logits.max(axis=-1)
+
+    monkeypatch.setitem(SCORES._entries, 'entropy', dataclasses.replace(SCORES['entropy'], fn=entropy))
+    found, *_ = run(rng, known=known)
+    assert found.metrics['unavailable']['entropy'] == 'test image 2: nothing varies here'
+    assert {*found.metrics['scores']} == {*found.confidences} == {*MEASURED} - {'entropy'}
+    assert 'confidence_entropy' not in found.maps
 
 
 def test_intervals_are_of_images(rng):
