@@ -25,7 +25,7 @@ import jax
 import numpy as np
 from train_step import CLASSES, LEARNING_RATE, MOMENTUM, SHAPES, WEIGHT_DECAY, make_ours, seconds_a_step, torch_layers
 
-from failpred_jax import devices
+from failpred_jax import compiler
 from failpred_jax.config import default_config, read_config
 from failpred_jax.data.sources import RawData
 from failpred_jax.pipeline import Pipeline
@@ -46,7 +46,7 @@ def train(options: argparse.Namespace) -> dict[str, float]:
     jax.monitoring.register_event_duration_secs_listener(
         lambda name, seconds, **_: compiled.append(time.perf_counter()) if 'backend_compile' in name else None
     )
-    devices.keep_compilations()
+    compiler.keep_compilations()
     shape = SHAPES[options.train]
     info = DatasetInfo('random', 'classification', shape, tuple(str(i) for i in range(CLASSES)))
     held_out = random_examples(1000, shape)

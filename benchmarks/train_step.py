@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import failpred_jax.models  # noqa: F401
+from failpred_jax import compiler
 from failpred_jax.config import ModelConfig
 from failpred_jax.losses import cross_entropy
 from failpred_jax.models import convolution, layers
@@ -63,7 +64,11 @@ def make_ours(name: str, images: np.ndarray, labels: np.ndarray, dtype: str) -> 
         return jax.tree.map(lambda p, v: p - LEARNING_RATE * v, params, velocity), stats, velocity
 
     # The number of steps is an argument, so that the loop is a while loop and is compiled once.
-    loop = jax.jit(lambda steps, state: jax.lax.fori_loop(0, steps, step, state), donate_argnums=1)
+    loop = jax.jit(
+        lambda steps, state: jax.lax.fori_loop(0, steps, step, state),
+        donate_argnums=1,
+        compiler_options=compiler.options(),
+    )
     state = [(params, stats, jax.tree.map(jnp.zeros_like, params))]
 
     def run(steps: int) -> None:
@@ -191,7 +196,7 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=5, help='timings of each side; the median counts')
     parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16'])
     parser.add_argument(
-        '--convolution', choices=['native', 'im2col', 'winograd'], help='use one form everywhere, to compare'
+        '--convolution', choices=['native', 'direct', 'im2col', 'winograd'], help='use one form everywhere, to compare'
     )
     options = parser.parse_args()
     if options.convolution:

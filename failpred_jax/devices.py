@@ -2,7 +2,7 @@
 
 Everything elsewhere is written for one device, under the axis name `AXIS`. A value that is the same on all devices
 is *replicated* (a leading axis over this process's devices); a batch is *sharded* (its examples dealt out in order
-to the devices). `jax.pmap` is called here alone, so that another way of mapping is a change of one file.
+to the devices). `jax.shard_map` is called here alone, so that another way of mapping is a change of one file.
 
 Of several processes, process 0 alone touches the WORKDIR and prints; `from_main` tells the others what they need of it,
 and stops them too where it cannot go on. So the WORKDIR may lie on any disk that process 0 reaches.
@@ -10,19 +10,18 @@ and stops them too where it cannot go on. So the WORKDIR may lie on any disk tha
 
 import contextlib
 import functools
-import hashlib
 import os
-import platform
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import serialization
 from jax.experimental import multihost_utils
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from failpred_jax import compiler
 from failpred_jax.errors import UserError
 from failpred_jax.launcher import Job, given_job, is_cloud_tpu
 from failpred_jax.stopping import end_at_once, ends_after
@@ -143,34 +142,6 @@ def process_name() -> str:
     return f'process {jax.process_index()}' if is_one_of_several() and jax.process_index() else ''
 
 
-def keep_compilations() -> None:
-    """Keep compiled programs in the user's cache folder, so that a second run starts in seconds.
-
-    JAX_COMPILATION_CACHE_DIR names another folder, and JAX_ENABLE_COMPILATION_CACHE=false turns it off, as JAX has it.
-    """
-    if jax.config.jax_compilation_cache_dir is None:
-        cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-        # A home folder may be shared by machines whose processors cannot run one another's programs.
-        folder = cache / 'failpred_jax' / f'xla-{_processor()}'
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            return  # A home that cannot be written costs time, not results.
-        jax.config.update('jax_compilation_cache_dir', str(folder))
-    # Far below JAX's one second: a run compiles hundreds of programs that each take a fraction of one.
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
-
-
-def _processor() -> str:
-    """Return a short digest of the processor's kind and instruction sets."""
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-        known = sorted({line for line in lines if line.startswith(('model name', 'flags', 'Features', 'CPU part'))})
-    except OSError:
-        known = [platform.processor()]
-    return hashlib.blake2b('\n'.join([platform.machine(), *known]).encode(), digest_size=6).hexdigest()
-
-
 def num_devices() -> int:
     """Return the number of devices of all processes."""
     return jax.device_count()
@@ -212,14 +183,15 @@ def local_part(global_batch: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _sharding() -> NamedSharding:
+def _mesh() -> Mesh:
+    """Return the devices of all processes, those of one side by side."""
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     # axis_types must be Auto: with the default, linen's dropout, sort and bincount fail under the mesh.
-    mesh = jax.make_mesh((num_local_devices(),), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.local_devices())
-    return NamedSharding(mesh, PartitionSpec(AXIS))
+    return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def _put(x: Any) -> jax.Array:
-    return jax.device_put(x, _sharding())
+    return jax.device_put(x, NamedSharding(_mesh().local_mesh, PartitionSpec(AXIS)))
 
 
 def replicate(tree: PyTree) -> PyTree:
@@ -316,15 +288,37 @@ def _broadcast(data: bytes) -> bytes:
     return np.concatenate(parts)[:size].tobytes()
 
 
-def map_over_devices(fn: Callable, donate: tuple[int, ...] = (), in_axes: Any = 0) -> Callable:
+def map_over_devices(fn: Callable, donate: tuple[int, ...] = (), shared: tuple[int, ...] = ()) -> Callable:
     """Return `fn`, written for one device, run on all of them; arguments have a leading device axis.
 
     Args:
       fn: may use `psum_all` and `device_index`.
       donate: positions of arguments whose memory the result may take over.
-      in_axes: as in `jax.pmap`; None for an argument that is a plain scalar, the same for all devices.
+      shared: positions of arguments that have no device axis: they are the same for all devices.
     """
-    return jax.pmap(fn, axis_name=AXIS, donate_argnums=donate, in_axes=in_axes)
+
+    def specs(args: tuple) -> tuple[PartitionSpec, ...]:
+        return tuple(PartitionSpec() if i in shared else PartitionSpec(AXIS) for i in range(len(args)))
+
+    def on_one(*args: Any) -> PyTree:
+        own = [arg if i in shared else jax.tree.map(lambda x: x[0], arg) for i, arg in enumerate(args)]
+        return jax.tree.map(lambda x: jnp.asarray(x)[None], fn(*own))
+
+    def on_all(*args: Any) -> PyTree:
+        out = PartitionSpec(AXIS)
+        return jax.shard_map(on_one, mesh=_mesh(), in_specs=specs(args), out_specs=out, check_vma=False)(*args)
+
+    mapped = jax.jit(on_all, donate_argnums=donate, compiler_options=compiler.options())
+    if jax.process_count() == 1:
+        return mapped
+
+    def on_all_processes(*args: Any) -> PyTree:
+        # Each process holds the rows of its own devices; to XLA, those of all processes are one array.
+        args = jax.tree.map(lambda x: x if isinstance(x, jax.Array) else np.asarray(x), args)
+        whole = multihost_utils.host_local_array_to_global_array(args, _mesh(), specs(args))
+        return multihost_utils.global_array_to_host_local_array(mapped(*whole), _mesh(), PartitionSpec(AXIS))
+
+    return on_all_processes
 
 
 def psum_all(tree: PyTree) -> PyTree:

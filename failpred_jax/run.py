@@ -7,7 +7,7 @@ from pathlib import Path
 
 import ml_collections
 
-from failpred_jax import data, devices, losses, metrics, models, scores  # noqa: F401  (importing a room fills its registry)
+from failpred_jax import compiler, data, devices, losses, metrics, models, scores  # noqa: F401  (importing a room fills its registry)
 from failpred_jax.config import Config, read_config
 from failpred_jax.errors import UserError
 from failpred_jax.evaluate.folder import read_results, write_results
@@ -57,7 +57,7 @@ def execute(
             '--stage and --mode=import_torch are for a run of one seed; give --config.seeds=() and one of its folders: '
             '--workdir=DIR/seed_K'
         )
-    devices.keep_compilations()
+    compiler.keep_compilations()
     stop = Stop()
     with stop.on_signal(), _given_back(Workdir(workdir, config, force)):
         if config.seeds:
@@ -95,7 +95,7 @@ def score(predictions: Path, workdir: Path) -> None:
     Raises:
       UserError: the file has problems, or the WORKDIR holds something else.
     """
-    devices.keep_compilations()
+    compiler.keep_compilations()
     # There is nothing to divide; the other processes of a job wait.
     devices.from_main(lambda: score_file(predictions, workdir))
     _report(workdir)

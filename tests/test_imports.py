@@ -10,7 +10,7 @@ import failpred_jax
 ROOT = Path(failpred_jax.__file__).parent
 # A module may import from lower levels, and from its own room.
 LEVELS = [
-    {'errors', 'types', 'registry', 'options', 'files', 'prediction_file', 'launcher', 'stopping'},
+    {'compiler', 'errors', 'types', 'registry', 'options', 'files', 'prediction_file', 'launcher', 'stopping'},
     {'config'},
     {'devices'},
     {'data', 'models', 'losses', 'scores', 'metrics', 'calibrate'},
@@ -83,11 +83,11 @@ def test_package_is_imported_in_its_home_only(package, home):
         assert not uses or any(where == h or where.startswith(h + '/') for h in homes), f'{where} imports {package}'
 
 
-def test_pmap_is_called_in_devices_only():
+def test_functions_are_mapped_over_devices_in_one_file_only():
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Attribute) and node.attr == 'pmap':
-                assert path.name == 'devices.py', f'{path}:{node.lineno} calls pmap'
+            if isinstance(node, ast.Attribute) and node.attr in ('pmap', 'shard_map'):
+                assert path.name == 'devices.py', f'{path}:{node.lineno} calls {node.attr}'
 
 
 def test_no_flag_is_read_below_main_and_no_config_defaults_silently():

@@ -69,9 +69,7 @@ class Reader:
         key: Array,
     ):
         self.batch_size = batch_size
-        self._forward = devices.map_over_devices(
-            _make_forward(network, prepare_fn, needs, mc_samples), in_axes=(0, 0, 0, 0, 0, None)
-        )
+        self._forward = devices.map_over_devices(_make_forward(network, prepare_fn, needs, mc_samples), shared=(5,))
         self._classifier = devices.replicate(weights.classifier)
         self._finetuned = devices.replicate(weights.finetuned if 'finetuned_logit' in needs else None)
         self._key_data = jax.random.key_data(key)

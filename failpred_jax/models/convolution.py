@@ -48,12 +48,31 @@ def conv3x3(x: Array, kernel: Array) -> Array:
     inputs, outputs = kernel.shape[2:]
     if 9 * outputs <= inputs:
         return product_first(x, kernel)
-    return winograd(x, kernel) if inputs >= 16 else im2col(x, kernel)
+    if inputs < 16:
+        return im2col(x, kernel)
+    return winograd(x, kernel) if inputs * outputs >= 64 * 128 else direct(x, kernel)
 
 
-def native(x: Array, kernel: Array) -> Array:
+def native(x: Array, kernel: Array, padding: Sequence[tuple[int, int]] = ((0, 0), (0, 0))) -> Array:
     """Return `conv3x3` by XLA's convolution."""
-    return lax.conv_general_dilated(x, kernel, (1, 1), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+    return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+@jax.custom_vjp
+def direct(x: Array, kernel: Array) -> Array:
+    """Return `conv3x3` by XLA's convolution, and its gradients as two more that are as plain."""
+    return native(x, kernel)
+
+
+def _direct_bwd(saved: tuple, dy: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    dx = native(dy, kernel[::-1, ::-1].swapaxes(2, 3), padding=((2, 2), (2, 2)))
+    # The sum over images and pixels: channels stand where images stood, and the gradient is the kernel.
+    dkernel = native(x.transpose(3, 1, 2, 0), pixels_first(dy))
+    return dx, dkernel.transpose(1, 2, 0, 3)
+
+
+direct.defvjp(lambda x, kernel: (native(x, kernel), (x, kernel)), _direct_bwd)
 
 
 @jax.custom_vjp

@@ -7,7 +7,7 @@ maximum of a window, row by row, as in PyTorch.
 import jax
 import jax.numpy as jnp
 
-from failpred_jax.models.convolution import batch_first, interleave, pixels_first
+from failpred_jax.models.convolution import batch_first, pixels_first
 from failpred_jax.types import Array
 
 
@@ -56,9 +56,10 @@ def max_unpool(y: Array, places: Array, size: tuple[int, int]) -> Array:
     Returns:
       [B, H, W, D].
     """
-    y, places = pixels_first(y), pixels_first(places)
-    corners = [jnp.where(places == i, y, 0) for i in range(4)]
-    x = batch_first(interleave([corners[:2], corners[2:]]))
+    batch, height, width, depth = y.shape
+    corner = jnp.arange(4, dtype=jnp.uint8).reshape(1, 1, 2, 1, 2, 1)
+    y, places = (v[:, :, None, :, None] for v in (y, places))
+    x = jnp.where(places == corner, y, 0).reshape(batch, 2 * height, 2 * width, depth)
     return jnp.pad(x, ((0, 0), (0, size[0] - x.shape[1]), (0, size[1] - x.shape[2]), (0, 0)))
 
 

@@ -124,7 +124,7 @@ class _Trainer:
         self.run_chunk = devices.map_over_devices(
             make_chunk(stage, programme.apply_fn, programme.prepare_train_fn, programme.ignore_label),
             donate=(0,),
-            in_axes=(0, 0, 0, None),
+            shared=(3,),
         )
         self.validate_fn = devices.map_over_devices(
             make_validation_step(stage, programme.apply_fn, programme.prepare_eval_fn, programme.ignore_label)

@@ -13,7 +13,7 @@ from e2e.command import ROOT
 from flax import linen
 from PIL import Image
 
-from failpred_jax import devices
+from failpred_jax import compiler
 from failpred_jax.evaluate.folder import read_results
 from failpred_jax.models.heads import ConvHead
 from failpred_jax.models.layers import EVAL, Conv, Dropout
@@ -52,7 +52,7 @@ def tiny_segmenter():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODELS._entries, 'tiny_segmenter', make_tiny)
         # The cache of compilations is for users.
-        patch.setattr(devices, 'keep_compilations', lambda: None)
+        patch.setattr(compiler, 'keep_compilations', lambda: None)
         yield 'tiny_segmenter'
 
 

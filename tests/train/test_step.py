@@ -46,7 +46,7 @@ class Run:
     def steps(self, name, state, counts, stage=None):
         stage = stage or self.stages[name]
         chunk = devices.map_over_devices(
-            make_chunk(stage, self.network.apply, self.prepare, None), in_axes=(0, 0, 0, None)
+            make_chunk(stage, self.network.apply, self.prepare, None), shared=(3,)
         )
         feed = Feed(self.examples, stage.batch_size, 0, 2**20, max_steps=8)
         state = devices.replicate(state)

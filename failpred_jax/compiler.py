@@ -1,0 +1,55 @@
+"""What XLA is asked for when it compiles: where it keeps what it compiled, and whose kernels it takes on a CPU."""
+
+import functools
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+import jax
+
+# Which operations XLA hands to YNNPACK on a CPU. By default it takes convolutions and matrix products as well, at a
+# third to a half of the speed of Eigen's, which they fall to otherwise; its sums are many times faster than XLA's own.
+# docs/performance.md has the figures.
+_CPU_OPTIONS = {'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_REDUCE'}
+
+
+@functools.cache
+def options() -> dict[str, str]:
+    """Return the `compiler_options` for `jax.jit` on the default backend; they change speed and rounding only."""
+    if jax.default_backend() != 'cpu':
+        return {}
+    try:
+        jax.jit(lambda: 0, compiler_options=_CPU_OPTIONS).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        # A release of XLA that knows the option no more (or not yet): what it does by itself is slower, not wrong.
+        return {}
+    return _CPU_OPTIONS
+
+
+def keep_compilations() -> None:
+    """Keep compiled programs in the user's cache folder, so that a second run starts in seconds.
+
+    JAX_COMPILATION_CACHE_DIR names another folder, and JAX_ENABLE_COMPILATION_CACHE=false turns it off, as JAX has it.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+        # A home folder may be shared by machines whose processors cannot run one another's programs.
+        folder = cache / 'failpred_jax' / f'xla-{_processor()}'
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return  # A home that cannot be written costs time, not results.
+        jax.config.update('jax_compilation_cache_dir', str(folder))
+    # Far below JAX's one second: a run compiles hundreds of programs that each take a fraction of one.
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+
+
+def _processor() -> str:
+    """Return a short digest of the processor's kind and instruction sets."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+        known = sorted({line for line in lines if line.startswith(('model name', 'flags', 'Features', 'CPU part'))})
+    except OSError:
+        known = [platform.processor()]
+    return hashlib.blake2b('\n'.join([platform.machine(), *known]).encode(), digest_size=6).hexdigest()
