@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen
 from jax import lax
 
-from failpred_jax.models.convolution import batch_first, conv3x3
+from failpred_jax.models.convolution import conv3x3
 from failpred_jax.types import Array
 
 BATCH_NORM_EPSILON = 1e-5
@@ -112,12 +112,7 @@ class Dropout(linen.Module):
     def __call__(self, x: Array, mode: Mode = EVAL) -> Array:
         if not (mode.dropout and self.rate):
             return x
-        if x.ndim == 4:
-            # Drawn in the order in which the convolutions keep images in memory.
-            batch, height, width, depth = x.shape
-            kept = batch_first(keep_mask(self.make_rng('dropout'), self.rate, (height, width, batch, depth)))
-        else:
-            kept = keep_mask(self.make_rng('dropout'), self.rate, x.shape)
+        kept = keep_mask(self.make_rng('dropout'), self.rate, x.shape)
         return jnp.where(kept, x * jnp.asarray(1 / (1 - self.rate), x.dtype), jnp.zeros((), x.dtype))
 
 

@@ -22,7 +22,7 @@ def max_pool(x: Array) -> Array:
       [B, H // 2, W // 2, D].
     """
     c = _corners(x)
-    return batch_first(jnp.maximum(jnp.maximum(c[0], c[1]), jnp.maximum(c[2], c[3])))
+    return jnp.maximum(jnp.maximum(c[0], c[1]), jnp.maximum(c[2], c[3]))
 
 
 def max_pool_places(x: Array) -> Array:
@@ -38,11 +38,8 @@ def max_pool_places(x: Array) -> Array:
     c = _corners(jax.lax.stop_gradient(x))
     largest = jnp.maximum(jnp.maximum(c[0], c[1]), jnp.maximum(c[2], c[3]))
     first = [jnp.asarray(i, jnp.uint8) for i in range(4)]
-    return batch_first(
-        jnp.where(
-            c[0] == largest, first[0], jnp.where(c[1] == largest, first[1], jnp.where(c[2] == largest, *first[2:]))
-        )
-    )
+    later = jnp.where(c[1] == largest, first[1], jnp.where(c[2] == largest, *first[2:]))
+    return jnp.where(c[0] == largest, first[0], later)
 
 
 def max_unpool(y: Array, places: Array, size: tuple[int, int]) -> Array:
@@ -77,6 +74,5 @@ max_pool.defvjp(_max_pool_fwd, _max_pool_bwd)
 
 
 def _corners(x: Array) -> list[Array]:
-    x = pixels_first(x)
-    height, width = x.shape[0] // 2 * 2, x.shape[1] // 2 * 2
-    return [x[i:height:2, j:width:2] for i in range(2) for j in range(2)]
+    height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
+    return [x[:, i:height:2, j:width:2] for i in range(2) for j in range(2)]
