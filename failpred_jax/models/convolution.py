@@ -1,16 +1,16 @@
 """The unpadded 3x3 convolution of stride 1, in the form that is fastest where it runs.
 
-On accelerators it is XLA's own. On a CPU that one is 20 times slower inside a compiled loop, which is where training
-happens, and crawls on tiny images; there, matrix products do the work:
+On accelerators it is XLA's own. On a CPU there are four forms, by the numbers of channels:
 
-- from 16 channels on, Winograd's F(2x2, 3x3): 16 products a 2x2 tile of the output, instead of 36, on arrays 4 times
-  the image instead of the 9 times of im2col. Its transforms only add and halve, so that rounding stays that of a
-  plain sum. Forward, data gradient and weight gradient all live in the transformed domain (`_winograd_bwd`).
+- XLA's own (`direct`), but with gradients that are written as plain convolutions too. Those that autodiff writes miss
+  Eigen's kernel inside a compiled loop, which is where training happens, and are up to 100 times slower there.
+- with many channels, Winograd's F(2x2, 3x3): 16 products a 2x2 tile of the output, instead of 36. Its transforms only
+  add and halve, so that rounding stays that of a plain sum; they take as long for few channels as for many, for which
+  they pay. Forward, data gradient and weight gradient all live in the transformed domain (`_winograd_bwd`), on arrays
+  of the order [H, W, B, D] (`_pixels_first`), in which a pixel of all images is one block of memory: strided slices
+  of pixels then vectorise, and a sum over pixels is a matrix product without a transposed copy.
 - with few input channels (images), im2col: 9 shifted copies side by side, and one product.
 - with very few output channels (a head's last layer), one product first and 9 shifted sums after it.
-
-All of these work on [H, W, B, D] (`pixels_first`), in which a pixel of all images is one block of memory: strided
-slices of pixels then vectorise, and a sum over pixels is a matrix product without a transposed copy.
 
 Reference: Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, section 4.1.
 """
@@ -50,6 +50,8 @@ def conv3x3(x: Array, kernel: Array) -> Array:
         return product_first(x, kernel)
     if inputs < 16:
         return im2col(x, kernel)
+    # Level at 64 x 64 and 64 x 128 channels, 1.5 times as fast at 128 x 128 and twice at 256 x 256; see
+    # docs/performance.md.
     return winograd(x, kernel) if inputs * outputs >= 64 * 128 else direct(x, kernel)
 
 
@@ -60,7 +62,7 @@ def native(x: Array, kernel: Array, padding: Sequence[tuple[int, int]] = ((0, 0)
 
 @jax.custom_vjp
 def direct(x: Array, kernel: Array) -> Array:
-    """Return `conv3x3` by XLA's convolution, and its gradients as two more that are as plain."""
+    """Return `conv3x3` by XLA's convolution, and its gradients by two more that need no flag or order of their own."""
     return native(x, kernel)
 
 
@@ -68,7 +70,7 @@ def _direct_bwd(saved: tuple, dy: Array) -> tuple[Array, Array]:
     x, kernel = saved
     dx = native(dy, kernel[::-1, ::-1].swapaxes(2, 3), padding=((2, 2), (2, 2)))
     # The sum over images and pixels: channels stand where images stood, and the gradient is the kernel.
-    dkernel = native(x.transpose(3, 1, 2, 0), pixels_first(dy))
+    dkernel = native(x.transpose(3, 1, 2, 0), _pixels_first(dy))
     return dx, dkernel.transpose(1, 2, 0, 3)
 
 
@@ -82,19 +84,18 @@ def im2col(x: Array, kernel: Array) -> Array:
 
 
 def _im2col(x: Array, kernel: Array) -> Array:
-    return batch_first(_product(_patches(x), kernel.reshape(-1, kernel.shape[-1])))
+    return _product(_patches(x), kernel.reshape(-1, kernel.shape[-1]))
 
 
 def _patches(x: Array) -> Array:
-    x = pixels_first(x)
-    height, width = x.shape[0] - 2, x.shape[1] - 2
-    return jnp.concatenate([x[i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=-1)
+    height, width = x.shape[1] - 2, x.shape[2] - 2
+    return jnp.concatenate([x[:, i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=-1)
 
 
 def _im2col_bwd(saved: tuple, dy: Array) -> tuple[Array, Array]:
     x, kernel = saved
     dx = jax.vjp(lambda x: _im2col(x, kernel), x)[1](dy)[0]
-    return dx, _outer_product(_patches(x), pixels_first(dy)).reshape(kernel.shape)
+    return dx, _outer_product(_patches(x), dy).reshape(kernel.shape)
 
 
 im2col.defvjp(lambda x, kernel: (_im2col(x, kernel), (x, kernel)), _im2col_bwd)
@@ -102,11 +103,10 @@ im2col.defvjp(lambda x, kernel: (_im2col(x, kernel), (x, kernel)), _im2col_bwd)
 
 def product_first(x: Array, kernel: Array) -> Array:
     """Return `conv3x3` as one matrix product, for all 9 places of the kernel, and their shifted sum."""
-    x = pixels_first(x)
-    height, width = x.shape[0] - 2, x.shape[1] - 2
+    height, width = x.shape[1] - 2, x.shape[2] - 2
     inputs, outputs = kernel.shape[2:]
     y = jnp.matmul(x, kernel.transpose(2, 0, 1, 3).reshape(inputs, -1)).reshape(*x.shape[:3], 3, 3, outputs)
-    return batch_first(sum(y[i : i + height, j : j + width, :, i, j] for i in range(3) for j in range(3)))
+    return sum(y[:, i : i + height, j : j + width, i, j] for i in range(3) for j in range(3))
 
 
 @jax.custom_vjp
@@ -117,21 +117,21 @@ def winograd(x: Array, kernel: Array) -> Array:
 
 def _winograd_fwd(x: Array, kernel: Array) -> tuple[Array, tuple]:
     height, width = x.shape[1] - 2, x.shape[2] - 2
-    image = _transform_image(pixels_first(x))
+    image = _transform_image(_pixels_first(x))
     weight = _transform_kernel(kernel)
     products = [[_product(image[i][j], weight[i, j]) for j in range(4)] for i in range(4)]
-    y = interleave(_mix(_A, products))[:height, :width]
+    y = _interleave(_mix(_A, products))[:height, :width]
     keep = 4 * x.size * x.dtype.itemsize <= _KEEP_BYTES
-    return batch_first(y), (x, image if keep else None, kernel)
+    return _batch_first(y), (x, image if keep else None, kernel)
 
 
 def _winograd_bwd(saved: tuple, dy: Array) -> tuple[Array, Array]:
     """The transposes of the forward pass's linear maps, in reverse order."""
     x, image, kernel = saved
     if image is None:
-        image = _transform_image(pixels_first(x))
+        image = _transform_image(_pixels_first(x))
     height, width = dy.shape[1:3]
-    dy = jnp.pad(pixels_first(dy), ((0, height % 2), (0, width % 2), (0, 0), (0, 0)))
+    dy = jnp.pad(_pixels_first(dy), ((0, height % 2), (0, width % 2), (0, 0), (0, 0)))
     dproducts = _mix(_A.T, [[dy[i::2, j::2] for j in range(2)] for i in range(2)])
     weight = _transform_kernel(kernel)
     dweight = jnp.stack([jnp.stack([_outer_product(image[i][j], dproducts[i][j]) for j in range(4)]) for i in range(4)])
@@ -148,13 +148,13 @@ def _winograd_bwd(saved: tuple, dy: Array) -> tuple[Array, Array]:
     # One direction after the other: half the additions of both at once.
     columns = [overlap([dimage[i][j] for i in range(4)], axis=0) for j in range(4)]
     dx = [overlap([columns[j][i] for j in range(4)], axis=1) for i in range(2)]
-    return batch_first(interleave(dx)[: x.shape[1], : x.shape[2]]), dkernel
+    return _batch_first(_interleave(dx)[: x.shape[1], : x.shape[2]]), dkernel
 
 
 winograd.defvjp(_winograd_fwd, _winograd_bwd)
 
 
-def pixels_first(x: Array) -> Array:
+def _pixels_first(x: Array) -> Array:
     """Return [B, H, W, D] as [H, W, B, D]: pixels are then whole blocks of memory, quick to slice and to shift.
 
     Between layers XLA is free to keep that order in memory, and then nothing is moved.
@@ -162,12 +162,12 @@ def pixels_first(x: Array) -> Array:
     return x.transpose(1, 2, 0, 3)
 
 
-def batch_first(x: Array) -> Array:
-    """Undo `pixels_first`."""
+def _batch_first(x: Array) -> Array:
+    """Undo `_pixels_first`."""
     return x.transpose(2, 0, 1, 3)
 
 
-def interleave(grid: Sequence[Sequence[Array]]) -> Array:
+def _interleave(grid: Sequence[Sequence[Array]]) -> Array:
     """Return [2h, 2w, B, D] whose pixels (2y + i, 2x + j) are those of grid[i][j], [h, w, B, D]."""
     height, width, batch, depth = grid[0][0].shape
     # Blocks of B D values, as one axis, are copied three times as fast.

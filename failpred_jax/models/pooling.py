@@ -7,7 +7,6 @@ maximum of a window, row by row, as in PyTorch.
 import jax
 import jax.numpy as jnp
 
-from failpred_jax.models.convolution import batch_first, pixels_first
 from failpred_jax.types import Array
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from failpred_jax.models import convolution
-from failpred_jax.models.convolution import conv3x3, im2col, native, product_first, winograd
+from failpred_jax.models.convolution import conv3x3, direct, im2col, native, product_first, winograd
 
 # (H, W) after padding, D, F: small convnets, VGG16 and SegNet, at few images and, for the large ones, fewer pixels.
 SHAPES = [
@@ -53,7 +53,7 @@ def test_what_runs_equals_the_native_form(shape):
     assert_close(both_ways(conv3x3, *args), both_ways(native, *args))
 
 
-@pytest.mark.parametrize('conv', [im2col, product_first, winograd])
+@pytest.mark.parametrize('conv', [direct, im2col, product_first, winograd])
 def test_every_form_fits_every_small_shape(conv):
     for shape in [(3, 3, 2, 1), (4, 5, 3, 2)]:
         args = inputs(shape)

@@ -45,9 +45,7 @@ class Run:
 
     def steps(self, name, state, counts, stage=None):
         stage = stage or self.stages[name]
-        chunk = devices.map_over_devices(
-            make_chunk(stage, self.network.apply, self.prepare, None), shared=(3,)
-        )
+        chunk = devices.map_over_devices(make_chunk(stage, self.network.apply, self.prepare, None), shared=(3,))
         feed = Feed(self.examples, stage.batch_size, 0, 2**20, max_steps=8)
         state = devices.replicate(state)
         for count in counts:
