@@ -59,7 +59,7 @@ def make_ours(name: str, examples: Examples, options: argparse.Namespace, room: 
     )
     feed = Feed(found[0], options.batch_size, 0, ROOM, options.steps)
     run_chunk = devices.map_over_devices(
-        make_chunk(stage, programme.apply_fn, programme.prepare_train_fn, None), donate=(0,), in_axes=(0, 0, 0, None)
+        make_chunk(stage, programme.apply_fn, programme.prepare_train_fn, None), donate=(0,), shared=(3,)
     )
     state = [devices.replicate(start), 0]
 

@@ -30,6 +30,7 @@ from failpred_jax.config import default_config, read_config
 from failpred_jax.data.sources import RawData
 from failpred_jax.pipeline import Pipeline
 from failpred_jax.registry import SOURCES
+from failpred_jax.stopping import Stop
 from failpred_jax.types import DatasetInfo, Examples
 
 
@@ -62,7 +63,7 @@ def train(options: argparse.Namespace) -> dict[str, float]:
             given.seed = seed
             workdir = Path(folder) / str(seed)
             workdir.mkdir()
-            Pipeline(read_config(given), workdir, lambda: False).train()
+            Pipeline(read_config(given), workdir, Stop()).train()
         with (workdir / 'baseline' / 'metrics.csv').open() as file:
             rows = list(csv.DictReader(file))
     ended = time.perf_counter()
