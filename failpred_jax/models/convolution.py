@@ -4,11 +4,10 @@ On accelerators it is XLA's own. On a CPU there are four forms, by the numbers o
 
 - XLA's own (`direct`), but with gradients that are written as plain convolutions too. Those that autodiff writes miss
   Eigen's kernel inside a compiled loop, which is where training happens, and are up to 100 times slower there.
-- with many channels, Winograd's F(2x2, 3x3): 16 products a 2x2 tile of the output, instead of 36. Its transforms only
-  add and halve, so that rounding stays that of a plain sum; they take as long for few channels as for many, for which
-  they pay. Forward, data gradient and weight gradient all live in the transformed domain (`_winograd_bwd`), on arrays
-  of the order [H, W, B, D] (`_pixels_first`), in which a pixel of all images is one block of memory: strided slices
-  of pixels then vectorise, and a sum over pixels is a matrix product without a transposed copy.
+- with many channels, Winograd's F(4x4, 3x3): 36 products a 4x4 tile of the output, instead of 144. The transforms
+  before and after them are matrix products too, with constants: quick to compile, and free to take the constants that
+  round best. They take as long for few channels as for many, for which they pay. Forward, data gradient and weight
+  gradient all live in the transformed domain (`_winograd_bwd`).
 - with few input channels (images), im2col: 9 shifted copies side by side, and one product.
 - with very few output channels (a head's last layer), one product first and 9 shifted sums after it.
 
@@ -24,13 +23,29 @@ from jax import lax
 
 from failpred_jax.types import Array
 
-# The transforms of an image tile, a kernel and an output tile: y = A [(G k G') * (B d B')] A'.
-_B = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
-_G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
-_A = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])
 
-# Transformed images up to this size are kept for the backward pass; larger ones are made anew.
-_KEEP_BYTES = 2**28
+def _transforms(points: Sequence[float], outputs: int, taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the matrices of Toom and Cook's algorithm by polynomials at the points and at infinity.
+
+    They are A [outputs, n], G [n, taps] and B [n, n], n = outputs + taps - 1, with which A [(G k) * (B x)] is the
+    correlation of n inputs x with a kernel k.
+    """
+    last = np.zeros(len(points) + 1)
+    last[-1] = 1
+    scales = [np.prod([p - q for q in points if q != p]) for p in points]
+    rest = [np.append(np.poly([q for q in points if q != p])[::-1], 0) for p in points]
+    a = np.stack([np.append([p**i for p in points], float(i == outputs - 1)) for i in range(outputs)])
+    g = np.array([[p**i / scale for i in range(taps)] for p, scale in zip(points, scales, strict=True)])
+    return a, np.vstack([g, last[-taps:]]), np.array([*rest, np.poly(points)[::-1]])
+
+
+# By the side of the output tile: A, G and B for both directions at once. Of the five points tried for 4, these keep
+# rounding smallest, with relative errors of 2e-6 instead of the 7e-6 of 0, 1, -1, 2, -2; a product with a matrix takes
+# any numbers at the same cost.
+_TRANSFORMS = {
+    side: tuple(np.kron(m, m).astype(np.float32) for m in _transforms(points, side, 3))
+    for side, points in {2: (0, 1, -1), 4: (0, 0.75, -0.75, 1.5, -1.5)}.items()
+}
 
 
 def conv3x3(x: Array, kernel: Array) -> Array:
@@ -50,14 +65,15 @@ def conv3x3(x: Array, kernel: Array) -> Array:
         return product_first(x, kernel)
     if inputs < 16:
         return im2col(x, kernel)
-    # Level at 64 x 64 and 64 x 128 channels, 1.5 times as fast at 128 x 128 and twice at 256 x 256; see
-    # docs/performance.md.
-    return winograd(x, kernel) if inputs * outputs >= 64 * 128 else direct(x, kernel)
+    # Level at 64 x 64 channels, 1.6 times as fast at 128 x 128 and twice at 256 x 256; see docs/performance.md. Shorter
+    # numbers than float32 have no digits to lose in the transforms.
+    pays = inputs * outputs >= 64 * 128 and x.dtype == jnp.float32
+    return winograd(x, kernel) if pays else direct(x, kernel)
 
 
-def native(x: Array, kernel: Array, padding: Sequence[tuple[int, int]] = ((0, 0), (0, 0))) -> Array:
+def native(x: Array, kernel: Array) -> Array:
     """Return `conv3x3` by XLA's convolution."""
-    return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+    return lax.conv_general_dilated(x, kernel, (1, 1), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
 
 
 @jax.custom_vjp
@@ -68,9 +84,10 @@ def direct(x: Array, kernel: Array) -> Array:
 
 def _direct_bwd(saved: tuple, dy: Array) -> tuple[Array, Array]:
     x, kernel = saved
-    dx = native(dy, kernel[::-1, ::-1].swapaxes(2, 3), padding=((2, 2), (2, 2)))
+    # Padded beforehand: on images of 2 x 2 pixels XLA takes 50 times as long if it is left to pad.
+    dx = native(jnp.pad(dy, ((0, 0), (2, 2), (2, 2), (0, 0))), kernel[::-1, ::-1].swapaxes(2, 3))
     # The sum over images and pixels: channels stand where images stood, and the gradient is the kernel.
-    dkernel = native(x.transpose(3, 1, 2, 0), _pixels_first(dy))
+    dkernel = native(x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3))
     return dx, dkernel.transpose(1, 2, 0, 3)
 
 
@@ -111,69 +128,74 @@ def product_first(x: Array, kernel: Array) -> Array:
 
 @jax.custom_vjp
 def winograd(x: Array, kernel: Array) -> Array:
-    """Return `conv3x3` by Winograd's F(2x2, 3x3)."""
+    """Return `conv3x3` by Winograd's F(4x4, 3x3), or F(2x2, 3x3) for an output of 2 x 2."""
     return _winograd_fwd(x, kernel)[0]
 
 
 def _winograd_fwd(x: Array, kernel: Array) -> tuple[Array, tuple]:
-    height, width = x.shape[1] - 2, x.shape[2] - 2
-    image = _transform_image(_pixels_first(x))
-    weight = _transform_kernel(kernel)
-    products = [[_product(image[i][j], weight[i, j]) for j in range(4)] for i in range(4)]
-    y = _interleave(_mix(_A, products))[:height, :width]
-    keep = 4 * x.size * x.dtype.itemsize <= _KEEP_BYTES
-    return _batch_first(y), (x, image if keep else None, kernel)
+    """y = A [(G k G') * (B x B')] A' for every tile x of the image, both sides of a transform as one matrix."""
+    batch, height, width = x.shape[0], x.shape[1] - 2, x.shape[2] - 2
+    side, down, across = _tiles(height, width)
+    a, g, b = _TRANSFORMS[side]
+    x = _fill(x, side * down + 2, side * across + 2)
+
+    def pixels(start: int, tiles: int) -> slice:
+        return slice(start, start + side * (tiles - 1) + 1, side)
+
+    # Stacked one direction after the other, which XLA copies twice as fast as all at once.
+    places = range(side + 2)
+    tiles = jnp.stack([jnp.stack([x[:, pixels(i, down), pixels(j, across)] for j in places]) for i in places])
+    image = _transform(b, tiles.reshape(len(places) ** 2, -1, x.shape[-1]))
+    weight = _transform(g, kernel.reshape(9, *kernel.shape[2:]))
+    products = lax.dot_general(image, weight, (((2,), (1,)), ((0,), (0,))))
+    y = _transform(a, products).reshape(side, side, batch, down, across, -1)
+    y = y.transpose(2, 3, 0, 4, 1, 5).reshape(batch, side * down, side * across, -1)
+    # An empty slice carries the size of the image, as saved values must be arrays.
+    return y[:, :height, :width], (x[:0, : height + 2, : width + 2], image, kernel)
 
 
 def _winograd_bwd(saved: tuple, dy: Array) -> tuple[Array, Array]:
     """The transposes of the forward pass's linear maps, in reverse order."""
-    x, image, kernel = saved
-    if image is None:
-        image = _transform_image(_pixels_first(x))
-    height, width = dy.shape[1:3]
-    dy = jnp.pad(_pixels_first(dy), ((0, height % 2), (0, width % 2), (0, 0), (0, 0)))
-    dproducts = _mix(_A.T, [[dy[i::2, j::2] for j in range(2)] for i in range(2)])
-    weight = _transform_kernel(kernel)
-    dweight = jnp.stack([jnp.stack([_outer_product(image[i][j], dproducts[i][j]) for j in range(4)]) for i in range(4)])
-    dkernel = jnp.einsum('ai,bj,abdf->ijdf', _G, _G, dweight.astype(jnp.float32)).astype(kernel.dtype)
-    dimage = [[_product(dproducts[i][j], weight[i, j].T) for j in range(4)] for i in range(4)]
+    empty, image, kernel = saved
+    (batch, height, width, outputs), inputs = dy.shape, kernel.shape[2]
+    side, down, across = _tiles(height, width)
+    a, g, b = _TRANSFORMS[side]
+    dy = _fill(dy, side * down, side * across).reshape(batch, down, side, across, side, outputs)
+    dproducts = _transform(a.T, dy.transpose(2, 4, 0, 1, 3, 5).reshape(side**2, -1, outputs))
+    weight = _transform(g, kernel.reshape(9, inputs, outputs))
+    dweight = lax.dot_general(image, dproducts, (((1,), (1,)), ((0,), (0,))))
+    dimage = lax.dot_general(dproducts, weight, (((2,), (2,)), ((0,), (0,))))
+    dtiles = _transform(b.T, dimage).reshape(side + 2, side + 2, batch, down, across, inputs)
 
-    def overlap(arrays: Sequence[Array], axis: int) -> list[Array]:
-        """Return B' of the arrays as even and odd pixels: tiles are 4 wide, 2 apart, and add where they overlap."""
-        before, after = ([(0, 0)] * 4 for _ in range(2))
-        before[axis], after[axis] = (1, 0), (0, 1)
-        parts = [_combine(row, arrays) for row in _B.T]
-        return [jnp.pad(parts[i], after) + jnp.pad(parts[i + 2], before) for i in range(2)]
+    def overlap(x: Array, axis: int, tiles_axis: int) -> Array:
+        """Return a tile's first pixels along an axis; its last two are added to the first two of the next tile."""
+        own, after = ([(0, 0)] * x.ndim for _ in range(2))
+        own[tiles_axis], after[tiles_axis], after[axis] = (0, 1), (1, 0), (0, side - 2)
+        first, last = lax.split(x, (side, 2), axis=axis)
+        return jnp.pad(first, own) + jnp.pad(last, after)
 
-    # One direction after the other: half the additions of both at once.
-    columns = [overlap([dimage[i][j] for i in range(4)], axis=0) for j in range(4)]
-    dx = [overlap([columns[j][i] for j in range(4)], axis=1) for i in range(2)]
-    return _batch_first(_interleave(dx)[: x.shape[1], : x.shape[2]]), dkernel
+    dx = overlap(overlap(dtiles, axis=0, tiles_axis=3), axis=1, tiles_axis=4)
+    dx = dx.transpose(2, 3, 0, 4, 1, 5).reshape(batch, side * (down + 1), side * (across + 1), inputs)
+    return dx[:, : empty.shape[1], : empty.shape[2]], _transform(g.T, dweight).reshape(kernel.shape)
 
 
 winograd.defvjp(_winograd_fwd, _winograd_bwd)
 
 
-def _pixels_first(x: Array) -> Array:
-    """Return [B, H, W, D] as [H, W, B, D]: pixels are then whole blocks of memory, quick to slice and to shift.
-
-    Between layers XLA is free to keep that order in memory, and then nothing is moved.
-    """
-    return x.transpose(1, 2, 0, 3)
+def _tiles(height: int, width: int) -> tuple[int, int, int]:
+    """Return the side of the output tiles, and how many there are down and across."""
+    side = 2 if max(height, width) <= 2 else 4
+    return side, -(-height // side), -(-width // side)
 
 
-def _batch_first(x: Array) -> Array:
-    """Undo `_pixels_first`."""
-    return x.transpose(2, 0, 1, 3)
+def _transform(matrix: np.ndarray, x: Array) -> Array:
+    """Return the matrix times the first axis: [m, n] and [n, ...] -> [m, ...]."""
+    # As a product of two matrices: with more axes XLA would not call its fast kernel, and take four times as long.
+    return jnp.matmul(matrix.astype(x.dtype), x.reshape(x.shape[0], -1)).reshape(-1, *x.shape[1:])
 
 
-def _interleave(grid: Sequence[Sequence[Array]]) -> Array:
-    """Return [2h, 2w, B, D] whose pixels (2y + i, 2x + j) are those of grid[i][j], [h, w, B, D]."""
-    height, width, batch, depth = grid[0][0].shape
-    # Blocks of B D values, as one axis, are copied three times as fast.
-    rows = [jnp.concatenate([a.reshape(height, width, 1, -1) for a in row], axis=2) for row in grid]
-    y = jnp.concatenate([row.reshape(height, 1, 2 * width, -1) for row in rows], axis=1)
-    return y.reshape(2 * height, 2 * width, batch, depth)
+def _fill(x: Array, height: int, width: int) -> Array:
+    return jnp.pad(x, ((0, 0), (0, height - x.shape[1]), (0, width - x.shape[2]), (0, 0)))
 
 
 def _product(x: Array, weight: Array) -> Array:
@@ -189,31 +211,3 @@ def _outer_product(x: Array, dy: Array) -> Array:
     parts = max(n for n in range(1, most + 1) if x.shape[0] % n == 0 and (n == 1 or x.shape[0] // n >= 64))
     x, dy = x.reshape(parts, -1, inputs), dy.reshape(parts, -1, outputs)
     return jnp.sum(lax.dot_general(x, dy, (((1,), (1,)), ((0,), (0,)))), axis=0)
-
-
-def _transform_image(x: Array) -> list[list[Array]]:
-    """Return B d B' of all overlapping 4x4 tiles d, as 4x4 arrays [tiles down, tiles across, B, D]."""
-    x = jnp.pad(x, ((0, x.shape[0] % 2), (0, x.shape[1] % 2), (0, 0), (0, 0)))
-    down, across = x.shape[0] - 3, x.shape[1] - 3
-    return _mix(_B, [[x[i : i + down : 2, j : j + across : 2] for j in range(4)] for i in range(4)])
-
-
-def _transform_kernel(kernel: Array) -> Array:
-    """Return G k G' as [4, 4, D, F]."""
-    return jnp.einsum('ai,bj,ijdf->abdf', _G, _G, kernel.astype(jnp.float32)).astype(kernel.dtype)
-
-
-def _mix(matrix: np.ndarray, grid: Sequence[Sequence[Array]]) -> list[list[Array]]:
-    """Return matrix @ grid @ matrix.T for a grid of arrays and a matrix of 0, 1 and -1."""
-    across = [[_combine(row, arrays) for row in matrix] for arrays in grid]
-    columns = list(zip(*across, strict=True))
-    return [[_combine(row, column) for column in columns] for row in matrix]
-
-
-def _combine(row: np.ndarray, arrays: Sequence[Array]) -> Array:
-    """Return the sum of the arrays, each times its 0, 1 or -1 of the row."""
-    terms = [(sign, a) for sign, a in zip(row, arrays, strict=True) if sign]
-    total = terms[0][1] if terms[0][0] > 0 else -terms[0][1]
-    for sign, a in terms[1:]:
-        total = total + a if sign > 0 else total - a
-    return total

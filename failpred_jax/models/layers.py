@@ -93,14 +93,13 @@ class BatchNorm(linen.Module):
         running_var = self.variable('batch_stats', 'var', jnp.ones, width)
         x = x.astype(jnp.float32)
         if mode.batch_norm:
-            mean, var, count = _batch_statistics(x, mode)
+            y, mean, var, count = _normalise(x, scale, bias, mode.mask, mode.axis_name)
             unbiased = var * (count / jnp.maximum(count - 1, 1))
             running_mean.value += (1 - BATCH_NORM_MOMENTUM) * (lax.stop_gradient(mean) - running_mean.value)
             running_var.value += (1 - BATCH_NORM_MOMENTUM) * (lax.stop_gradient(unbiased) - running_var.value)
         else:
-            mean, var = running_mean.value, running_var.value
-        factor = scale * lax.rsqrt(var + BATCH_NORM_EPSILON)
-        return (_add_last(_as_last(factor, x) * _add_last(x, -mean), bias)).astype(self.dtype)
+            y = _scale_and_shift(x, running_mean.value, _inverse_deviation(running_var.value), scale, bias)
+        return y.astype(self.dtype)
 
 
 class Dropout(linen.Module):
@@ -138,28 +137,63 @@ def keep_mask(key: Array, rate: float, shape: tuple[int, ...]) -> Array:
     return (values[:count] >= round(rate * 2**bits)).reshape(shape)
 
 
-def _batch_statistics(x: Array, mode: Mode) -> tuple[Array, Array, Array]:
-    """Return mean [D], biased variance [D] and the number of values behind each, over all devices of the axis."""
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _normalise(
+    x: Array, scale: Array, bias: Array, mask: Array | None, axis_name: str | None
+) -> tuple[Array, Array, Array, Array]:
+    """Return `x` normalised by the batch, and mean [D], biased variance [D] and count behind it, over the axis.
+
+    Only the first of the four has a gradient.
+    """
+    return _normalise_fwd(x, scale, bias, mask, axis_name)[0]
+
+
+def _normalise_fwd(x: Array, scale: Array, bias: Array, mask: Array | None, axis_name: str | None) -> tuple:
     axes = tuple(range(x.ndim - 1))
     values_an_image = math.prod(x.shape[1:-1])
+    counts = None if mask is None else mask.reshape(-1, *(1 for _ in x.shape[1:]))
 
     def total(v: Array) -> Array:
-        return v if mode.axis_name is None else lax.psum(v, mode.axis_name)
+        return _total(jnp.sum(v if counts is None else jnp.where(counts, v, 0), axes), axis_name)
 
-    def square_from(mean: Array) -> Array:
-        # The variance does not change with the mean to first order, so leaving that path out changes no gradient.
-        return jnp.square(_add_last(x, -lax.stop_gradient(mean)))
+    num_images = jnp.float32(x.shape[0]) if mask is None else jnp.sum(mask, dtype=jnp.float32)
+    count = jnp.maximum(_total(num_images * values_an_image, axis_name), 1)
+    mean = total(x) / count
+    var = total(jnp.square(_add_last(x, -mean))) / count
+    inverse = _inverse_deviation(var)
+    y = _scale_and_shift(x, mean, inverse, scale, bias)
+    return (y, mean, var, count), (x, scale, counts, mean, inverse, count)
 
-    if mode.mask is None:
-        count = total(jnp.float32(x.shape[0] * values_an_image))
-        mean = total(jnp.sum(x, axes)) / count
-        var = total(jnp.sum(square_from(mean), axes)) / count
-    else:
-        counts = mode.mask.reshape(-1, *(1 for _ in x.shape[1:]))
-        count = jnp.maximum(total(jnp.sum(mode.mask, dtype=jnp.float32) * values_an_image), 1)
-        mean = total(jnp.sum(jnp.where(counts, x, 0), axes)) / count
-        var = total(jnp.sum(jnp.where(counts, square_from(mean), 0), axes)) / count
-    return mean, var, count
+
+def _normalise_bwd(axis_name: str | None, saved: tuple, cotangents: tuple) -> tuple:
+    # Written out, it takes two sums over the batch; what autodiff makes of the mean and the variance takes three, and
+    # an array more to take them from.
+    x, scale, counts, mean, inverse, count = saved
+    dy = cotangents[0]
+    axes = tuple(range(x.ndim - 1))
+    dbias = jnp.sum(dy, axes)
+    dscale = jnp.sum(dy * _add_last(x, -mean), axes) * inverse
+    # Every value that counts moves the mean and the variance, on all devices.
+    by_mean = _total(dbias, axis_name) / count
+    by_deviation = _total(dscale, axis_name) * inverse / count
+    moved = _add_last(_as_last(by_deviation, x) * _add_last(x, -mean), by_mean)
+    dx = _as_last(scale * inverse, x) * (dy - (moved if counts is None else jnp.where(counts, moved, 0)))
+    return dx, dscale, dbias, None
+
+
+_normalise.defvjp(_normalise_fwd, _normalise_bwd)
+
+
+def _total(v: Array, axis_name: str | None) -> Array:
+    return v if axis_name is None else lax.psum(v, axis_name)
+
+
+def _inverse_deviation(var: Array) -> Array:
+    return lax.rsqrt(var + BATCH_NORM_EPSILON)
+
+
+def _scale_and_shift(x: Array, mean: Array, inverse: Array, scale: Array, bias: Array) -> Array:
+    return _add_last(_as_last(scale * inverse, x) * _add_last(x, -mean), bias)
 
 
 def _uniform_by(fan_in: int) -> Callable[[Array, tuple[int, ...]], Array]:
@@ -202,9 +236,23 @@ def _pad_with_zeros(x: Array) -> Array:
     return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
 
 
+@jax.custom_vjp
 def _pad_by_reflection(x: Array) -> Array:
     x = jnp.concatenate([x[:, 1:2], x, x[:, -2:-1]], axis=1)
     return jnp.concatenate([x[:, :, 1:2], x, x[:, :, -2:-1]], axis=2)
+
+
+def _pad_by_reflection_bwd(_: tuple, dy: Array) -> tuple[Array]:
+    # One pass over the gradient, where autodiff writes and adds up a padded copy for each border.
+    for axis in (1, 2):
+        size = dy.shape[axis] - 2
+        border, inside, other_border = lax.split(dy, (1, size, 1), axis=axis)
+        place = lax.broadcasted_iota(jnp.int32, inside.shape, axis)
+        dy = inside + jnp.where(place == 1, border, 0) + jnp.where(place == size - 2, other_border, 0)
+    return (dy,)
+
+
+_pad_by_reflection.defvjp(lambda x: (_pad_by_reflection(x), ()), _pad_by_reflection_bwd)
 
 
 _PADDINGS = {'none': lambda x: x, 'zero': _pad_with_zeros, 'reflect': _pad_by_reflection}
