@@ -48,6 +48,10 @@ _TRANSFORMS = {
 }
 
 
+# Arrays of this size stay in a processor's cache from one operation to the next.
+_CACHED_BYTES = 2**25
+
+
 def conv3x3(x: Array, kernel: Array) -> Array:
     """Return the unpadded 3x3 convolution of stride 1.
 
@@ -65,10 +69,15 @@ def conv3x3(x: Array, kernel: Array) -> Array:
         return product_first(x, kernel)
     if inputs < 16:
         return im2col(x, kernel)
-    # Level at 64 x 64 channels, 1.6 times as fast at 128 x 128 and twice at 256 x 256; see docs/performance.md. Shorter
-    # numbers than float32 have no digits to lose in the transforms.
-    pays = inputs * outputs >= 64 * 128 and x.dtype == jnp.float32
-    return winograd(x, kernel) if pays else direct(x, kernel)
+    # Shorter numbers than float32 have no digits to lose in the transforms.
+    return winograd(x, kernel) if x.dtype == jnp.float32 and _winograd_pays(x, outputs) else direct(x, kernel)
+
+
+def _winograd_pays(x: Array, outputs: int) -> bool:
+    # Level at the bounds; 1.6 times as fast at 128 x 128 channels and twice at 256 x 256, see docs/performance.md.
+    batch, height, width, inputs = x.shape
+    transformed = 9 / 4 * batch * height * width * max(inputs, outputs) * x.dtype.itemsize
+    return inputs * outputs >= (32 * 64 if transformed <= _CACHED_BYTES else 64 * 128)
 
 
 def native(x: Array, kernel: Array) -> Array:

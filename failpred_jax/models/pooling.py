@@ -52,10 +52,12 @@ def max_unpool(y: Array, places: Array, size: tuple[int, int]) -> Array:
     Returns:
       [B, H, W, D].
     """
-    batch, height, width, depth = y.shape
-    corner = jnp.arange(4, dtype=jnp.uint8).reshape(1, 1, 2, 1, 2, 1)
-    y, places = (v[:, :, None, :, None] for v in (y, places))
-    x = jnp.where(places == corner, y, 0).reshape(batch, 2 * height, 2 * width, depth)
+    def upsample(v: Array) -> Array:
+        return jnp.repeat(jnp.repeat(v, 2, axis=1), 2, axis=2)
+
+    y, places = upsample(y), upsample(places)
+    row, column = (jax.lax.broadcasted_iota(jnp.uint8, (1, *y.shape[1:3], 1), axis) % 2 for axis in (1, 2))
+    x = jnp.where(places == 2 * row + column, y, 0)
     return jnp.pad(x, ((0, 0), (0, size[0] - x.shape[1]), (0, size[1] - x.shape[2]), (0, 0)))
 
 
