@@ -52,6 +52,7 @@ def max_unpool(y: Array, places: Array, size: tuple[int, int]) -> Array:
     Returns:
       [B, H, W, D].
     """
+
     def upsample(v: Array) -> Array:
         return jnp.repeat(jnp.repeat(v, 2, axis=1), 2, axis=2)
 

@@ -60,12 +60,30 @@ def test_every_form_fits_every_small_shape(conv):
         assert_close(both_ways(conv, *args), both_ways(native, *args))
 
 
-def test_winograd_without_a_kept_transform(monkeypatch):
-    args = inputs((7, 8, 16, 4))
-    kept = both_ways(winograd, *args)
-    monkeypatch.setattr(convolution, '_KEEP_BYTES', 0)
-    anew = both_ways(lambda x, kernel: winograd(x, kernel), *args)
-    assert_close(anew, kept, tolerance=1e-6)
+@pytest.mark.parametrize('side', [2, 4])
+def test_winograds_matrices_give_the_correlation(side, rng):
+    x, kernel = rng.normal(size=(side + 2, side + 2)), rng.normal(size=(3, 3))
+    a, g, b = (m.astype(np.float64) for m in convolution._TRANSFORMS[side])
+    y = a @ ((g @ kernel.ravel()) * (b @ x.ravel()))
+    expected = [np.sum(x[i : i + 3, j : j + 3] * kernel) for i in range(side) for j in range(side)]
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_winograd_rounds_little_more_than_a_plain_sum():
+    x, kernel, dy = (np.maximum(inputs((10, 10, 256, 64))[0], 0), *inputs((10, 10, 256, 64))[1:])
+    with jax.enable_x64(True):
+        exact = both_ways(native, *(jnp.asarray(v, jnp.float64) for v in (x, kernel, dy)))
+        exact = [np.asarray(v) for v in exact]
+    for ours, expected in zip(both_ways(winograd, x, kernel, dy), exact, strict=True):
+        assert np.abs(ours - expected).max() < 4e-6 * np.abs(expected).max()
+
+
+def test_transposing_apart_changes_no_value():
+    x = jnp.arange(2.0 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    for first in (0.0, np.inf):  # each takes another branch
+        x = x.at[0, 0, 0, 0].set(first)
+        for axes in ((3, 1, 2, 0), (1, 2, 0, 3)):
+            np.testing.assert_array_equal(convolution._transposed_apart(x, axes), x.transpose(axes))
 
 
 def test_inside_a_loop_and_over_several_networks():

@@ -7,7 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from failpred_jax.models.layers import BatchNorm, Conv, Dense, Dropout, Mode, keep_mask
+from failpred_jax.models.layers import (
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Mode,
+    _normalise,
+    _pad_by_reflection,
+    keep_mask,
+)
 from failpred_jax.models.pooling import max_pool, max_pool_places, max_unpool
 
 
@@ -52,6 +61,16 @@ def test_padding_before_a_convolution(padding, mode, rng):
     np.testing.assert_allclose(
         layer.apply(variables, x), Conv(4, 'none').apply(variables, padded), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize('size', [(2, 2), (3, 2), (4, 5), (7, 3)])
+def test_reflection_gives_its_gradient_back_to_where_values_came_from(size, rng):
+    x = jnp.asarray(rng.normal(size=(2, *size, 3)), jnp.float32)
+    padded, vjp = jax.vjp(_pad_by_reflection, x)
+    expected, expected_vjp = jax.vjp(lambda x: jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode='reflect'), x)
+    np.testing.assert_array_equal(padded, expected)
+    dy = jnp.asarray(rng.normal(size=padded.shape), jnp.float32)
+    np.testing.assert_allclose(vjp(dy)[0], expected_vjp(dy)[0], atol=1e-6)
 
 
 @pytest.mark.parametrize(('layer', 'fan_in'), [(Dense(200), 50), (Conv(60, 'zero'), 450)])
@@ -106,6 +125,37 @@ def test_batch_norm_counts_the_mask_only(rng):
     (y, updated), (part, part_updated) = apply(x), apply_to_part(x[mask])
     np.testing.assert_allclose(y[mask], part, atol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), updated, part_updated)
+
+
+@pytest.mark.parametrize('masked', [False, True])
+def test_batch_norms_gradient_is_autodiffs(masked, rng):
+    x, dy = (jnp.asarray(rng.normal(size=(5, 2, 3, 4)), jnp.float32) for _ in range(2))
+    scale, bias = (jnp.asarray(rng.normal(size=4), jnp.float32) for _ in range(2))
+    mask = jnp.array([True, False, True, True, False]) if masked else None
+
+    def plainly(x, scale, bias):
+        counted = x if mask is None else x[mask]
+        mean, var = jnp.mean(counted, (0, 1, 2)), jnp.var(counted, (0, 1, 2))
+        return (x - mean) / jnp.sqrt(var + 1e-5) * scale + bias
+
+    ours = jax.vjp(lambda *args: _normalise(*args, mask, None)[0], x, scale, bias)[1](dy)
+    for a, b in zip(ours, jax.vjp(plainly, x, scale, bias)[1](dy), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_batch_norms_gradient_over_devices_is_that_of_the_whole_batch(rng):
+    x, dy = (jnp.asarray(rng.normal(size=(8, 2, 3, 4)), jnp.float32) for _ in range(2))
+    mask = jnp.arange(8) % 3 > 0
+    _, whole = batch_norm(x, Mode(batch_norm=True, mask=mask))
+
+    def part(x, mask):
+        return batch_norm(x, Mode(batch_norm=True, mask=mask, axis_name='data'))[1](x)[0]
+
+    def on_all(x):
+        return jax.vmap(part, axis_name='data')(x.reshape(4, 2, 2, 3, 4), mask.reshape(4, 2)).reshape(x.shape)
+
+    expected = jax.vjp(lambda x: whole(x)[0], x)[1](dy)[0]
+    np.testing.assert_allclose(jax.vjp(on_all, x)[1](dy)[0], expected, atol=1e-5)
 
 
 def test_batch_norm_over_devices_is_that_of_the_whole_batch(rng):
