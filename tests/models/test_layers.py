@@ -135,8 +135,8 @@ def test_batch_norms_gradient_is_autodiffs(masked, rng):
 
     def plainly(x, scale, bias):
         counted = x if mask is None else x[mask]
-        mean, var = jnp.mean(counted, (0, 1, 2)), jnp.var(counted, (0, 1, 2))
-        return (x - mean) / jnp.sqrt(var + 1e-5) * scale + bias
+        mean, var = (f(counted, (0, 1, 2), keepdims=True) for f in (jnp.mean, jnp.var))
+        return (x - mean) / jnp.sqrt(var + 1e-5) * scale[None, None, None] + bias[None, None, None]
 
     ours = jax.vjp(lambda *args: _normalise(*args, mask, None)[0], x, scale, bias)[1](dy)
     for a, b in zip(ours, jax.vjp(plainly, x, scale, bias)[1](dy), strict=True):
