@@ -8,7 +8,7 @@ if [ -z "${VIRTUAL_ENV:-}" ] && [ -z "${CONDA_PREFIX:-}" ] && [ -f .venv/bin/act
   # shellcheck source=/dev/null
   . .venv/bin/activate
 fi
-# Training on CPUs asks for large arrays and gives them back at every step; in huge pages each costs fewer page faults.
-export GLIBC_TUNABLES="${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}"
+# Huge pages (GLIBC_TUNABLES=glibc.malloc.hugetlb=1) are not asked for: a chunk of steps keeps its memory, so they gained
+# nothing measurable (docs/performance.md, "A training step"). Nor are threads set: XLA takes all cores by itself.
 # exec: signals reach Python itself. -u: what a process says is in its log when it dies.
 exec python -u -m failpred_jax.main "$@"
