@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 
 # Which operations XLA hands to YNNPACK on a CPU. By default it takes convolutions and matrix products as well, at a
-# third to a half of the speed of Eigen's, which they fall to otherwise; its sums are many times faster than XLA's own.
+# fifth to a half of the speed of Eigen's, which they fall to otherwise; its sums are many times faster than XLA's own.
 # docs/performance.md has the figures.
 _CPU_OPTIONS = {'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_REDUCE'}
 
