@@ -39,17 +39,13 @@ def _transforms(points: Sequence[float], outputs: int, taps: int) -> tuple[np.nd
     return a, np.vstack([g, last[-taps:]]), np.array([*rest, np.poly(points)[::-1]])
 
 
-# By the side of the output tile: A, G and B for both directions at once. Of the five points tried for 4, these keep
-# rounding smallest, with relative errors of 2e-6 instead of the 7e-6 of 0, 1, -1, 2, -2; a product with a matrix takes
-# any numbers at the same cost.
+# By the side of the output tile: A, G and B for both directions at once. Of six sets of points tried for 4, these
+# round best, with relative errors of 2e-6 instead of the 7e-6 of 0, 1, -1, 2, -2; a product with a matrix takes any
+# numbers at the same cost.
 _TRANSFORMS = {
     side: tuple(np.kron(m, m).astype(np.float32) for m in _transforms(points, side, 3))
     for side, points in {2: (0, 1, -1), 4: (0, 0.75, -0.75, 1.5, -1.5)}.items()
 }
-
-
-# Arrays of this size stay in a processor's cache from one operation to the next.
-_CACHED_BYTES = 2**25
 
 
 def conv3x3(x: Array, kernel: Array) -> Array:
@@ -70,14 +66,17 @@ def conv3x3(x: Array, kernel: Array) -> Array:
     if inputs < 16:
         return im2col(x, kernel)
     # Shorter numbers than float32 have no digits to lose in the transforms.
-    return winograd(x, kernel) if x.dtype == jnp.float32 and _winograd_pays(x, outputs) else direct(x, kernel)
+    return (
+        winograd(x, kernel) if x.dtype == jnp.float32 and _winograd_pays(*x.shape[1:], outputs) else direct(x, kernel)
+    )
 
 
-def _winograd_pays(x: Array, outputs: int) -> bool:
-    # Level at the bounds; 1.6 times as fast at 128 x 128 channels and twice at 256 x 256, see docs/performance.md.
-    batch, height, width, inputs = x.shape
-    transformed = 9 / 4 * batch * height * width * max(inputs, outputs) * x.dtype.itemsize
-    return inputs * outputs >= (32 * 64 if transformed <= _CACHED_BYTES else 64 * 128)
+def _winograd_pays(height: int, width: int, inputs: int, outputs: int) -> bool:
+    """Return whether `winograd` beats `direct`; for any batch, so that what is cached in one fits another."""
+    # Level at the bounds; 1.6 times as fast at 128 x 128 channels and twice at 256 x 256, see docs/performance.md. On
+    # small images it pays for fewer channels, since the transformed ones stay in the processor's cache.
+    is_small = height * width * max(inputs, outputs) <= 2**15
+    return inputs * outputs >= (32 * 64 if is_small else 64 * 128)
 
 
 def native(x: Array, kernel: Array) -> Array:
