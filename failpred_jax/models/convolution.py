@@ -225,7 +225,7 @@ def _product(x: Array, weight: Array) -> Array:
 
 
 def _outer_product(x: Array, dy: Array) -> Array:
-    """Return the sum over pixels of x' dy: [h, w, B, D] and [h, w, B, F] -> [D, F]."""
+    """Return the sum over pixels of x' dy: [..., D] and [..., F] -> [D, F]."""
     inputs, outputs = x.shape[-1], dy.shape[-1]
     x, dy = x.reshape(-1, inputs), dy.reshape(-1, outputs)
     # A small result is computed by one thread; cut into parts, by all of them, and from data that stay in cache.
