@@ -47,6 +47,9 @@ _TRANSFORMS = {
     for side, points in {2: (0, 1, -1), 4: (0, 0.75, -0.75, 1.5, -1.5)}.items()
 }
 
+# Transformed images up to this size are kept for the backward pass; larger ones are made anew.
+_KEEP_BYTES = 2**28
+
 
 def conv3x3(x: Array, kernel: Array) -> Array:
     """Return the unpadded 3x3 convolution of stride 1.
@@ -66,9 +69,8 @@ def conv3x3(x: Array, kernel: Array) -> Array:
     if inputs < 16:
         return im2col(x, kernel)
     # Shorter numbers than float32 have no digits to lose in the transforms.
-    return (
-        winograd(x, kernel) if x.dtype == jnp.float32 and _winograd_pays(*x.shape[1:], outputs) else direct(x, kernel)
-    )
+    pays = x.dtype == jnp.float32 and _winograd_pays(*x.shape[1:], outputs)
+    return winograd(x, kernel) if pays else direct(x, kernel)
 
 
 def _winograd_pays(height: int, width: int, inputs: int, outputs: int) -> bool:
@@ -158,27 +160,22 @@ def _winograd_fwd(x: Array, kernel: Array) -> tuple[Array, tuple]:
     """y = A [(G k G') * (B x B')] A' for every tile x of the image, both sides of a transform as one matrix."""
     batch, height, width = x.shape[0], x.shape[1] - 2, x.shape[2] - 2
     side, down, across = _tiles(height, width)
-    a, g, b = _TRANSFORMS[side]
-    x = _fill(x, side * down + 2, side * across + 2)
-
-    def pixels(start: int, tiles: int) -> slice:
-        return slice(start, start + side * (tiles - 1) + 1, side)
-
-    # Stacked one direction after the other, which XLA copies twice as fast as all at once.
-    places = range(side + 2)
-    tiles = jnp.stack([jnp.stack([x[:, pixels(i, down), pixels(j, across)] for j in places]) for i in places])
-    image = _transform(b, tiles.reshape(len(places) ** 2, -1, x.shape[-1]))
-    weight = _transform(g, kernel.reshape(9, *kernel.shape[2:]))
+    a, g, _ = _TRANSFORMS[side]
+    image, weight = _transform_image(x), _transform(g, kernel.reshape(9, *kernel.shape[2:]))
     products = lax.dot_general(image, weight, (((2,), (1,)), ((0,), (0,))))
     y = _transform(a, products).reshape(side, side, batch, down, across, -1)
-    y = y.transpose(2, 3, 0, 4, 1, 5).reshape(batch, side * down, side * across, -1)
+    y = y.transpose(2, 3, 0, 4, 1, 5).reshape(batch, side * down, side * across, -1)[:, :height, :width]
+    if image.size * image.dtype.itemsize > _KEEP_BYTES:
+        return y, (x, None, kernel)
     # An empty slice carries the size of the image, as saved values must be arrays.
-    return y[:, :height, :width], (x[:0, : height + 2, : width + 2], image, kernel)
+    return y, (x[:0], image, kernel)
 
 
 def _winograd_bwd(saved: tuple, dy: Array) -> tuple[Array, Array]:
     """The transposes of the forward pass's linear maps, in reverse order."""
-    empty, image, kernel = saved
+    x, image, kernel = saved
+    if image is None:
+        image = _transform_image(x)
     (batch, height, width, outputs), inputs = dy.shape, kernel.shape[2]
     side, down, across = _tiles(height, width)
     a, g, b = _TRANSFORMS[side]
@@ -198,7 +195,7 @@ def _winograd_bwd(saved: tuple, dy: Array) -> tuple[Array, Array]:
 
     dx = overlap(overlap(dtiles, axis=0, tiles_axis=3), axis=1, tiles_axis=4)
     dx = dx.transpose(2, 3, 0, 4, 1, 5).reshape(batch, side * (down + 1), side * (across + 1), inputs)
-    return dx[:, : empty.shape[1], : empty.shape[2]], _transform(g.T, dweight).reshape(kernel.shape)
+    return dx[:, : x.shape[1], : x.shape[2]], _transform(g.T, dweight).reshape(kernel.shape)
 
 
 winograd.defvjp(_winograd_fwd, _winograd_bwd)
@@ -208,6 +205,20 @@ def _tiles(height: int, width: int) -> tuple[int, int, int]:
     """Return the side of the output tiles, and how many there are down and across."""
     side = 2 if max(height, width) <= 2 else 4
     return side, -(-height // side), -(-width // side)
+
+
+def _transform_image(x: Array) -> Array:
+    """Return B x B' of all overlapping tiles x of the image: [(side + 2)^2, tiles, D]."""
+    side, down, across = _tiles(x.shape[1] - 2, x.shape[2] - 2)
+    x = _fill(x, side * down + 2, side * across + 2)
+
+    def pixels(start: int, tiles: int) -> slice:
+        return slice(start, start + side * (tiles - 1) + 1, side)
+
+    # Stacked one direction after the other, which XLA copies twice as fast as all at once.
+    places = range(side + 2)
+    tiles = jnp.stack([jnp.stack([x[:, pixels(i, down), pixels(j, across)] for j in places]) for i in places])
+    return _transform(_TRANSFORMS[side][2], tiles.reshape(len(places) ** 2, -1, x.shape[-1]))
 
 
 def _transform(matrix: np.ndarray, x: Array) -> Array:

@@ -60,6 +60,14 @@ def test_every_form_fits_every_small_shape(conv):
         assert_close(both_ways(conv, *args), both_ways(native, *args))
 
 
+def test_winograd_without_a_kept_transform(monkeypatch):
+    args = inputs((7, 8, 16, 4))
+    kept = both_ways(winograd, *args)
+    monkeypatch.setattr(convolution, '_KEEP_BYTES', 0)
+    anew = both_ways(lambda x, kernel: winograd(x, kernel), *args)
+    assert_close(anew, kept, tolerance=1e-6)
+
+
 @pytest.mark.parametrize('side', [2, 4])
 def test_winograds_matrices_give_the_correlation(side, rng):
     x, kernel = rng.normal(size=(side + 2, side + 2)), rng.normal(size=(3, 3))
