@@ -1,10 +1,10 @@
 """Time a step of the confidence stage: with what is frozen cached, computed anew, and in PyTorch; print one table.
 
-    python benchmarks/confidence_stage.py [--models=mlp,small_convnet_mnist] [--trunk_dropout=True] [--examples=4096]
+    python benchmarks/confidence_stage.py [--models=mlp,small_convnet_mnist] [--backbone_dropout=True] [--examples=4096]
         [--batch_size=128] [--steps=20] [--repeats=5]
 
 Ours run as the training loop runs them: the order of the data, the chunk of steps in one compiled loop, the loss's
-sums brought home. PyTorch does what the reference implementation does, with its tensors in memory: a frozen trunk
+sums brought home. PyTorch does what the reference implementation does, with its tensors in memory: a frozen backbone
 forward with its dropout on, softmax of its logits, the head, squared error to the true class probability, backward
 into the head, Adam. The three alternate, and the median of each counts, so that a busy machine troubles all alike.
 Beside it stand the minimum, and the time that the processor spent on it over all threads, which a busy machine troubles
@@ -20,13 +20,13 @@ import jax
 import numpy as np
 from train_step import CLASSES, SHAPES, seconds_a_step, torch_layers
 
-from failpred_jax import data, devices, losses, models, scores  # noqa: F401  (they fill the registries)
+from failpred_jax import devices
 from failpred_jax.config import Config, default_config, read_config
 from failpred_jax.data.feeding import Feed, num_bytes_of
 from failpred_jax.data.prepare import make_prepare_fns
 from failpred_jax.models.network import make_network
 from failpred_jax.stages import make_stages, start_state
-from failpred_jax.train.known import Budget, Programme, know
+from failpred_jax.train.precompute import Budget, Program, precompute
 from failpred_jax.train.step import make_chunk
 from failpred_jax.types import DatasetInfo, Examples
 
@@ -39,7 +39,7 @@ def read_options(name: str, options: argparse.Namespace) -> Config:
     config = default_config()
     config.data.source = 'digits'  # never read: the examples are random
     config.model.name = name
-    config.confidence.trunk_dropout = options.trunk_dropout
+    config.confidence.backbone_dropout = options.backbone_dropout
     config.confidence.batch_size = options.batch_size
     return read_config(config)
 
@@ -49,17 +49,17 @@ def make_ours(name: str, examples: Examples, options: argparse.Namespace, room: 
     config = read_options(name, options)
     info = DatasetInfo('random', 'classification', SHAPES[name], tuple(str(i) for i in range(CLASSES)))
     network = make_network(config.model, info)
-    programme = Programme(network.apply, network.know, *make_prepare_fns(config.data, info), None, options.batch_size)
+    program = Program(network.apply, network.precompute, *make_prepare_fns(config.data, info), None, options.batch_size)
     baseline, stage, *_ = make_stages(config, len(examples.labels))
     start = start_state(stage, network, 0, start_state(baseline, network, 0, None))
     few = jax.tree.map(lambda x: x[:2], examples)
     found = []
     seconds = seconds_a_step(
-        lambda _: found.append(know(stage, programme, start, examples, few, Budget(room, room))[0]), 1
+        lambda _: found.append(precompute(stage, program, start, examples, few, Budget(room, room))[0]), 1
     )
     feed = Feed(found[0], options.batch_size, 0, ROOM, options.steps)
     run_chunk = devices.map_over_devices(
-        make_chunk(stage, programme.apply_fn, programme.prepare_train_fn, None), donate=(0,), shared=(3,)
+        make_chunk(stage, program.apply_fn, program.prepare_train_fn, None), donate=(0,), shared=(3,)
     )
     state = [devices.replicate(start), 0]
 
@@ -68,7 +68,7 @@ def make_ours(name: str, examples: Examples, options: argparse.Namespace, room: 
         state[1] += steps
         assert np.isfinite(devices.unreplicate(sums).loss_sum)
 
-    return run, seconds, num_bytes_of(found[0].known)
+    return run, seconds, num_bytes_of(found[0].cached)
 
 
 def make_torch(name: str, examples: Examples, options: argparse.Namespace) -> Callable[[int], None]:
@@ -76,18 +76,18 @@ def make_torch(name: str, examples: Examples, options: argparse.Namespace) -> Ca
     import torch
 
     nn = torch.nn
-    *trunk, top = torch_layers(name, nn)
-    trunk = nn.Sequential(*trunk).requires_grad_(False).train()
-    for module in trunk:
+    *backbone, top = torch_layers(name, nn)
+    backbone = nn.Sequential(*backbone).requires_grad_(False).train()
+    for module in backbone:
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
-    if not options.trunk_dropout:
-        trunk.eval()
+    if not options.backbone_dropout:
+        backbone.eval()
     top.requires_grad_(False)
     widths = [top.in_features, 400, 400, 400, 400]
     pairs = zip(widths[:-1], widths[1:], strict=True)
     head = nn.Sequential(*(layer for a, b in pairs for layer in (nn.Linear(a, b), nn.ReLU())), nn.Linear(400, 1))
-    optimiser = torch.optim.Adam(head.parameters(), LEARNING_RATE)
+    optimizer = torch.optim.Adam(head.parameters(), LEARNING_RATE)
     images = torch.tensor(examples.images.transpose(0, 3, 1, 2).astype(np.float32) / 255)
     labels = torch.tensor(examples.labels).long()
     generator = np.random.default_rng(0)
@@ -96,12 +96,12 @@ def make_torch(name: str, examples: Examples, options: argparse.Namespace) -> Ca
         for _ in range(steps):
             rows = torch.tensor(generator.choice(len(labels), options.batch_size, replace=False))
             x, y = images[rows], labels[rows]
-            optimiser.zero_grad(set_to_none=True)
-            features = trunk(x)
+            optimizer.zero_grad(set_to_none=True)
+            features = backbone(x)
             target = top(features).softmax(1).gather(1, y[:, None])[:, 0]
             loss = nn.functional.mse_loss(head(features)[:, 0].sigmoid(), target)
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             loss.item()
 
     return run
@@ -110,15 +110,15 @@ def make_torch(name: str, examples: Examples, options: argparse.Namespace) -> Ca
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--models', default='mlp,small_convnet_mnist', help='names, separated by commas')
-    parser.add_argument('--trunk_dropout', type=lambda text: text.lower() != 'false', default=True)
+    parser.add_argument('--backbone_dropout', type=lambda text: text.lower() != 'false', default=True)
     parser.add_argument('--examples', type=int, default=4096, help='examples to train on; the cache holds them all')
     parser.add_argument('--batch_size', type=int, default=128)
     parser.add_argument('--steps', type=int, default=20, help='steps timed at a time')
     parser.add_argument('--repeats', type=int, default=5, help='timings of each side; the median counts')
     options = parser.parse_args()
     print(
-        f'\n{jax.devices()[0].device_kind}, batch {options.batch_size}, float32, {options.examples} examples, trunk '
-        f'dropout {"on" if options.trunk_dropout else "off"}; ms a step, median (minimum; processor) of '
+        f'\n{jax.devices()[0].device_kind}, batch {options.batch_size}, float32, {options.examples} examples, backbone '
+        f'dropout {"on" if options.backbone_dropout else "off"}; ms a step, median (minimum; processor) of '
         f'{options.repeats} x {options.steps} steps\n'
     )
     print('| model | cached | computed anew | PyTorch | PyTorch / cached | cache, kB an image | to fill, ms an image |')

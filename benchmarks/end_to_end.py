@@ -2,11 +2,11 @@
 
     python benchmarks/end_to_end.py [--models=mlp,small_convnet_mnist] [--examples=54000] [--epochs=3]
 
-Ours is `pipeline.Pipeline.train`: shuffling, normalisation, dropout, metrics, validation, checkpoints and logs, on
+Ours is `pipeline.Pipeline.train`: shuffling, normalization, dropout, metrics, validation, checkpoints and logs, on
 random images of the right shape. A step's time is taken from its log, from the first epoch's end to the last, so that
 starting and compiling are apart; they are shown for a first process and for a second one, which finds the first one's
 compilation cache. PyTorch's loop takes images one by one from a DataLoader (without or with two workers, whichever is
-faster), through PIL as torchvision does, normalises each, and reads the loss and the number of correct predictions at
+faster), through PIL as torchvision does, normalizes each, and reads the loss and the number of correct predictions at
 every step. It is written after the description of the reference's loop, and is not the reference's code.
 """
 
@@ -111,7 +111,7 @@ def torch_step_ms(name: str, options: argparse.Namespace, workers: int, steps: i
             return x.clone().sub_(mean).div_(std), int(self.examples.labels[i])
 
     net = torch.nn.Sequential(*torch_layers(name, torch.nn)).train()
-    optimiser = torch.optim.SGD(net.parameters(), LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.SGD(net.parameters(), LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     loader = torch.utils.data.DataLoader(
         Images(), options.batch_size, shuffle=True, drop_last=True, num_workers=workers
     )
@@ -119,11 +119,11 @@ def torch_step_ms(name: str, options: argparse.Namespace, workers: int, steps: i
     for taken, (x, y) in enumerate(loader):
         if taken == 0:
             start = time.perf_counter()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         logits = net(x)
         loss = torch.nn.functional.cross_entropy(logits, y)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         loss.item(), (logits.argmax(1) == y).sum().item()
         times.append(time.perf_counter() - start)
         if len(times) > steps:

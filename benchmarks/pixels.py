@@ -34,7 +34,7 @@ class MadeUp:
         return logits
 
     def batches(self, examples, numbers=None, places=None):
-        from failpred_jax.types import ScoreInputs
+        from failpred_jax.scores.score import ScoreInputs
 
         for number in range(len(examples.labels)) if numbers is None else numbers:
             yield ScoreInputs(logits=self.logits(number)[None]), 1
@@ -47,11 +47,11 @@ def peak_mb() -> float:
 
 def measure(num_images: int) -> None:
     """Evaluate so many images and print a row of the table."""
-    from failpred_jax import scores  # noqa: F401  (it fills the registry)
     from failpred_jax.config import EvaluateConfig
     from failpred_jax.evaluate.pixels import measure_pixels
     from failpred_jax.evaluate.scoring import Fitted, make_plan
-    from failpred_jax.types import DatasetInfo, Examples, ScoreInputs
+    from failpred_jax.scores.score import ScoreInputs
+    from failpred_jax.types import DatasetInfo, Examples
 
     labels = np.random.default_rng(0).integers(0, NUM_CLASSES, (num_images, *SIZE)).astype(np.uint8)
     reader = MadeUp(labels)

@@ -45,10 +45,10 @@ def features_like_a_network(
     k-d trees gain from a low intrinsic dimension, which real features have; pure noise in D dimensions would be unfair.
     """
     rng, shared = np.random.default_rng(seed), np.random.default_rng(0)
-    centres = 2 * shared.normal(size=(num_classes, latent))
+    centers = 2 * shared.normal(size=(num_classes, latent))
     mixing = shared.normal(size=(latent, num_features)) / np.sqrt(latent)
     labels = rng.integers(num_classes, size=num_units)
-    hidden = centres[labels] + rng.normal(size=(num_units, latent))
+    hidden = centers[labels] + rng.normal(size=(num_units, latent))
     return np.maximum(hidden @ mixing, 0).astype(np.float32), labels
 
 
@@ -106,7 +106,9 @@ def mc_dropout(args: argparse.Namespace) -> None:
     @jax.jit
     def one_full_pass(sums: Any, images: jax.Array, key: jax.Array) -> Any:
         # The images are an argument: of a constant, XLA would compute the deterministic part when it compiles.
-        outputs, _ = network.apply(params, batch_stats, images, dropout_key=key, dropout_in=frozenset({'trunk', 'top'}))
+        outputs, _ = network.apply(
+            params, batch_stats, images, dropout_key=key, dropout_in=frozenset({'backbone', 'classifier'})
+        )
         return add_sample(sums, jax.nn.softmax(outputs.logits))
 
     def full_passes() -> Any:

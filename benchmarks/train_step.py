@@ -22,10 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import failpred_jax.models  # noqa: F401
 from failpred_jax import compiler
 from failpred_jax.config import ModelConfig
-from failpred_jax.losses import cross_entropy
+from failpred_jax.losses.classification import cross_entropy
 from failpred_jax.models import convolution, layers
 from failpred_jax.models.network import make_network
 from failpred_jax.models.small_convnet_svhn import PLAN as SVHN_PLAN
@@ -40,7 +39,7 @@ SHAPES = {
 }
 CLASSES = 10
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 1e-3, 0.9, 5e-4
-TRAINED = frozenset({'trunk', 'top'})
+TRAINED = frozenset({'backbone', 'classifier'})
 
 
 def make_ours(name: str, images: np.ndarray, labels: np.ndarray, dtype: str) -> Callable[[int], None]:
@@ -114,16 +113,16 @@ def make_torch(
     x = torch.tensor(images.transpose(0, 3, 1, 2)).to(device).contiguous(memory_format=layout)
     y = torch.tensor(labels).long().to(device)
     gflop = 3 * count_gflop(net, x)
-    optimiser = torch.optim.SGD(net.parameters(), LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.SGD(net.parameters(), LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     forward = torch.compile(net) if device == 'cuda' else net
 
     def run(steps: int) -> None:
         for _ in range(steps):
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             with torch.autocast(device, torch.bfloat16, enabled=dtype == 'bfloat16'):
                 loss = torch.nn.functional.cross_entropy(forward(x), y)
             loss.backward()
-            optimiser.step()
+            optimizer.step()
         if device == 'cuda':
             torch.cuda.synchronize()
 

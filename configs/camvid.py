@@ -22,7 +22,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.baseline.epochs = 500
     config.baseline.batch_size = 8
     config.baseline.eval_every_epochs = 5
-    config.baseline.optimiser = 'adam'
+    config.baseline.optimizer = 'adam'
     config.baseline.learning_rate = 1e-3
 
     config.confidence.epochs = 500

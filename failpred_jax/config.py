@@ -1,7 +1,7 @@
 """Every option, its default, and what it may be; and the only reader of a ConfigDict.
 
 The defaults have one owner, the dataclasses below. A config file starts from `default_config()` and changes what
-it means to change, so that every key can be overridden on the command line and a misspelt one is an error.
+it means to change, so that every key can be overridden on the command line and a misspelled one is an error.
 `read_config` checks everything at once, before anything is computed, and returns frozen dataclasses.
 """
 
@@ -78,7 +78,7 @@ class DataConfig:
     void_label: int = option(
         -1, "label whose pixels count nowhere (source 'arrays'); -1 for none", rule('-1 or greater', lambda v: v >= -1)
     )
-    score_void: bool = option(False, "train on and score CamVid's unlabelled pixels too, as the paper's code does")
+    score_void: bool = option(False, "train on and score CamVid's unlabeled pixels too, as the paper's code does")
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
@@ -101,7 +101,7 @@ class StageConfig:
     epochs: int = option(1, 'passes over the training data; 0 skips the stage', NOT_NEGATIVE)
     batch_size: int = option(128, 'examples a step, over all devices', POSITIVE)
     eval_every_epochs: int = option(1, 'epochs between validations, each of which saves a checkpoint', POSITIVE)
-    optimiser: str = option('sgd', 'kind of optimiser', one_of('sgd', 'adam', 'adamw'))
+    optimizer: str = option('sgd', 'kind of optimizer', one_of('sgd', 'adam', 'adamw'))
     learning_rate: float = option(1e-3, 'highest learning rate of the schedule', POSITIVE)
     momentum: float = option(0.9, 'momentum (sgd)', FRACTION)
     weight_decay: float = option(0.0, 'L2 added to the gradient (sgd, adam) or decoupled (adamw)', NOT_NEGATIVE)
@@ -128,7 +128,7 @@ class BaselineConfig(StageConfig):
 class HeadConfig(StageConfig):
     """What every stage that trains a confidence head has."""
 
-    optimiser: str = option('adam', 'kind of optimiser', one_of('sgd', 'adam', 'adamw'))
+    optimizer: str = option('adam', 'kind of optimizer', one_of('sgd', 'adam', 'adamw'))
     learning_rate: float = option(1e-4, 'highest learning rate of the schedule', POSITIVE)
     loss: str = option('tcp_mse', 'what the head learns', registered(LOSSES))
     error_weight: float = option(1.0, 'weight of wrongly classified units in the loss', POSITIVE)
@@ -139,7 +139,9 @@ class HeadConfig(StageConfig):
 class ConfidenceConfig(HeadConfig):
     """The confidence head on the frozen classifier."""
 
-    trunk_dropout: bool = option(True, "the frozen trunk's dropout stays on while the head trains, as in the paper")
+    backbone_dropout: bool = option(
+        True, "the frozen backbone's dropout stays on while the head trains, as in the paper"
+    )
     targets: str = option(
         'train',
         "whose true class probabilities are learned: the training set's ('train'); those of one half of the validation "

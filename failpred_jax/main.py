@@ -160,10 +160,10 @@ def _check_flags() -> None:
 
 def _execute() -> None:
     _check_flags()
-    # jax and all rooms load from here on, so that --help and a misspelt flag answer at once.
-    from failpred_jax import devices
+    # jax and all rooms load from here on, so that --help and a misspelled flag answer at once.
+    from failpred_jax import processes
 
-    devices.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _WAIT.value)
+    processes.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _WAIT.value)
     from failpred_jax import run
 
     if _MODE.value == 'score':
@@ -184,16 +184,16 @@ def _execute() -> None:
 
 def _say(kind: str, text: object) -> None:
     """Print a message for people, with the process that it is from, in a job of several."""
-    devices = sys.modules.get('failpred_jax.devices')
-    name = devices.process_name() if devices else ''
+    processes = sys.modules.get('failpred_jax.processes')
+    name = processes.process_name() if processes else ''
     print(f'{kind}: {name}{": " if name else ""}{text}', file=sys.stderr, flush=True)
 
 
 def _leave(code: int, is_agreed: bool) -> int:
     """Return `code` once this process has left its job of several, if it is in one."""
-    devices = sys.modules.get('failpred_jax.devices')
-    if devices:
-        devices.leave(code, is_agreed)
+    processes = sys.modules.get('failpred_jax.processes')
+    if processes:
+        processes.leave(code, is_agreed)
     return code
 
 
@@ -229,15 +229,15 @@ def main(argv: Sequence[str]) -> int:
 
 def _end_of_one_of_several() -> None:
     """In a job of several processes, say what is being raised and end, or the others would wait; else do nothing."""
-    devices = sys.modules.get('failpred_jax.devices')
-    if devices and devices.is_one_of_several():
+    processes = sys.modules.get('failpred_jax.processes')
+    if processes and processes.is_one_of_several():
         traceback.print_exc()
         _say(
             'error',
             'this process cannot go on, and the job ends with it. If the lines above tell of a lost connection, '
             'another process was lost first: see what it says. The same command goes on from the last checkpoint',
         )
-        devices.leave_at_once(EXIT_OUR_ERROR)
+        processes.leave_at_once(EXIT_OUR_ERROR)
 
 
 if __name__ == '__main__':

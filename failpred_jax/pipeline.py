@@ -9,26 +9,30 @@ import jax
 import numpy as np
 
 from failpred_jax import data as data_room
-from failpred_jax import devices
+from failpred_jax import devices, processes
 from failpred_jax.config import Config
+from failpred_jax.console import say
 from failpred_jax.data.prepare import make_prepare_fns
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.evaluate.collect import Reader, Weights, collect
 from failpred_jax.evaluate.evaluation import evaluate
 from failpred_jax.files import write_json
 from failpred_jax.models.network import Network, make_network
+from failpred_jax.results import Results
+from failpred_jax.scores.score import SampleSummary
 from failpred_jax.stages import make_stages, start_state
 from failpred_jax.stages.crossfit import check_can_crossfit, held_out_logits
 from failpred_jax.stages.targets import describe_targets, units_of
 from failpred_jax.stopping import Stop
 from failpred_jax.torch_import import read_torch_checkpoint, start_from_vgg16
 from failpred_jax.train.checkpoints import Checkpoints, Damaged, Progress
-from failpred_jax.train.known import Budget, Programme
-from failpred_jax.train.logging import read_curves, say
 from failpred_jax.train.loop import StageResult, train_stage
+from failpred_jax.train.precompute import Budget, Program
+from failpred_jax.train.stage import Stage, TrainState
+from failpred_jax.train.stage_log import read_curves
 from failpred_jax.train.step import Units, init_state, make_validation_step, merge_params
 from failpred_jax.train.validate import each_batch_of_units
-from failpred_jax.types import Examples, Known, Results, SampleSummary, Stage, TrainState
+from failpred_jax.types import Cached, Examples
 from failpred_jax.workdir import environment, read_record
 
 
@@ -38,7 +42,7 @@ class Pipeline:
     def __init__(self, config: Config, workdir: Path, stop: Stop):
         self.config, self.workdir, self.stop = config, workdir, stop
         self.environment = environment()
-        devices.from_main(lambda: write_json(workdir / 'environment.json', self.environment))
+        processes.from_main(lambda: write_json(workdir / 'environment.json', self.environment))
         devices.check_batch_size(config.evaluate.batch_size, 'config.evaluate.batch_size')
         self.data = self._load_data()
         # What the confidence is learned from.
@@ -49,9 +53,9 @@ class Pipeline:
             check_can_crossfit(self.data.info)
         self.network: Network = make_network(config.model, self.data.info)
         prepare_train_fn, prepare_eval_fn = make_prepare_fns(config.data, self.data.info)
-        self.programme = Programme(
+        self.program = Program(
             self.network.apply,
-            self.network.know,
+            self.network.precompute,
             prepare_train_fn,
             prepare_eval_fn,
             self.data.info.ignore_label,
@@ -72,7 +76,7 @@ class Pipeline:
             found.append(data_room.load_data(self.config.data, self.workdir / 'split.npz'))
             return found[0].split
 
-        split = devices.from_main(load)
+        split = processes.from_main(load)
         # Only now, so that a data set that has to be prepared on a shared disk is prepared once.
         return found[0] if found else data_room.load_data(self.config.data, split=split)
 
@@ -108,7 +112,7 @@ class Pipeline:
             data = self.config.data
             result = train_stage(
                 stage,
-                self.programme,
+                self.program,
                 start,
                 examples,
                 self.data.val,
@@ -134,11 +138,11 @@ class Pipeline:
         def train_fn(stage: Stage, folder: Path, examples: Examples) -> TrainState:
             return self._train(stage, folder, None, examples)
 
-        logits = held_out_logits(self.config, self.programme, self.data.train, self.workdir / 'crossfit', train_fn)
-        return self.head_train._replace(known=Known(logits=logits))
+        logits = held_out_logits(self.config, self.program, self.data.train, self.workdir / 'crossfit', train_fn)
+        return self.head_train._replace(cached=Cached(logits=logits))
 
     def _write_result(self, folder: Path, result: StageResult) -> None:
-        devices.from_main(lambda: write_json(folder / 'result.json', dataclasses.asdict(result)))
+        processes.from_main(lambda: write_json(folder / 'result.json', dataclasses.asdict(result)))
 
     def import_torch(self, path: str) -> None:
         """Turn a checkpoint of the reference into finished stages of this run.
@@ -160,7 +164,7 @@ class Pipeline:
         for name in held:
             if name not in by_name:
                 raise UserError(f"'{path}' holds the stage '{name}', but config.{name}.epochs is 0; set it above 0")
-            if devices.from_main(lambda name=name: (self.workdir / name).exists()):
+            if processes.from_main(lambda name=name: (self.workdir / name).exists()):
                 raise UserError(
                     f"'{self.workdir}' already has the stage '{name}'; import into another --workdir, or move this one "
                     'aside with --force'
@@ -208,10 +212,10 @@ class Pipeline:
             self.data,
             self.network,
             _weights(states),
-            self.programme.prepare_eval_fn,
+            self.program.prepare_eval_fn,
             described,
             [*warnings, *(targets['warnings'] if targets else ())],
-            devices.from_main(
+            processes.from_main(
                 lambda: {stage.name: read_curves(self.workdir / stage.name / 'metrics.csv') for stage in chosen}
             ),
             self.environment,
@@ -231,7 +235,7 @@ class Pipeline:
         found = {}
         for name, examples in (('val', self.data.val), ('test', self.data.test)):
             reader = Reader(
-                self.network, weights, self.programme.prepare_eval_fn, frozenset(), self.programme.eval_batch_size, 0,
+                self.network, weights, self.program.prepare_eval_fn, frozenset(), self.program.eval_batch_size, 0,
                 jax.random.key(0),
             )  # fmt: skip
             inputs = collect(reader, examples)
@@ -292,7 +296,7 @@ class Pipeline:
         """Count the errors among the head's targets and say if they leave it nothing to learn."""
         source = self.config.confidence.targets
         if source == 'crossfit':
-            parts: Iterable[Units] = [units_of(examples.known.logits, examples.labels)]
+            parts: Iterable[Units] = [units_of(examples.cached.logits, examples.labels)]
         else:
             parts = self._units(stage, baseline, examples)
         found = describe_targets(parts, source)
@@ -304,7 +308,7 @@ class Pipeline:
             (self.workdir / stage.name).mkdir(exist_ok=True)
             write_json(self.workdir / stage.name / 'targets.json', found)
 
-        devices.from_main(write)
+        processes.from_main(write)
 
     def _units(self, stage: Stage, baseline: TrainState, examples: Examples) -> Iterator[Units]:
         """Yield what the classifier alone makes of examples, batch by batch."""
@@ -312,9 +316,9 @@ class Pipeline:
             make_validation_step(
                 # The classifier alone: there is no trained head yet.
                 dataclasses.replace(stage, with_confidence=False, loss_fn=lambda outputs, labels, mask: labels * 0.0),
-                self.programme.apply_fn,
-                self.programme.prepare_eval_fn,
-                self.programme.ignore_label,
+                self.program.apply_fn,
+                self.program.prepare_eval_fn,
+                self.program.ignore_label,
             )
         )
         params = devices.replicate(merge_params(baseline.trained, baseline.frozen))
@@ -323,7 +327,7 @@ class Pipeline:
             params,
             devices.replicate(baseline.batch_stats),
             examples,
-            self.programme.eval_batch_size,
+            self.program.eval_batch_size,
         )
 
 

@@ -4,7 +4,7 @@ An npz holds arrays of these names; a csv holds a column for each name, with `lo
 
   labels              [N] or [N, H, W] integers
   logits or probs     [N, C] or [N, H, W, C]; `probs` are class probabilities, whose logarithms stand for logits
-  confidence_<name>   shaped as labels, optional: your own scores, higher is surer
+  confidence_<name>   shaped as labels, optional: your own scores, higher means more confident
   features            [N, D], optional: for the scores that measure distances
   mask                shaped as labels, optional, bool: False leaves a unit out (a void class)
   val_<any of these>  the same of held-out units, optional: for the scores that are fitted

@@ -9,9 +9,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from failpred_jax import scores  # noqa: F401  (importing the room fills its registry)
 from failpred_jax.calibrate.temperature import fit_temperature
 from failpred_jax.config import EvaluateConfig
+from failpred_jax.console import say
 from failpred_jax.errors import UserError
 from failpred_jax.evaluate.collect import predictions
 from failpred_jax.evaluate.evaluation import aurc
@@ -19,13 +19,14 @@ from failpred_jax.evaluate.folder import read_results, write_results
 from failpred_jax.evaluate.scoring import Fitted, Plan, compute_scores, fit_scores, make_plan
 from failpred_jax.evaluate.table import definitions, measure, to_markdown
 from failpred_jax.prediction_file import Units, parse_arrays, read_predictions
-from failpred_jax.train.logging import say
-from failpred_jax.types import Array, FitInputs, Results, ScoreInputs
+from failpred_jax.results import Results
+from failpred_jax.scores.score import FitInputs, ScoreInputs
+from failpred_jax.types import Array
 from failpred_jax.workdir import environment
 
 MAX_RESAMPLED = 1_000_000
 NO_INTERVALS = (
-    'no intervals are given: neighbouring pixels err together, so resampling pixels would claim far too narrow ones '
+    'no intervals are given: neighboring pixels err together, so resampling pixels would claim far too narrow ones '
     f'(and above {MAX_RESAMPLED:,} units they say little)'
 )
 
@@ -65,7 +66,7 @@ def evaluate_predictions(
     Args:
       labels: [N] or [N, H, W] int, in [0, C).
       logits: [N, C] or [N, H, W, C] float; the logarithm of class probabilities does as well.
-      confidences: your own scores, name -> shaped as labels; higher is surer.
+      confidences: your own scores, name -> shaped as labels; higher means more confident.
       features: [N, D] float, for the scores that measure distances.
       validation: 'labels', 'logits' and perhaps 'features' of held-out units, for the scores that are fitted.
       training: the same of the training units, for the scores that are fitted on them.

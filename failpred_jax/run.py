@@ -7,18 +7,18 @@ from pathlib import Path
 
 import ml_collections
 
-from failpred_jax import compiler, data, devices, losses, metrics, models, scores  # noqa: F401  (importing a room fills its registry)
+from failpred_jax import compiler, processes
 from failpred_jax.config import Config, read_config
+from failpred_jax.console import say
 from failpred_jax.errors import UserError
 from failpred_jax.evaluate.folder import read_results, write_results
-from failpred_jax.evaluate.seeds import summarise_ensemble, summarise_seeds, with_seeds
+from failpred_jax.evaluate.seeds import summarize_ensemble, summarize_seeds, with_seeds
 from failpred_jax.evaluate.seeds import to_markdown as seeds_to_markdown
 from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.pipeline import Pipeline
 from failpred_jax.predictions import score_file
+from failpred_jax.results import Results
 from failpred_jax.stopping import Stop
-from failpred_jax.train.logging import say
-from failpred_jax.types import Results
 from failpred_jax.workdir import Workdir
 
 
@@ -47,7 +47,7 @@ def execute(
       Stopped: a signal asked to stop, and everything is saved.
     """
     config = read_config(given)
-    if mode in ('evaluate', 'report') and not devices.from_main(lambda: (workdir / 'config.json').exists()):
+    if mode in ('evaluate', 'report') and not processes.from_main(lambda: (workdir / 'config.json').exists()):
         raise UserError(f"the WORKDIR '{workdir}' holds no run; --mode={mode} works on a finished one: train it first")
     if mode == 'report':
         _report(workdir)
@@ -97,7 +97,7 @@ def score(predictions: Path, workdir: Path) -> None:
     """
     compiler.keep_compilations()
     # There is nothing to divide; the other processes of a job wait.
-    devices.from_main(lambda: score_file(predictions, workdir))
+    processes.from_main(lambda: score_file(predictions, workdir))
     _report(workdir)
 
 
@@ -116,24 +116,24 @@ def _execute_seeds(config: Config, workdir: Path, mode: str, stop: Stop) -> None
         return
     ensemble = None
     if next(iter(parts.values())).data.info.task == 'classification':
-        ensemble = summarise_ensemble([pipeline.class_probs() for pipeline in parts.values()])
+        ensemble = summarize_ensemble([pipeline.class_probs() for pipeline in parts.values()])
     found: dict[int, Results] = {}
     for seed, pipeline in parts.items():
         say(f'seed {seed}:')
         found[seed] = pipeline.evaluate(ensemble=ensemble)
         _write(found[seed], to_markdown(found[seed].metrics, found[seed].context), workdir / f'seed_{seed}')
-    summary = summarise_seeds({seed: results.metrics for seed, results in found.items()})
+    summary = summarize_seeds({seed: results.metrics for seed, results in found.items()})
     _write(with_seeds(found, summary), seeds_to_markdown(summary, next(iter(found.values())).context), workdir)
 
 
 def _write(results: Results, table: str, workdir: Path) -> None:
-    devices.from_main(lambda: write_results(results, table, workdir / 'evaluation'))
+    processes.from_main(lambda: write_results(results, table, workdir / 'evaluation'))
     say(table)
 
 
 def _report(workdir: Path) -> None:
     """Build the report from the evaluation folder alone."""
-    devices.from_main(lambda: _build_report(workdir))
+    processes.from_main(lambda: _build_report(workdir))
 
 
 def _build_report(workdir: Path) -> None:

@@ -34,8 +34,8 @@ def read_torch_checkpoint(path: str, model: ModelConfig, info: DatasetInfo) -> t
       info: the data set it was trained on (image shape and number of classes).
 
     Returns:
-      params: {'trunk', 'top'} of a baseline, with 'head' of a confidence model, and 'encoder' of a fine-tuned one;
-        nested dicts of float32 arrays.
+      params: {'backbone', 'classifier'} of a baseline, with 'head' of a confidence model, and 'encoder' of a fine-tuned
+        one; nested dicts of float32 arrays.
       batch_stats: the same for running statistics.
 
     Raises:
@@ -52,10 +52,10 @@ def read_torch_checkpoint(path: str, model: ModelConfig, info: DatasetInfo) -> t
     templates = jax.eval_shape(network.init, jax.random.key(0))
     if any(k.startswith(('pred_network.', 'uncertainty_network.')) for k in given):
         templates = jax.eval_shape(network.with_encoder, *templates)
-        prefixes = {'trunk': 'pred_network.', 'top': 'pred_network.'}
+        prefixes = {'backbone': 'pred_network.', 'classifier': 'pred_network.'}
         prefixes |= {'encoder': 'uncertainty_network.', 'head': 'uncertainty_network.'}
     else:
-        prefixes = {'trunk': '', 'top': ''}
+        prefixes = {'backbone': '', 'classifier': ''}
         if any(k.startswith('uncertainty') for k in given):
             prefixes['head'] = ''
     taken: set[str] = set()
@@ -80,7 +80,7 @@ def read_torch_checkpoint(path: str, model: ModelConfig, info: DatasetInfo) -> t
 
 
 def start_from_vgg16(path: str, model: ModelConfig, params: PyTree) -> PyTree:
-    """Return params whose trunk has the convolutions of a torchvision VGG16 state dict (.pth).
+    """Return params whose backbone has the convolutions of a torchvision VGG16 state dict (.pth).
 
     Args:
       path: the file, as torchvision publishes it (`vgg16-*.pth`, without BatchNorm).
@@ -103,10 +103,10 @@ def start_from_vgg16(path: str, model: ModelConfig, params: PyTree) -> PyTree:
     if not isinstance(state, Mapping):
         raise UserError(f"'{path}' is no state dict of torchvision's VGG16, but {type(state).__name__}")
     problems: list[str] = []
-    trunk = jax.tree.map(lambda x: x, params['trunk'])
+    backbone = jax.tree.map(lambda x: x, params['backbone'])
     taken = set()
     for number, place in zip(_TORCHVISION_CONVS, places, strict=True):
-        layer = trunk
+        layer = backbone
         for key in place:
             layer = layer[key]
         for ours, theirs in (('kernel', 'weight'), ('bias', 'bias')):
@@ -119,7 +119,7 @@ def start_from_vgg16(path: str, model: ModelConfig, params: PyTree) -> PyTree:
     # Its classifier is for another image size: expected, and not used.
     problems += [f'unexpected: {k}' for k in state if k not in taken and not str(k).startswith('classifier.')]
     _raise_if(problems, path, f"the VGG16 encoder of model '{model.name}'")
-    return {**params, 'trunk': trunk}
+    return {**params, 'backbone': backbone}
 
 
 def _load(path: str) -> Any:
@@ -148,17 +148,17 @@ def _strip_data_parallel(state: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _torch_name(model: str, keys: tuple[str, ...]) -> str:
-    """Return the reference's name for our leaf, such as 'conv3.net.1.weight' for ('trunk', 'conv3', 'kernel')."""
+    """Return the reference's name for our leaf, such as 'conv3.net.1.weight' for ('backbone', 'conv3', 'kernel')."""
     tree, *layers, leaf = keys
     suffix = {'kernel': 'weight', 'scale': 'weight', 'bias': 'bias', 'mean': 'running_mean', 'var': 'running_var'}[leaf]
     if tree == 'head':
         number = int(layers[0].rpartition('_')[2]) + 1
         return f'uncertainty{number}.{suffix}'
     if model == 'segnet':
-        block, layer = ('up1', *layers) if tree == 'top' else layers
+        block, layer = ('up1', *layers) if tree == 'classifier' else layers
         kind, number = re.fullmatch(r'(conv|bn)(\d+)', layer).groups()
         return f'{block}.conv{number}.cbr_unit.{0 if kind == "conv" else 1}.{suffix}'
-    if tree == 'top':
+    if tree == 'classifier':
         return f'fc2.{suffix}'
     kind, number = re.fullmatch(r'(conv|bn|fc)(\d+)', layers[0]).groups()
     if kind == 'bn':
@@ -170,7 +170,7 @@ def _torch_name(model: str, keys: tuple[str, ...]) -> str:
 
 def _flattened(model: str, info: DatasetInfo, keys: tuple[str, ...]) -> tuple[int, int, int] | None:
     """Return (H, W, D) of what is flattened before a dense kernel, or None for all other leaves."""
-    if keys[0] not in ('trunk', 'encoder') or keys[1:] != ('fc1', 'kernel'):
+    if keys[0] not in ('backbone', 'encoder') or keys[1:] != ('fc1', 'kernel'):
         return None
     height, width, channels = info.image_shape
     return {

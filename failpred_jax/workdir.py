@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from failpred_jax import config as config_lib
-from failpred_jax import devices, files
+from failpred_jax import devices, files, processes
 from failpred_jax.config import Config
 from failpred_jax.errors import UserError
 from failpred_jax.files import read_json, write_json
@@ -41,7 +41,7 @@ class Workdir:
         self._moved_to: Path | None = None
         self._is_new_folder = False
         self._before: dict[str, bytes | None] = {}
-        devices.from_main(lambda: self._take(config_lib.to_dict(config), force))
+        processes.from_main(lambda: self._take(config_lib.to_dict(config), force))
 
     def _take(self, config: dict[str, Any], force: bool) -> None:
         self._make()
@@ -138,7 +138,7 @@ class Workdir:
 
         So whoever mends what was wrong can use the same WORKDIR, which would else belong to the wrong config.
         """
-        if not devices.is_main_process():
+        if not processes.is_main_process():
             return
         if self._before['config.json'] is not None:
             for name, content in self._before.items():
@@ -184,7 +184,7 @@ def read_record(file: Path) -> Any:
         except ValueError as error:
             raise UserError(f'{file} cannot be read ({error}); restore it, or start afresh with --force') from error
 
-    return devices.from_main(read)
+    return processes.from_main(read)
 
 
 def environment() -> dict[str, Any]:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from failpred_jax import data, losses, models, scores  # noqa: F401  (they fill the registries that rules look into)
 from failpred_jax.config import Config, default_config, differences, read_config, to_dict
 from failpred_jax.errors import UserError
 
@@ -48,14 +47,14 @@ def test_every_option_says_what_it_does_and_what_it_may_be(path):
 def test_all_problems_are_named_at_once():
     config = to_dict(read_config(valid()))
     config['seed'] = 'zero'
-    config['baseline'] |= {'optimiser': 'sdg', 'epochz': 3}
+    config['baseline'] |= {'optimizer': 'sdg', 'epochz': 3}
     config['data']['mean'] = 0.5
     del config['model']['name']
     with pytest.raises(UserError) as error:
         read_config(config)
     text = str(error.value)
     assert "config.seed is 'zero', but it must be an integer" in text
-    assert "config.baseline.optimiser is 'sdg'; did you mean 'sgd'" in text
+    assert "config.baseline.optimizer is 'sdg'; did you mean 'sgd'" in text
     assert "unknown key config.baseline.epochz; did you mean 'epochs'" in text
     assert 'config.data.mean is 0.5, but it must be a tuple of float' in text
     assert 'missing key config.model.name; start the config file from default_config()' in text

@@ -78,7 +78,7 @@ def test_pixels_get_iou_and_no_intervals(rng):
     ]
     assert found['classifier']['mean_iou'] == pytest.approx(np.mean(iou))
     assert 'ci' not in found['scores']['mcp']
-    assert 'no intervals are given: neighbouring pixels err together' in str(table)
+    assert 'no intervals are given: neighboring pixels err together' in str(table)
 
 
 def test_csv_holds_the_same_as_npz(arrays, tmp_path):

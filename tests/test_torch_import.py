@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 
-import failpred_jax.models  # noqa: F401
 from failpred_jax.config import ModelConfig
 from failpred_jax.errors import UserError
 from failpred_jax.models.network import make_network
@@ -218,7 +217,7 @@ def test_baseline_checkpoint_has_no_head(tmp_path):
     theirs = reference('mlp', with_head=False)
     model, info = setting('mlp')
     params, stats = read_torch_checkpoint(save(tmp_path / 'a.ckpt', theirs.state_dict()), model, info)
-    assert set(params) == {'trunk', 'top'}
+    assert set(params) == {'backbone', 'classifier'}
     ours, expected = run_both(make_network(model, info), params, stats, theirs, None)
     np.testing.assert_allclose(np.asarray(ours.logits), expected[0].numpy(), atol=1e-5)
     assert ours.confidence_logit is None
@@ -231,7 +230,7 @@ def test_finetuned_checkpoint_has_its_own_encoder(name, tmp_path):
     state |= {f'module.uncertainty_network.{k}': v for k, v in confidence_net.state_dict().items()}
     model, info = setting(name)
     params, stats = read_torch_checkpoint(save(tmp_path / 'a.ckpt', state), model, info)
-    assert set(params) == {'trunk', 'top', 'head', 'encoder'}
+    assert set(params) == {'backbone', 'classifier', 'head', 'encoder'}
     ours, expected = run_both(make_network(model, info), params, stats, predictor, confidence_net)
     for a, b in zip(ours, expected, strict=True):
         np.testing.assert_allclose(np.asarray(a), b.numpy(), rtol=1e-4, atol=1e-4)
@@ -320,7 +319,7 @@ def test_torchvision_vgg16_starts_the_encoder(name, place, tmp_path):
     templates, _ = jax.eval_shape(make_network(model, info).init, jax.random.key(0))
     params = jax.tree.map(lambda t: np.zeros(t.shape, np.float32), templates)
     started = start_from_vgg16(str(tmp_path / 'vgg16.pth'), model, params)
-    layer = started['trunk']
+    layer = started['backbone']
     for key in place:
         layer = layer[key]
     np.testing.assert_array_equal(layer['kernel'], state['features.28.weight'].numpy().transpose(2, 3, 1, 0))

@@ -12,17 +12,17 @@ MAX_ITERATIONS = 100
 
 @dataclass(frozen=True)
 class Platt:
-    """P(correct) = sigmoid(slope * (confidence - centre) / spread + offset).
+    """P(correct) = sigmoid(slope * (confidence - center) / spread + offset).
 
     Attributes:
-      centre: of the held-out confidences; with `spread` it keeps the fit well-conditioned on any scale.
+      center: of the held-out confidences; with `spread` it keeps the fit well-conditioned on any scale.
       spread: over 0.
       slope: in units of spread; negative if the confidence points the wrong way.
-      offset: log-odds at the centre.
+      offset: log-odds at the center.
       has_converged: False if the last step was still large.
     """
 
-    centre: float
+    center: float
     spread: float
     slope: float
     offset: float
@@ -30,7 +30,7 @@ class Platt:
 
     def __call__(self, confidence: Array) -> np.ndarray:
         """Return P(correct) for confidences [...]: [...] float64 in [0, 1]."""
-        scaled = (np.asarray(confidence, np.float64) - self.centre) / self.spread
+        scaled = (np.asarray(confidence, np.float64) - self.center) / self.spread
         return expit(self.slope * scaled + self.offset)
 
 
@@ -56,8 +56,8 @@ def fit_platt(confidence: Array, correct: Array) -> Platt:
     confidence, correct = np.asarray(confidence, np.float64), np.asarray(correct, bool)
     if confidence.size == 0 or not np.isfinite(confidence).all():
         raise ValueError('Platt scaling needs at least one held-out unit, and finite confidences')
-    centre, spread = float(confidence.mean()), float(confidence.std()) or 1.0
-    design = np.stack([(confidence - centre) / spread, np.ones_like(confidence)], axis=1)
+    center, spread = float(confidence.mean()), float(confidence.std()) or 1.0
+    design = np.stack([(confidence - center) / spread, np.ones_like(confidence)], axis=1)
     num_correct, num_errors = int(correct.sum()), int((~correct).sum())
     target = np.where(correct, (num_correct + 1) / (num_correct + 2), 1 / (num_errors + 2))
     params = np.array([0.0, np.log((num_correct + 1) / (num_errors + 1))])
@@ -80,4 +80,4 @@ def fit_platt(confidence: Array, correct: Array) -> Platt:
         if np.abs(size * step).max() < 1e-9 * (1 + np.abs(params).max()):
             has_converged = True
             break
-    return Platt(centre, spread, float(params[0]), float(params[1]), has_converged)
+    return Platt(center, spread, float(params[0]), float(params[1]), has_converged)

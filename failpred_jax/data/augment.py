@@ -1,4 +1,4 @@
-"""Random changes to training images, inside the compiled step, and the normalisation that every image gets.
+"""Random changes to training images, inside the compiled step, and the normalization that every image gets.
 
 An example's changes depend on its own key alone, so that neither the batch it falls into nor the number of devices
 matters. Geometric changes move an image and its label map together.
@@ -27,7 +27,7 @@ def make_augment_fn(config: AugmentConfig, info: DatasetInfo) -> AugmentFn:
     """Return `augment(keys, images, labels) -> (images, labels)` with the changes that the config asks for.
 
     The returned function's arguments are keys, an array of PRNG keys [B]; images [B, H, W, channels] uint8; and
-    labels, [B] or [B, H, W] int32. It returns images float32 in [0, 1], not yet normalised, and labels. Where a
+    labels, [B] or [B, H, W] int32. It returns images float32 in [0, 1], not yet normalized, and labels. Where a
     rotation or a crop looks beyond the border there is 0 in images, and in label maps the ignored label (0 if none
     is ignored). Zero strength is the identity.
 
@@ -58,17 +58,17 @@ def make_augment_fn(config: AugmentConfig, info: DatasetInfo) -> AugmentFn:
         if config.brightness:
             images = _blend(images, jnp.zeros_like(images), draw['brightness'], config.brightness)
         if config.contrast:
-            mean = jnp.mean(_grey(images), axis=(1, 2, 3), keepdims=True)
+            mean = jnp.mean(_gray(images), axis=(1, 2, 3), keepdims=True)
             images = _blend(images, jnp.broadcast_to(mean, images.shape), draw['contrast'], config.contrast)
         if config.saturation:
-            grey = jnp.broadcast_to(_grey(images), images.shape)
-            images = _blend(images, grey, draw['saturation'], config.saturation)
+            gray = jnp.broadcast_to(_gray(images), images.shape)
+            images = _blend(images, gray, draw['saturation'], config.saturation)
         return images, maps[..., 0] if has_map else labels
 
     return augment
 
 
-def normalise(images: Array, mean: tuple[float, ...], std: tuple[float, ...]) -> Array:
+def normalize(images: Array, mean: tuple[float, ...], std: tuple[float, ...]) -> Array:
     """Return `(image - mean) / std` of images in [0, 1].
 
     Args:
@@ -124,7 +124,7 @@ def _crop(x: Array, corner: Array, padding: int, fill: int) -> Array:
 
 
 def _rotate(images: Array, maps: Array | None, degrees: Array, outside: int) -> tuple[Array, Array | None]:
-    """Rotate about the centre: images [B, H, W, D] uint8 -> float32 in [0, 1], bilinear; maps by nearest neighbour."""
+    """Rotate about the center: images [B, H, W, D] uint8 -> float32 in [0, 1], bilinear; maps by nearest neighbor."""
     _, height, width, channels = images.shape
     angle = jnp.deg2rad(degrees).reshape(-1, 1, 1)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
@@ -170,7 +170,7 @@ def _unpack(words: Array, channels: int) -> Array:
     return lax.bitcast_convert_type(words, jnp.uint8).reshape(*words.shape[:-1], -1)[..., :channels]
 
 
-def _grey(images: Array) -> Array:
+def _gray(images: Array) -> Array:
     """Return how bright each pixel looks: [B, H, W, D] -> [B, H, W, 1]."""
     if images.shape[-1] != len(_LUMA):
         return jnp.mean(images, axis=-1, keepdims=True)

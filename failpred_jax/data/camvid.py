@@ -21,9 +21,9 @@ from failpred_jax.types import DatasetInfo, Examples
 
 CLASS_NAMES = (
     'sky', 'building', 'pole', 'road', 'pavement', 'tree', 'sign symbol', 'fence', 'car', 'pedestrian', 'bicyclist',
-    'unlabelled',
+    'unlabeled',
 )  # fmt: skip
-VOID = CLASS_NAMES.index('unlabelled')
+VOID = CLASS_NAMES.index('unlabeled')
 _SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
 # Of many problems of the same kind, this many are named.
 _NAMED = 3
@@ -40,8 +40,8 @@ class Pair(NamedTuple):
 def load(config: DataConfig) -> RawData:
     """Return the three parts of the folder that `config.path` names, at `config.image_size` if that is set.
 
-    Images are resized one by one as they are read, bilinearly, and label maps by nearest neighbour, so that the set
-    is never held at its full size. Pixels of class 11, unlabelled, count nowhere unless `config.score_void`.
+    Images are resized one by one as they are read, bilinearly, and label maps by nearest neighbor, so that the set
+    is never held at its full size. Pixels of class 11, unlabeled, count nowhere unless `config.score_void`.
 
     Raises:
       UserError: a folder or file is missing, an image has no label map or a label map no image, sizes differ, a file
@@ -125,7 +125,7 @@ def read_pairs(pairs: Sequence[Pair], size: tuple[int, int], resize: bool) -> Ex
         if outside.size:
             raise UserError(
                 f"the label map '{pair.label}' has the label {outside[0]}; labels must be 0 to {len(CLASS_NAMES) - 1} "
-                f'({VOID}: unlabelled)'
+                f'({VOID}: unlabeled)'
             )
         if not resize and label.shape != tuple(size):
             raise UserError(

@@ -104,4 +104,4 @@ def batches_in_order(examples: Examples, batch_size: int) -> Iterator[tuple[Batc
         mask = np.arange(batch_size) < real
         rows, mask = devices.local_part(rows), devices.local_part(mask)
         chosen = jax.tree.map(lambda array, rows=rows: array[rows], examples)
-        yield devices.shard(Batch(chosen.images, chosen.labels, mask, chosen.known)), real
+        yield devices.shard(Batch(chosen.images, chosen.labels, mask, chosen.cached)), real

@@ -31,10 +31,10 @@ def resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return label maps [N, H, W] at (height, width), each pixel that of the nearest centre, of the same type."""
+    """Return label maps [N, H, W] at (height, width), each pixel that of the nearest center, of the same type."""
     if labels.shape[1:] == tuple(size):
         return labels
-    # Where the centre of each new pixel falls in the old map.
+    # Where the center of each new pixel falls in the old map.
     rows, columns = (
         ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, labels.shape[1:], strict=True)
     )

@@ -12,7 +12,8 @@ from failpred_jax.data.feeding import batches_in_order
 from failpred_jax.data.prepare import PrepareFn
 from failpred_jax.models.network import Network
 from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
-from failpred_jax.types import Array, Batch, Examples, PyTree, SampleSummary, ScoreInputs
+from failpred_jax.scores.score import SampleSummary, ScoreInputs
+from failpred_jax.types import Array, Batch, Examples, PyTree
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Weights:
     """Trained variables of a run, on the host, each as (params, batch_stats).
 
     Attributes:
-      classifier: trunk, top and head; the head is untrained where the run has no confidence stage.
+      classifier: backbone, classifier and head; the head is untrained where the run has no confidence stage.
       finetuned: the same with the fine-tuned encoder and its head, or None.
       has_head: whether the classifier's head is trained.
     """
@@ -51,7 +52,7 @@ class Reader:
     Args:
       network: the network.
       weights: its trained variables.
-      prepare_fn: normalises images.
+      prepare_fn: normalizes images.
       needs: fields of ScoreInputs to fill, besides the logits.
       batch_size: examples a pass, over all devices.
       mc_samples: T, for 'mc_dropout'.

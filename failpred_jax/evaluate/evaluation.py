@@ -10,6 +10,7 @@ import numpy as np
 
 from failpred_jax.calibrate.temperature import fit_temperature
 from failpred_jax.config import Config, EvaluateConfig, to_dict
+from failpred_jax.console import say
 from failpred_jax.data import Data
 from failpred_jax.data.prepare import PrepareFn
 from failpred_jax.evaluate.collect import Reader, Weights, collect, missing_needs, predictions
@@ -18,8 +19,9 @@ from failpred_jax.evaluate.scoring import Fitted, Plan, compute_scores, fit_scor
 from failpred_jax.evaluate.table import definitions, measure
 from failpred_jax.metrics import ranking_metrics
 from failpred_jax.models.network import Network
-from failpred_jax.train.logging import say
-from failpred_jax.types import Array, Examples, FitInputs, Results, SampleSummary, ScoreInputs
+from failpred_jax.results import Results
+from failpred_jax.scores.score import FitInputs, SampleSummary, ScoreInputs
+from failpred_jax.types import Array, Examples
 
 # Keeps the randomness of the evaluation apart from that of training.
 _EVALUATION = 0x65766C
@@ -54,7 +56,7 @@ def evaluate(
       data: all splits.
       network: the network.
       weights: its trained variables.
-      prepare_fn: normalises images.
+      prepare_fn: normalizes images.
       stages: for the report, as stages[i] = {'name', 'step', 'num_steps', 'seconds', ...}.
       warnings: that training raised.
       history: the stages' curves.

@@ -23,7 +23,7 @@ import numpy as np
 
 from failpred_jax.errors import UserError
 from failpred_jax.files import DAMAGE, read_json, read_npz, whole_files, write_json, write_npz, write_text
-from failpred_jax.types import Results
+from failpred_jax.results import Results
 
 PREFIX = 'confidence_'
 

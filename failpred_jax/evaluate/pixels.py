@@ -18,9 +18,10 @@ from failpred_jax.evaluate.collect import Reader, predictions
 from failpred_jax.evaluate.pixel_totals import ClassTotals, ScoreTotals, to_metrics, valid_pixels
 from failpred_jax.evaluate.scoring import Fitted, Plan, compute_scores
 from failpred_jax.registry import SCORES
-from failpred_jax.types import DatasetInfo, Examples, ScoreInputs
+from failpred_jax.scores.score import ScoreInputs
+from failpred_jax.types import DatasetInfo, Examples
 
-# Images are resampled in at most so many groups of neighbours, which bounds the memory of their counts.
+# Images are resampled in at most so many groups of neighbors, which bounds the memory of their counts.
 MAX_CLUSTERS = 1000
 # Images shown as maps, of the best, around the median, and of the worst.
 SHOWN_OF_EACH = 2

@@ -8,7 +8,8 @@ import numpy as np
 
 from failpred_jax.errors import ScoreUnavailableError, UserError
 from failpred_jax.registry import SCORES
-from failpred_jax.types import FitInputs, PyTree, Score, ScoreInputs
+from failpred_jax.scores.score import FitInputs, Score, ScoreInputs
+from failpred_jax.types import PyTree
 
 PAPER = ('mcp', 'mc_dropout', 'trust_score', 'confidnet', 'confidnet_finetuned')
 

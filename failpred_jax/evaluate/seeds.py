@@ -9,11 +9,12 @@ import numpy as np
 
 from failpred_jax.evaluate.table import COLUMNS, COMPARED, arrow, rule_table
 from failpred_jax.registry import METRICS, SCORES
+from failpred_jax.results import Results
 from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
-from failpred_jax.types import Results, SampleSummary
+from failpred_jax.scores.score import SampleSummary
 
 
-def summarise_ensemble(members: Sequence[Mapping[str, np.ndarray]]) -> dict[str, SampleSummary]:
+def summarize_ensemble(members: Sequence[Mapping[str, np.ndarray]]) -> dict[str, SampleSummary]:
     """Return split -> summary over the members' class probabilities, each given as split -> [N, C]."""
     found = {}
     for split in members[0]:
@@ -24,7 +25,7 @@ def summarise_ensemble(members: Sequence[Mapping[str, np.ndarray]]) -> dict[str,
     return found
 
 
-def summarise_seeds(found: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+def summarize_seeds(found: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the figures of several seeds together.
 
     Args:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.lax import stop_gradient
 
-from failpred_jax.losses.classification import at_label
+from failpred_jax.outcomes import at_label, is_correct
 from failpred_jax.registry import LOSSES
 from failpred_jax.types import Array, Outputs
 
@@ -32,7 +32,7 @@ def tcp_mse(outputs: Outputs, labels: Array, mask: Array, *, error_weight: float
 def tcp_ratio_mse(outputs: Outputs, labels: Array, mask: Array, *, error_weight: float, temperature: float) -> Array:
     """Return the squared error to the true class probability over the largest one, weighted as `tcp_mse`.
 
-    Reference: Corbière et al., NeurIPS 2019, section 2.2 (normalised TCP).
+    Reference: Corbière et al., NeurIPS 2019, section 2.2 (normalized TCP).
     """
     probs = _probs(outputs, temperature)
     target = at_label(probs, labels) / jnp.max(probs, axis=-1)
@@ -60,13 +60,8 @@ def focal(outputs: Outputs, labels: Array, mask: Array, *, error_weight: float, 
     return FOCAL_ALPHA * (-jnp.expm1(-bce)) ** FOCAL_GAMMA * bce
 
 
-def correct_of(outputs: Outputs, labels: Array) -> Array:
-    """Return [...] bool, whether the classifier's prediction is the label."""
-    return jnp.argmax(outputs.logits, axis=-1) == labels
-
-
 def _correctness_bce(outputs: Outputs, labels: Array) -> Array:
-    correct = correct_of(outputs, labels).astype(jnp.float32)
+    correct = is_correct(outputs.logits, labels).astype(jnp.float32)
     return optax.sigmoid_binary_cross_entropy(outputs.confidence_logit, correct)
 
 
@@ -75,4 +70,4 @@ def _probs(outputs: Outputs, temperature: float) -> Array:
 
 
 def _weight(outputs: Outputs, labels: Array, error_weight: float) -> Array:
-    return jnp.where(correct_of(outputs, labels), 1.0, error_weight)
+    return jnp.where(is_correct(outputs.logits, labels), 1.0, error_weight)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from failpred_jax.losses.confidence import correct_of
+from failpred_jax.outcomes import is_correct
 from failpred_jax.registry import LOSSES
 from failpred_jax.types import Array, Outputs
 
@@ -30,17 +30,17 @@ def ranking(outputs: Outputs, labels: Array, mask: Array, *, error_weight: float
       [...] float32, 0 or greater.
 
     Reference: Yue et al., "A support vector method for optimizing average precision", SIGIR 2007, equations 4-6 and
-    the greedy of section 4.2, vectorised; as the ranking loss of Corbière et al., NeurIPS 2019, section 4.3.
+    the greedy of section 4.2, vectorized; as the ranking loss of Corbière et al., NeurIPS 2019, section 4.3.
     """
     count = labels.size
     num_blocks = -(-count // BLOCK)
     padding = (0, -count % num_blocks)
 
     def deal(x: Array) -> Array:
-        # Neighbouring pixels go to different blocks, so that every block is a sample of the whole batch.
+        # Neighboring pixels go to different blocks, so that every block is a sample of the whole batch.
         return jnp.pad(x.reshape(-1), padding).reshape(-1, num_blocks).T
 
-    correct = correct_of(outputs, labels)
+    correct = is_correct(outputs.logits, labels)
     blocks = deal(outputs.confidence_logit), deal(correct & mask), deal(~correct & mask)
     # Recomputed in the backward pass: all blocks' matrices at once would not fit for a batch of segmentations.
     losses = jax.lax.map(jax.checkpoint(lambda block: average_precision_hinge(*block)), blocks)

@@ -51,7 +51,7 @@ def threshold_counts(confidence: Array, correct: Array, mask: Array | None = Non
     """Count units and correct ones above every distinct confidence; one sort serves all curves.
 
     Args:
-      confidence: [...] of any real type, higher is surer.
+      confidence: [...] of any real type, higher means more confident.
       correct: [...] bool.
       mask: [...] bool or None.
 
@@ -104,18 +104,18 @@ def precision_recall_curve(counts: ThresholdCounts, of: str = 'success') -> Curv
     return Curve(recall[::-1], (errors / units)[::-1], counts.threshold[::-1])
 
 
-def risk_coverage_curve(counts: ThresholdCounts, generalised: bool = False) -> Curve:
-    """Return coverage (x) against the selective or generalised risk (y): the curve whose area is AURC or AUGRC.
+def risk_coverage_curve(counts: ThresholdCounts, generalized: bool = False) -> Curve:
+    """Return coverage (x) against the selective or generalized risk (y): the curve whose area is AURC or AUGRC.
 
     Args:
       counts: from `threshold_counts`.
-      generalised: errors accepted over all units, from (0, 0), instead of over accepted ones, whose first value is
+      generalized: errors accepted over all units, from (0, 0), instead of over accepted ones, whose first value is
         carried to coverage 0.
 
-    Reference: Geifman, Uziel & El-Yaniv, ICLR 2019; generalised: Traub et al., NeurIPS 2024.
+    Reference: Geifman, Uziel & El-Yaniv, ICLR 2019; generalized: Traub et al., NeurIPS 2024.
     """
     total = counts.units[-1]
-    if generalised:
+    if generalized:
         return _from_start(counts, counts.units / total, counts.errors / total)
     risk = counts.errors / counts.units
     return _from_start(counts, counts.units / total, risk, first=risk[0])
@@ -142,7 +142,7 @@ def thin_curve(curve: Curve, tolerance: float = 1e-3) -> Curve:
 
     Args:
       curve: [P] points.
-      tolerance: largest distance of a point that is left out from the straight line between its kept neighbours.
+      tolerance: largest distance of a point that is left out from the straight line between its kept neighbors.
 
     Returns:
       Curve with the first and last point and as many between as the tolerance asks for.
@@ -176,6 +176,6 @@ CURVES = {
     'precision_recall_success': precision_recall_curve,
     'precision_recall_error': functools.partial(precision_recall_curve, of='error'),
     'risk_coverage': risk_coverage_curve,
-    'generalised_risk_coverage': functools.partial(risk_coverage_curve, generalised=True),
+    'generalized_risk_coverage': functools.partial(risk_coverage_curve, generalized=True),
     'accuracy_rejection': accuracy_rejection_curve,
 }

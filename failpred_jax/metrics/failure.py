@@ -46,7 +46,7 @@ def fpr_at_tpr(confidence: Array, correct: Array, mask: Array | None = None, tpr
     """Return the share of errors accepted at the largest threshold that accepts at least `tpr` of the correct units.
 
     Args:
-      confidence: [N] float32, higher is surer.
+      confidence: [N] float32, higher means more confident.
       correct: [N] bool.
       mask: [N] bool or None.
       tpr: static, in (0, 1], read to four decimals.

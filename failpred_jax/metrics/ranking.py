@@ -56,7 +56,8 @@ def ranking_metrics(
     """Return every failure and selective metric: pure and jittable (`points` static), one sort.
 
     Args:
-      confidence: [N] float32 (or float16, bfloat16, int32), higher is surer. Infinities are ordinary values.
+      confidence: [N] float32 (or float16, bfloat16, int32); higher means more confident. Infinities are ordinary
+        values.
       correct: [N] bool.
       mask: [N] bool; False marks units that count nowhere, whatever they hold. None counts all.
       weights: [N] int32 >= 0: how often each unit counts. None is once each; giving it makes the sort slower.
@@ -89,8 +90,8 @@ def score_metrics(
     """Return every failure and selective metric of one score, in double precision.
 
     Args:
-      confidence: [...] of any real type, higher is surer; ranked exactly, also where float32 would round. It is
-        flattened.
+      confidence: [...] of any real type, higher means more confident; ranked exactly, also where float32 would round.
+        It is flattened.
       correct: [...] bool (or 0 and 1).
       mask: [...] bool; False marks units that count nowhere. None counts all.
       points: operating points, as fractions of 1.
@@ -117,7 +118,7 @@ def failure_metrics(confidence: Array, correct: Array, mask: Array | None = None
     """Return how well a confidence finds the errors of a classifier.
 
     Args:
-      confidence: [...] of any real type, higher is surer; ranked exactly.
+      confidence: [...] of any real type, higher means more confident; ranked exactly.
       correct: [...] bool (or 0 and 1).
       mask: [...] bool; False marks units that count nowhere. None counts all.
 

@@ -140,7 +140,7 @@ def bootstrap(
     """Compute every failure and selective metric of several scores of one classifier on the same resamples.
 
     Args:
-      confidences: score name -> [...] of any real type, higher is surer.
+      confidences: score name -> [...] of any real type, higher means more confident.
       correct: [...] bool.
       mask: [...] bool; False marks units that count nowhere. None counts all.
       num_resamples: R.

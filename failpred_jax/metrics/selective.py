@@ -1,7 +1,7 @@
 """Selective prediction: what remains wrong when only confident predictions are accepted.
 
 At the threshold t, coverage is the share of units with confidence >= t, the selective risk is the share of errors
-among those, and the generalised risk is the number of errors among those over the number of all units.
+among those, and the generalized risk is the number of errors among those over the number of all units.
 """
 
 import functools
@@ -81,7 +81,7 @@ _register(
 )
 _register(
     'augrc',
-    'Area under the generalised risk (errors accepted, over all units) as a function of coverage, by trapezoids '
+    'Area under the generalized risk (errors accepted, over all units) as a function of coverage, by trapezoids '
     'between distinct thresholds, ending in (0, 0): the chance that a prediction is wrong and accepted.',
     'Traub et al., NeurIPS 2024 ("AUGRC")',
     False,

@@ -75,7 +75,7 @@ def levels_from(confidence: Array, num_levels: int = MAX_LEVELS) -> np.ndarray:
 def probability_levels() -> np.ndarray:
     """Return about 2^16 levels in [0, 1], rising float32, for confidences of which no sample is at hand.
 
-    They are finest near 0 and 1, where softmax confidences crowd: neighbours differ by less than 1/1200 of the
+    They are finest near 0 and 1, where softmax confidences crowd: neighbors differ by less than 1/1200 of the
     distance to the nearer end, down to 2^-26.
     """
     per_octave = 1260

@@ -108,7 +108,7 @@ def _transposed_apart(x: Array, axes: tuple[int, ...]) -> Array:
     """Return `x` transposed, in a pass over memory that does nothing else.
 
     XLA on a CPU fuses a transpose with whatever made `x`, and then computes that anew in an order in which nothing
-    vectorises, up to 4 times slower than both apart. It does not fuse across a branch, so there is one, whose rarer
+    vectorizes, up to 4 times slower than both apart. It does not fuse across a branch, so there is one, whose rarer
     side gives the same.
     """
 

@@ -1,6 +1,6 @@
 """The layers that the architectures are built of.
 
-PyTorch's conventions, so that its weights mean the same here: its default initialisation, BatchNorm whose running
+PyTorch's conventions, so that its weights mean the same here: its default initialization, BatchNorm whose running
 variance is the unbiased one, and max-pooling ties that go to the first.
 """
 
@@ -77,7 +77,7 @@ class Conv(linen.Module):
 
 
 class BatchNorm(linen.Module):
-    """Normalise each channel over the batch and its pixels, in float32: [B, ..., D] -> the same.
+    """Normalize each channel over the batch and its pixels, in float32: [B, ..., D] -> the same.
 
     Reference: Ioffe and Szegedy, ICML 2015, algorithm 1; the running variance is the unbiased one, as in PyTorch.
     """
@@ -93,7 +93,7 @@ class BatchNorm(linen.Module):
         running_var = self.variable('batch_stats', 'var', jnp.ones, width)
         x = x.astype(jnp.float32)
         if mode.batch_norm:
-            y, mean, var, count = _normalise(x, scale, bias, mode.mask, mode.axis_name)
+            y, mean, var, count = _normalize(x, scale, bias, mode.mask, mode.axis_name)
             unbiased = var * (count / jnp.maximum(count - 1, 1))
             running_mean.value += (1 - BATCH_NORM_MOMENTUM) * (lax.stop_gradient(mean) - running_mean.value)
             running_var.value += (1 - BATCH_NORM_MOMENTUM) * (lax.stop_gradient(unbiased) - running_var.value)
@@ -138,17 +138,17 @@ def keep_mask(key: Array, rate: float, shape: tuple[int, ...]) -> Array:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _normalise(
+def _normalize(
     x: Array, scale: Array, bias: Array, mask: Array | None, axis_name: str | None
 ) -> tuple[Array, Array, Array, Array]:
-    """Return `x` normalised by the batch, and mean [D], biased variance [D] and count behind it, over the axis.
+    """Return `x` normalized by the batch, and mean [D], biased variance [D] and count behind it, over the axis.
 
     Only the first of the four has a gradient.
     """
-    return _normalise_fwd(x, scale, bias, mask, axis_name)[0]
+    return _normalize_fwd(x, scale, bias, mask, axis_name)[0]
 
 
-def _normalise_fwd(x: Array, scale: Array, bias: Array, mask: Array | None, axis_name: str | None) -> tuple:
+def _normalize_fwd(x: Array, scale: Array, bias: Array, mask: Array | None, axis_name: str | None) -> tuple:
     axes = tuple(range(x.ndim - 1))
     values_an_image = math.prod(x.shape[1:-1])
     counts = None if mask is None else mask.reshape(-1, *(1 for _ in x.shape[1:]))
@@ -165,7 +165,7 @@ def _normalise_fwd(x: Array, scale: Array, bias: Array, mask: Array | None, axis
     return (y, mean, var, count), (x, scale, counts, mean, inverse, count)
 
 
-def _normalise_bwd(axis_name: str | None, saved: tuple, cotangents: tuple) -> tuple:
+def _normalize_bwd(axis_name: str | None, saved: tuple, cotangents: tuple) -> tuple:
     # Written out, it takes two sums over the batch; what autodiff makes of the mean and the variance takes three, and
     # an array more to take them from.
     x, scale, counts, mean, inverse, count = saved
@@ -181,7 +181,7 @@ def _normalise_bwd(axis_name: str | None, saved: tuple, cotangents: tuple) -> tu
     return dx, dscale, dbias, None
 
 
-_normalise.defvjp(_normalise_fwd, _normalise_bwd)
+_normalize.defvjp(_normalize_fwd, _normalize_bwd)
 
 
 def _total(v: Array, axis_name: str | None) -> Array:
@@ -197,7 +197,7 @@ def _scale_and_shift(x: Array, mean: Array, inverse: Array, scale: Array, bias: 
 
 
 def _uniform_by(fan_in: int) -> Callable[[Array, tuple[int, ...]], Array]:
-    """Return an initialiser U(+-1/sqrt(fan_in)), PyTorch's default for weights and biases."""
+    """Return an initializer U(+-1/sqrt(fan_in)), PyTorch's default for weights and biases."""
     return lambda key, shape: _uniform(key, shape, 1 / math.sqrt(fan_in))
 
 

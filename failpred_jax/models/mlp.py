@@ -14,7 +14,7 @@ from failpred_jax.registry import MODELS
 from failpred_jax.types import Array, DatasetInfo
 
 
-class MlpTrunk(linen.Module):
+class MlpBackbone(linen.Module):
     """Flatten, one dense layer, ReLU | dropout: [B, H, W, channels] -> [B, hidden_units]."""
 
     hidden_units: int
@@ -41,7 +41,7 @@ def make_mlp(model: ModelConfig, info: DatasetInfo) -> Architecture:
     check_fits('mlp', info, 'classification', smallest=1)
     dtype = jnp.dtype(model.dtype)
     return Architecture(
-        trunk=MlpTrunk(model.hidden_units, model.dropout, dtype),
-        top=Dense(info.num_classes, dtype),
+        backbone=MlpBackbone(model.hidden_units, model.dropout, dtype),
+        classifier=Dense(info.num_classes, dtype),
         head=DenseHead(model.head_units, dtype),
     )

@@ -1,8 +1,8 @@
 """A network as four sub-trees of parameters, and the only way the other rooms run it.
 
-`trunk` makes features of images, `top` logits of features, `head` a confidence logit of features, and `encoder` is a
-second trunk that fine-tuning gives the head for its own. What trains, where dropout is on and where BatchNorm uses
-batch statistics are sets of these names, so this file knows no stage.
+`backbone` makes features of images, `classifier` logits of features, `head` a confidence logit of features, and
+`encoder` is a second backbone that fine-tuning gives the head for its own. What trains, where dropout is
+on and where BatchNorm uses batch statistics are sets of these names, so this file knows no stage.
 """
 
 import zlib
@@ -18,7 +18,10 @@ from failpred_jax.config import ModelConfig
 from failpred_jax.errors import UserError
 from failpred_jax.models.layers import EVAL, Mode
 from failpred_jax.registry import MODELS
-from failpred_jax.types import Array, DatasetInfo, Known, Outputs, PyTree
+from failpred_jax.types import Array, Cached, DatasetInfo, Outputs, PyTree
+
+# What two sub-trees were first called: a seed keeps drawing the parameters and the dropout that it always drew.
+_FIRST_NAMES = {'backbone': 'trunk', 'classifier': 'top'}
 
 
 @dataclass(frozen=True)
@@ -26,14 +29,14 @@ class Architecture:
     """What an architecture's factory returns.
 
     Attributes:
-      trunk: images -> features; has `prefix` (all before the first dropout), `suffix` (the rest) and the attribute
+      backbone: images -> features; has `prefix` (all before the first dropout), `suffix` (the rest) and the attribute
         `dropout` (whether it has any). Calling it is `suffix(prefix(images))`.
-      top: features -> logits.
+      classifier: features -> logits.
       head: features -> confidence logit.
     """
 
-    trunk: linen.Module
-    top: linen.Module
+    backbone: linen.Module
+    classifier: linen.Module
     head: linen.Module
 
 
@@ -52,20 +55,20 @@ class Network:
     @property
     def has_dropout(self) -> bool:
         """Whether repeated passes with dropout differ at all."""
-        return self.architecture.trunk.dropout
+        return self.architecture.backbone.dropout
 
     def init(self, key: Array) -> tuple[PyTree, PyTree]:
         """Return fresh parameters and BatchNorm statistics; each sub-tree depends on the key and its own shape only.
 
         Returns:
-          params: {'trunk', 'top', 'head'} of nested dicts, float32.
+          params: {'backbone', 'classifier', 'head'} of nested dicts, float32.
           batch_stats: the same for running statistics, without the sub-trees that have no BatchNorm.
         """
         image = jax.ShapeDtypeStruct((1, *self.image_shape), jnp.float32)
         params, batch_stats = {}, {}
 
         def add(name: str, inputs: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-            # lazy_init runs the initialisers but never the layers, which for a segmenter would take seconds.
+            # lazy_init runs the initializers but never the layers, which for a segmenter would take seconds.
             module = self._module(name)
             variables = module.lazy_init(_subkey(key, name), inputs)
             params[name] = variables['params']
@@ -73,8 +76,8 @@ class Network:
                 batch_stats[name] = variables['batch_stats']
             return jax.eval_shape(module.apply, variables, inputs)
 
-        features = add('trunk', image)
-        add('top', features)
+        features = add('backbone', image)
+        add('classifier', features)
         add('head', features)
         return params, batch_stats
 
@@ -84,7 +87,7 @@ class Network:
         batch_stats: PyTree,
         images: Array | None,
         *,
-        known: Known = Known(),  # noqa: B008  (immutable)
+        cached: Cached = Cached(),  # noqa: B008  (immutable)
         dropout_key: Array | None = None,
         dropout_in: Set[str] = frozenset(),
         batch_norm_in: Set[str] = frozenset(),
@@ -95,14 +98,14 @@ class Network:
         """Run the network on images.
 
         Args:
-          params: {'trunk', 'top', 'head'} and perhaps 'encoder'.
+          params: {'backbone', 'classifier', 'head'} and perhaps 'encoder'.
           batch_stats: running statistics of the same sub-trees, where they have any.
-          images: [B, H, W, channels] float32, normalised; may be None where nothing reads them.
-          known: of these images: taken as given instead of computed.
+          images: [B, H, W, channels] float32, normalized; may be None where nothing reads them.
+          cached: of these images: taken as given instead of computed.
           dropout_key: one PRNG key; every sub-tree in `dropout_in` folds its name into it.
           dropout_in: sub-trees whose dropout is active.
           batch_norm_in: sub-trees whose BatchNorm uses batch statistics and updates the running ones.
-          with_confidence: whether to run the head: on `encoder`'s features if params has one, else on the trunk's,
+          with_confidence: whether to run the head: on `encoder`'s features if params has one, else on the backbone's,
             through which no gradient flows back.
           mask: [B] bool of the images that count in batch statistics; None counts all.
           axis_name: the mapped axis over which batch statistics are taken, or None for this device alone.
@@ -119,13 +122,13 @@ class Network:
                 new_stats[name] = new_stats_of
             return output
 
-        if known.features is not None:
-            features = known.features
-        elif known.hidden is not None:
-            features = run('trunk', known.hidden, 'suffix')
+        if cached.features is not None:
+            features = cached.features
+        elif cached.hidden is not None:
+            features = run('backbone', cached.hidden, 'suffix')
         else:
-            features = run('trunk', images)
-        logits = run('top', features) if known.logits is None else known.logits
+            features = run('backbone', images)
+        logits = run('classifier', features) if cached.logits is None else cached.logits
         confidence_logit = None
         if with_confidence:
             seen = run('encoder', images) if 'encoder' in params else jax.lax.stop_gradient(features)
@@ -133,14 +136,14 @@ class Network:
         return _in_float32(logits, features, confidence_logit), new_stats
 
     def prefix(self, params: PyTree, batch_stats: PyTree, images: Array) -> PyTree:
-        """Return what comes before the trunk's first dropout, a pytree of arrays [B, ...]; it is the same every time.
+        """Return what comes before the backbone's first dropout: a pytree of [B, ...], the same every time.
 
         Args:
-          params: with 'trunk'.
-          batch_stats: with 'trunk' if it has BatchNorm, whose running statistics are used.
-          images: [B, H, W, channels] float32, normalised.
+          params: with 'backbone'.
+          batch_stats: with 'backbone' if it has BatchNorm, whose running statistics are used.
+          images: [B, H, W, channels] float32, normalized.
         """
-        return self._run('trunk', params, batch_stats, images, EVAL, None, method='prefix')[0]
+        return self._run('backbone', params, batch_stats, images, EVAL, None, method='prefix')[0]
 
     def suffix(
         self,
@@ -153,44 +156,44 @@ class Network:
         """Return the outputs from what `prefix` returned; equal to `apply` of the images with the same key.
 
         Args:
-          params: with 'trunk' and 'top', and 'head' if `with_confidence`.
+          params: with 'backbone' and 'classifier', and 'head' if `with_confidence`.
           batch_stats: running statistics of the same.
           hidden: from `prefix`.
-          dropout_key: turns on dropout in 'trunk' and 'top'; None leaves it off.
-          with_confidence: whether to run the head on the trunk's features. An 'encoder' is not looked at.
+          dropout_key: turns on dropout in 'backbone' and 'classifier'; None leaves it off.
+          with_confidence: whether to run the head on the backbone's features. An 'encoder' is not looked at.
         """
         mode = Mode(dropout=dropout_key is not None)
-        features, _ = self._run('trunk', params, batch_stats, hidden, mode, dropout_key, method='suffix')
-        logits, _ = self._run('top', params, batch_stats, features, mode, dropout_key)
+        features, _ = self._run('backbone', params, batch_stats, hidden, mode, dropout_key, method='suffix')
+        logits, _ = self._run('classifier', params, batch_stats, features, mode, dropout_key)
         confidence_logit = None
         if with_confidence:
             seen = jax.lax.stop_gradient(features)
             confidence_logit, _ = self._run('head', params, batch_stats, seen, EVAL, None)
         return _in_float32(logits, features, confidence_logit)
 
-    def know(self, params: PyTree, batch_stats: PyTree, images: Array, names: Set[str]) -> Known:
-        """Return the fields of Known in `names`, of images, in evaluation mode; the others are None.
+    def precompute(self, params: PyTree, batch_stats: PyTree, images: Array, names: Set[str]) -> Cached:
+        """Return the fields of Cached in `names`, of images, in evaluation mode; the others are None.
 
         Args:
-          params, batch_stats, images: as in `prefix`, and with 'top' for 'logits'.
+          params, batch_stats, images: as in `prefix`, and with 'classifier' for 'logits'.
           names: some of 'hidden', 'features' and 'logits'.
         """
         hidden = self.prefix(params, batch_stats, images)
-        features, _ = self._run('trunk', params, batch_stats, hidden, EVAL, None, method='suffix')
-        logits, _ = self._run('top', params, batch_stats, features, EVAL, None)
+        features, _ = self._run('backbone', params, batch_stats, hidden, EVAL, None, method='suffix')
+        logits, _ = self._run('classifier', params, batch_stats, features, EVAL, None)
         # What is not asked for is not computed: the compiler drops it.
-        fields = Known(hidden, features, logits.astype(jnp.float32))._asdict()
-        return Known(**{name: value for name, value in fields.items() if name in names})
+        fields = Cached(hidden, features, logits.astype(jnp.float32))._asdict()
+        return Cached(**{name: value for name, value in fields.items() if name in names})
 
     def with_encoder(self, params: PyTree, batch_stats: PyTree) -> tuple[PyTree, PyTree]:
-        """Return params and batch_stats with 'encoder', a copy of 'trunk', added."""
-        params = {**params, 'encoder': jax.tree.map(jnp.copy, params['trunk'])}
-        if 'trunk' in batch_stats:
-            batch_stats = {**batch_stats, 'encoder': jax.tree.map(jnp.copy, batch_stats['trunk'])}
+        """Return params and batch_stats with 'encoder', a copy of 'backbone', added."""
+        params = {**params, 'encoder': jax.tree.map(jnp.copy, params['backbone'])}
+        if 'backbone' in batch_stats:
+            batch_stats = {**batch_stats, 'encoder': jax.tree.map(jnp.copy, batch_stats['backbone'])}
         return params, batch_stats
 
     def _module(self, name: str) -> linen.Module:
-        return getattr(self.architecture, 'trunk' if name == 'encoder' else name)
+        return getattr(self.architecture, 'backbone' if name == 'encoder' else name)
 
     def _run(
         self,
@@ -241,7 +244,7 @@ def check_fits(name: str, info: DatasetInfo, task: str, smallest: int) -> None:
 
 def _subkey(key: Array, name: str) -> Array:
     # A checksum, not hash(), which differs from process to process.
-    return jax.random.fold_in(key, zlib.crc32(name.encode()))
+    return jax.random.fold_in(key, zlib.crc32(_FIRST_NAMES.get(name, name).encode()))
 
 
 def _in_float32(logits: Array, features: Array, confidence_logit: Array | None) -> Outputs:

@@ -1,4 +1,4 @@
-"""The trunk that the SVHN convnet and VGG16 share: convolutions in a row, then one dense layer."""
+"""The backbone that the SVHN convnet and VGG16 share: convolutions in a row, then one dense layer."""
 
 import jax.numpy as jnp
 from flax import linen
@@ -10,7 +10,7 @@ from failpred_jax.types import Array
 POOL = 'pool'
 
 
-class PlainTrunk(linen.Module):
+class PlainBackbone(linen.Module):
     """Layers after a plan, then flatten, dense, ReLU, dropout: [B, H, W, channels] -> [B, dense_units].
 
     Attributes:

@@ -34,7 +34,7 @@ class SegnetBlock(linen.Module):
         return x
 
 
-class SegnetTrunk(linen.Module):
+class SegnetBackbone(linen.Module):
     """All of SegNet but its last block: [B, H, W, channels] -> [B, H, W, 64].
 
     Attributes:
@@ -86,7 +86,7 @@ def make_segnet(model: ModelConfig, info: DatasetInfo) -> Architecture:
     check_fits('segnet', info, 'segmentation', smallest=32)
     dtype = jnp.dtype(model.dtype)
     return Architecture(
-        trunk=SegnetTrunk(info.image_shape[:2], model.dropout, dtype),
-        top=SegnetBlock((64, info.num_classes), dtype),
+        backbone=SegnetBackbone(info.image_shape[:2], model.dropout, dtype),
+        classifier=SegnetBlock((64, info.num_classes), dtype),
         head=ConvHead(model.head_channels, dtype),
     )

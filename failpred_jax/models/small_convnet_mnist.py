@@ -15,7 +15,7 @@ from failpred_jax.registry import MODELS
 from failpred_jax.types import Array, DatasetInfo
 
 
-class SmallConvnetMnistTrunk(linen.Module):
+class SmallConvnetMnistBackbone(linen.Module):
     """Two unpadded 3x3 convolutions, pool | dropout, dense 128, dropout: [B, H, W, channels] -> [B, 128]."""
 
     dropout: bool = True
@@ -48,7 +48,7 @@ def make_small_convnet_mnist(model: ModelConfig, info: DatasetInfo) -> Architect
     check_fits('small_convnet_mnist', info, 'classification', smallest=6)
     dtype = jnp.dtype(model.dtype)
     return Architecture(
-        trunk=SmallConvnetMnistTrunk(model.dropout, dtype),
-        top=Dense(info.num_classes, dtype),
+        backbone=SmallConvnetMnistBackbone(model.dropout, dtype),
+        classifier=Dense(info.num_classes, dtype),
         head=DenseHead(model.head_units, dtype),
     )

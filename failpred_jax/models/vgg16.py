@@ -10,7 +10,7 @@ from failpred_jax.config import ModelConfig
 from failpred_jax.models.heads import DenseHead
 from failpred_jax.models.layers import Dense
 from failpred_jax.models.network import Architecture, check_fits
-from failpred_jax.models.plain import POOL, PlainTrunk
+from failpred_jax.models.plain import POOL, PlainBackbone
 from failpred_jax.registry import MODELS
 from failpred_jax.types import DatasetInfo
 
@@ -30,7 +30,7 @@ def make_vgg16(model: ModelConfig, info: DatasetInfo) -> Architecture:
     check_fits('vgg16', info, 'classification', smallest=32)
     dtype = jnp.dtype(model.dtype)
     return Architecture(
-        trunk=PlainTrunk(PLAN, dense_units=512, dense_rate=0.5, dropout=model.dropout, dtype=dtype),
-        top=Dense(info.num_classes, dtype),
+        backbone=PlainBackbone(PLAN, dense_units=512, dense_rate=0.5, dropout=model.dropout, dtype=dtype),
+        classifier=Dense(info.num_classes, dtype),
         head=DenseHead(model.head_units, dtype),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from failpred_jax import files
-from failpred_jax.train.logging import say_once
+from failpred_jax.console import say_once
 
 SCALE = 2  # pixels a figure unit: sharp in a paper's column
 WIDTH = 760

@@ -37,7 +37,7 @@ def confusion_matrix(counts: Any, class_names: Sequence[str], totals: Any = None
         z=style.compact(share),
         zmin=0,
         zmax=1,
-        colorscale=[[i / (len(style.SCALE) - 1), colour] for i, colour in enumerate(style.SCALE)],
+        colorscale=[[i / (len(style.SCALE) - 1), color] for i, color in enumerate(style.SCALE)],
         text=[[f'{v * 100:.0f}' if v >= 0.005 else '' for v in row] for row in share] if size <= 20 else None,
         texttemplate='%{text}' if size <= 20 else None,
         textfont={'size': 11 if size <= 12 else 9},
@@ -105,7 +105,7 @@ def true_class_probability(mean: Any, median: Any, class_names: Sequence[str]) -
     order = [c for c in np.argsort(mean, kind='stable') if np.isfinite(mean[c])]
     figure = style.new_figure('True-class probability per class', '', '', 130 + 20 * len(order))
     rows = np.arange(len(order))
-    for label, values, symbol, colour in (
+    for label, values, symbol, color in (
         ('mean', mean, 'circle', style.BLUE),
         ('median', median, 'diamond-open', style.VERMILLION),
     ):
@@ -114,7 +114,7 @@ def true_class_probability(mean: Any, median: Any, class_names: Sequence[str]) -
             y=rows,
             name=label,
             mode='markers',
-            marker={'color': colour, 'size': 8, 'symbol': symbol, 'line': {'width': 1.5}},
+            marker={'color': color, 'size': 8, 'symbol': symbol, 'line': {'width': 1.5}},
             hovertemplate=f'{label} %{{x:.3f}}<extra></extra>',
         )
     figure.update_xaxes(range=[0, 1.02])

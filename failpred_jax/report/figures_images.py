@@ -12,14 +12,14 @@ from PIL import Image
 from failpred_jax.report import style
 
 
-def data_uri(image: Any, max_side: int = 0, lossy: bool = False, num_colours: int = 0) -> str:
+def data_uri(image: Any, max_side: int = 0, lossy: bool = False, num_colors: int = 0) -> str:
     """Return an image as a data URI.
 
     Args:
       image: [H, W], [H, W, 1] or [H, W, 3] uint8.
       max_side: shrink to at most this many pixels a side; 0 never shrinks.
       lossy: JPEG, for photographs; else PNG.
-      num_colours: a PNG of at most so many colours, a third of the size, for maps on a colour scale; 0 keeps all.
+      num_colors: a PNG of at most so many colors, a third of the size, for maps on a color scale; 0 keeps all.
     """
     image = np.asarray(image, np.uint8)
     if image.ndim == 3 and image.shape[-1] == 1:
@@ -29,8 +29,8 @@ def data_uri(image: Any, max_side: int = 0, lossy: bool = False, num_colours: in
         scale = max_side / max(picture.size)
         size = [max(1, round(side * scale)) for side in picture.size]
         picture = picture.resize(size, Image.Resampling.BOX)
-    if num_colours:
-        picture = picture.quantize(num_colours, dither=Image.Dither.NONE)
+    if num_colors:
+        picture = picture.quantize(num_colors, dither=Image.Dither.NONE)
     stream = BytesIO()
     if lossy:
         picture.save(stream, 'JPEG', quality=82)

@@ -97,14 +97,14 @@ def confidence_histogram(edges: Any, correct: Any, wrong: Any, name: str = '') -
     edges = np.asarray(edges, np.float64)
     figure = style.new_figure(style.plain(style.shorten(name, 44)), 'confidence', 'count (log axis)', 240)
     middle, width = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
-    # Narrow bars before wide ones: the two can be told apart without colour.
-    for label, counts, colour, share in (('correct', correct, style.CORRECT, 1.0), ('wrong', wrong, style.WRONG, 0.45)):
+    # Narrow bars before wide ones: the two can be told apart without color.
+    for label, counts, color, share in (('correct', correct, style.CORRECT, 1.0), ('wrong', wrong, style.WRONG, 0.45)):
         figure.add_bar(
             x=style.compact(middle),
             y=np.asarray(counts),
             width=style.compact(width * share),
             name=label,
-            marker={'color': colour, 'opacity': 0.4 if label == 'correct' else 1, 'line': {'width': 0}},
+            marker={'color': color, 'opacity': 0.4 if label == 'correct' else 1, 'line': {'width': 0}},
             hovertemplate=f'around %{{x:.3f}}: %{{y:,}} {label}<extra></extra>',
         )
     top = max(int(np.max(correct, initial=1)), int(np.max(wrong, initial=1)), 2)
@@ -129,7 +129,7 @@ def paired_differences(names: Sequence[str], difference: Any, low: Any, high: An
         f'Paired differences in {style.plain(metric)}', '', '', height=140 + 36 * max(len(names), 1)
     )
     clear = (low > 0) | (high < 0)
-    for label, chosen, colour, symbol in (
+    for label, chosen, color, symbol in (
         ('interval excludes 0', clear, style.BLUE, 'circle'),
         ('interval holds 0', ~clear, style.MUTED, 'circle-open'),
     ):
@@ -141,13 +141,13 @@ def paired_differences(names: Sequence[str], difference: Any, low: Any, high: An
             y=rows,
             name=label,
             mode='markers',
-            marker={'color': colour, 'size': 9, 'symbol': symbol},
+            marker={'color': color, 'size': 9, 'symbol': symbol},
             error_x={
                 'type': 'data',
                 'symmetric': False,
                 'thickness': 1.5,
                 'width': 4,
-                'color': colour,
+                'color': color,
                 'array': (high - middle)[rows],
                 'arrayminus': (middle - low)[rows],
             },

@@ -130,7 +130,7 @@ def _style_data() -> dict:
             'light': _template(False),
             'dark': _template(True),
         },
-        'colours': {'light': style.LIGHT, 'dark': style.DARK},
+        'colors': {'light': style.LIGHT, 'dark': style.DARK},
     }
 
 

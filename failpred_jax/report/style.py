@@ -1,8 +1,8 @@
-"""Colours and layout that every figure shares.
+"""Colors and layout that every figure shares.
 
-The hues are Okabe and Ito's, which people with any common colour blindness can tell apart; lines also differ in dash.
-Figures are made in light colours. The page replaces each colour of LIGHT by the one at the same place in DARK when
-the reader prefers a dark page, so figures must take their colours from here.
+The hues are Okabe and Ito's, which people with any common color blindness can tell apart; lines also differ in dash.
+Figures are made in light colors. The page replaces each color of LIGHT by the one at the same place in DARK when
+the reader prefers a dark page, so figures must take their colors from here.
 
 Reference: Okabe and Ito, Color Universal Design (2008), https://jfly.uni-koeln.de/color/.
 """
@@ -42,7 +42,7 @@ def shorten(text: Any, length: int = 28) -> str:
 
 
 def line_style(index: int) -> dict[str, Any]:
-    """Return colour and dash of the index-th line; the first 35 are all different."""
+    """Return color and dash of the index-th line; the first 35 are all different."""
     return {'color': LINES[index % len(LINES)], 'dash': DASHES[(index + index // len(LINES)) % len(DASHES)], 'width': 2}
 
 

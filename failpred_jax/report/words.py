@@ -170,6 +170,6 @@ def wilson(successes: float, total: float, z: float = 1.959963984540054) -> tupl
     if total == 0:
         return 0.0, 1.0
     share = successes / total
-    centre = (share + z * z / (2 * total)) / (1 + z * z / total)
+    center = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, center - half), min(1.0, center + half)

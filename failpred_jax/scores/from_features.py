@@ -18,9 +18,9 @@ from jax import lax
 
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.scores.blocks import in_blocks
-from failpred_jax.scores.register import score
+from failpred_jax.scores.score import FitInputs, ScoreInputs, score
 from failpred_jax.scores.subsample import describe, keep_uniform
-from failpred_jax.types import Array, FitInputs, PyTree, ScoreInputs
+from failpred_jax.types import Array, PyTree
 
 WIDTHS = (400, 400, 400, 400)
 BATCH_SIZE = 128
@@ -29,7 +29,7 @@ LEARNING_RATE = 1e-3
 NUM_STEPS = 3000
 MAX_EPOCHS = 100
 NUM_CHECKPOINTS = 15
-# Below this spread over the validation units the head has learnt a constant.
+# Below this spread over the validation units the head has learned a constant.
 MIN_SPREAD = 1e-4
 # Rows of the widest layer held at once when scoring: 13 MB.
 MAX_ROWS = 8192
@@ -88,7 +88,7 @@ def train_head(
     num_steps: int,
     num_checkpoints: int = NUM_CHECKPOINTS,
 ) -> tuple[Head, int, list[float]]:
-    """Return the best head seen while minimising the mean squared error between sigmoid(u) and its target.
+    """Return the best head seen while minimizing the mean squared error between sigmoid(u) and its target.
 
     Adam with a cosine decay; batches are drawn with replacement, so that a step is one gather inside the scan.
 
@@ -102,26 +102,26 @@ def train_head(
       num_checkpoints: 1 or greater.
 
     Returns:
-      The head with the least judgement (the last where none is defined), the steps it took, and all judgements.
+      The head with the least judgment (the last where none is defined), the steps it took, and all judgments.
 
     Reference: Corbière et al., "Addressing failure prediction by learning model confidence", NeurIPS 2019, section 2.3.
     """
     features, targets = jnp.asarray(features, jnp.float32), jnp.asarray(targets, jnp.float32)
     chunk_steps = max(1, round(num_steps / num_checkpoints))
     total_steps = chunk_steps * num_checkpoints
-    state = _optimiser(total_steps).init(head.layers)
-    best, best_chunk, judgements = head, 0, []
+    state = _optimizer(total_steps).init(head.layers)
+    best, best_chunk, judgments = head, 0, []
     for chunk in range(num_checkpoints):
         chunk_key = jax.random.fold_in(key, chunk)
         head, state = _train_chunk(head, state, features, targets, chunk_key, chunk_steps, total_steps)
-        judgements.append(judge_fn(head))
-        # A NaN is not less than anything: until a judgement is defined, the latest head stands.
-        if not np.isfinite(judgements[:-1]).any() or judgements[-1] < np.nanmin(judgements[:-1]):
+        judgments.append(judge_fn(head))
+        # A NaN is not less than anything: until a judgment is defined, the latest head stands.
+        if not np.isfinite(judgments[:-1]).any() or judgments[-1] < np.nanmin(judgments[:-1]):
             best, best_chunk = head, chunk
-    return best, (best_chunk + 1) * chunk_steps, judgements
+    return best, (best_chunk + 1) * chunk_steps, judgments
 
 
-def _optimiser(total_steps: int) -> optax.GradientTransformation:
+def _optimizer(total_steps: int) -> optax.GradientTransformation:
     return optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, total_steps))
 
 
@@ -135,7 +135,7 @@ def _train_chunk(
     num_steps: int,
     total_steps: int,
 ) -> tuple[Head, PyTree]:
-    optimiser = _optimiser(total_steps)
+    optimizer = _optimizer(total_steps)
 
     def loss_fn(layers: PyTree, batch: jax.Array) -> jax.Array:
         confidence = jax.nn.sigmoid(apply_head(head._replace(layers=layers), features[batch]))
@@ -144,7 +144,7 @@ def _train_chunk(
     def step(carry: tuple[PyTree, PyTree], step_key: jax.Array) -> tuple[tuple[PyTree, PyTree], None]:
         layers, state = carry
         batch = jax.random.randint(step_key, (BATCH_SIZE,), 0, features.shape[0])
-        updates, state = optimiser.update(jax.grad(loss_fn)(layers, batch), state, layers)
+        updates, state = optimizer.update(jax.grad(loss_fn)(layers, batch), state, layers)
         return (optax.apply_updates(layers, updates), state), None
 
     (layers, state), _ = lax.scan(step, (head.layers, state), jax.random.split(key, num_steps))
@@ -183,7 +183,7 @@ def _fit(given: FitInputs) -> tuple[Head, tuple[str, ...]]:
     spread = float(jnp.std(_confidence(head, val_features)))
     if not spread > MIN_SPREAD:
         raise ScoreUnavailableError(
-            f'the head learnt a constant: its output varies by {spread:.1e} over the validation units '
+            f'the head learned a constant: its output varies by {spread:.1e} over the validation units '
             f'(the classifier is wrong on {num_errors} of {len(kept)} training units, from which it was to learn)'
         )
     notes = (

@@ -10,8 +10,8 @@ from jax.scipy.special import ndtri
 
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.registry import SCORES
-from failpred_jax.scores.register import score
-from failpred_jax.types import Array, FitInputs, PyTree, ScoreInputs
+from failpred_jax.scores.score import FitInputs, ScoreInputs, score
+from failpred_jax.types import Array, PyTree
 
 NAME = 'fusion'
 MAX_KNOTS = 4096
@@ -35,7 +35,7 @@ def fit_fusion(columns: Mapping[str, Array], correct: Array) -> Fusion:
     """Return the logistic regression of `correct` on the columns' normal scores.
 
     Scores live on scales that have nothing in common (a ratio of distances has no upper end), so each enters by its
-    place among the validation units, as a quantile of the normal distribution. L2-regularised, scikit-learn's default.
+    place among the validation units, as a quantile of the normal distribution. L2-regularized, scikit-learn's default.
 
     Args:
       columns: score name -> [N] float32 of the validation units.

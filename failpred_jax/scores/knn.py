@@ -7,20 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from failpred_jax.errors import ScoreUnavailableError
-from failpred_jax.scores.neighbours import nearest_distances
-from failpred_jax.scores.register import score
+from failpred_jax.scores.neighbors import nearest_distances
+from failpred_jax.scores.score import FitInputs, ScoreInputs, score
 from failpred_jax.scores.subsample import describe, keep_uniform
-from failpred_jax.types import Array, FitInputs, ScoreInputs
+from failpred_jax.types import Array
 
 NUM_NEIGHBOURS = (1, 5, 10, 20, 50)
 
 
-class Neighbourhood(NamedTuple):
+class Neighborhood(NamedTuple):
     """The fitted score.
 
     Attributes:
       points: [M, D] float32, training features of length 1.
-      k: scalar int32, which neighbour counts.
+      k: scalar int32, which neighbor counts.
     """
 
     points: jax.Array
@@ -35,7 +35,7 @@ def unit_length(features: Array) -> jax.Array:
     return scaled / jnp.maximum(jnp.linalg.norm(scaled, axis=-1, keepdims=True), jnp.finfo(jnp.float32).tiny)
 
 
-def _fit(given: FitInputs) -> tuple[Neighbourhood, tuple[str, ...]]:
+def _fit(given: FitInputs) -> tuple[Neighborhood, tuple[str, ...]]:
     if given.train is None or given.train.features is None:
         raise ScoreUnavailableError('knn_distance needs the features of the training set')
     num_train = len(given.train.features)
@@ -51,7 +51,7 @@ def _fit(given: FitInputs) -> tuple[Neighbourhood, tuple[str, ...]]:
     else:
         k = allowed[-1]
         note = f'k = {k}: the validation AURC that would choose it is undefined'
-    return Neighbourhood(points, jnp.asarray(k, jnp.int32)), (note, *describe(len(kept), num_train))
+    return Neighborhood(points, jnp.asarray(k, jnp.int32)), (note, *describe(len(kept), num_train))
 
 
 @score(
@@ -62,7 +62,7 @@ def _fit(given: FitInputs) -> tuple[Neighbourhood, tuple[str, ...]]:
     fit=_fit,
     fits_on_train=True,
 )
-def knn_distance(inputs: ScoreInputs, fitted: Neighbourhood) -> jax.Array:
+def knn_distance(inputs: ScoreInputs, fitted: Neighborhood) -> jax.Array:
     """Return minus the distance to the k-th nearest of all training points, whatever their class.
 
     Args:

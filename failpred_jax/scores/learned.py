@@ -3,8 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from failpred_jax.scores.register import score
-from failpred_jax.types import ScoreInputs
+from failpred_jax.scores.score import ScoreInputs, score
 
 
 @score(

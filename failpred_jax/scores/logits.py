@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from failpred_jax.scores.register import score
+from failpred_jax.scores.score import ScoreInputs, score
 from failpred_jax.scores.softmax import max_probability, softmax_entropy, split_winner
-from failpred_jax.types import ScoreInputs
 
 
 @score(

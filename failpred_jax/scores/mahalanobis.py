@@ -8,8 +8,8 @@ import numpy as np
 from jax import lax
 
 from failpred_jax.errors import ScoreUnavailableError
-from failpred_jax.scores.register import score
-from failpred_jax.types import Array, FitInputs, ScoreInputs
+from failpred_jax.scores.score import FitInputs, ScoreInputs, score
+from failpred_jax.types import Array
 
 
 class Gaussians(NamedTuple):

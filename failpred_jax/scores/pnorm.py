@@ -1,4 +1,4 @@
-"""MaxLogit-pNorm: the largest centred logit over the p-norm of the centred logits."""
+"""MaxLogit-pNorm: the largest centered logit over the p-norm of the centered logits."""
 
 from typing import NamedTuple
 
@@ -8,10 +8,10 @@ import numpy as np
 
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.scores.logits import doctor_beta
-from failpred_jax.scores.register import score
-from failpred_jax.types import Array, FitInputs, ScoreInputs
+from failpred_jax.scores.score import FitInputs, ScoreInputs, score
+from failpred_jax.types import Array
 
-# The grid of the authors. 0 makes the divisor constant, which leaves the centred maximum logit.
+# The grid of the authors. 0 makes the divisor constant, which leaves the centered maximum logit.
 POWERS = tuple(float(p) for p in range(11))
 
 
@@ -27,7 +27,7 @@ class Norm(NamedTuple):
     falls_back: jax.Array
 
 
-def normalised_max(logits: Array, p: Array) -> jax.Array:
+def normalized_max(logits: Array, p: Array) -> jax.Array:
     """Return max_k (z_k - mean z) / ||z - mean z||_p.
 
     Args:
@@ -40,14 +40,14 @@ def normalised_max(logits: Array, p: Array) -> jax.Array:
     Reference: Cattelan & Silva, "How to fix a broken confidence estimator", UAI 2024, definition of MaxLogit-pNorm.
     """
     logits = jnp.asarray(logits, jnp.float32)
-    centred = logits - jnp.mean(logits, axis=-1, keepdims=True)
+    centered = logits - jnp.mean(logits, axis=-1, keepdims=True)
     # The norm of numbers in [0, 1]: large logits to the tenth power would overflow.
-    largest = jnp.max(jnp.abs(centred), axis=-1, keepdims=True)
-    ratios = jnp.abs(centred) / jnp.maximum(largest, jnp.finfo(jnp.float32).tiny)
+    largest = jnp.max(jnp.abs(centered), axis=-1, keepdims=True)
+    ratios = jnp.abs(centered) / jnp.maximum(largest, jnp.finfo(jnp.float32).tiny)
     power = jnp.maximum(p, 1.0)
     norm = largest[..., 0] * jnp.sum(ratios**power, axis=-1) ** (1 / power)
     divisor = jnp.where(p == 0, logits.shape[-1], norm)
-    return jnp.max(centred, axis=-1) / jnp.maximum(divisor, jnp.finfo(jnp.float32).tiny)
+    return jnp.max(centered, axis=-1) / jnp.maximum(divisor, jnp.finfo(jnp.float32).tiny)
 
 
 def _fit(given: FitInputs) -> tuple[Norm, tuple[str, ...]]:
@@ -56,7 +56,7 @@ def _fit(given: FitInputs) -> tuple[Norm, tuple[str, ...]]:
         raise ScoreUnavailableError('max_logit_pnorm is undefined for two classes: every unit would score the same')
     correct = jnp.argmax(logits, axis=-1) == jnp.asarray(given.val_labels)
     fallback_risk = float(given.aurc_fn(doctor_beta(given.val), correct))
-    risks = np.array([float(given.aurc_fn(normalised_max(logits, p), correct)) for p in POWERS])
+    risks = np.array([float(given.aurc_fn(normalized_max(logits, p), correct)) for p in POWERS])
     if not np.isfinite([fallback_risk, *risks]).all():
         return _norm(0.0, True), ('ranks as mcp: the validation AURC that would choose p is undefined',)
     best = int(np.argmin(risks))
@@ -72,12 +72,12 @@ def _norm(p: float, falls_back: bool) -> Norm:
 @score(
     'max_logit_pnorm',
     needs=['logits'],
-    description='largest centred logit over their p-norm, p chosen on validation data; else as mcp',
+    description='largest centered logit over their p-norm, p chosen on validation data; else as mcp',
     reference='Cattelan & Silva, UAI 2024, definition of MaxLogit-pNorm',
     fit=_fit,
 )
 def max_logit_pnorm(inputs: ScoreInputs, fitted: Norm) -> jax.Array:
-    """Return the p-normalised maximum logit, or the log-odds of mcp where the fit fell back to mcp.
+    """Return the p-normalized maximum logit, or the log-odds of mcp where the fit fell back to mcp.
 
     Args:
       inputs: reads `logits` [..., C], C over 2.
@@ -89,4 +89,4 @@ def max_logit_pnorm(inputs: ScoreInputs, fitted: Norm) -> jax.Array:
     Reference: Cattelan & Silva, "How to fix a broken confidence estimator: evaluating post-hoc methods for selective
       classification with deep neural networks", UAI 2024: MaxLogit-pNorm, its centralisation, and the fallback to MSP.
     """
-    return jnp.where(fitted.falls_back, doctor_beta(inputs), normalised_max(inputs.logits, fitted.p))
+    return jnp.where(fitted.falls_back, doctor_beta(inputs), normalized_max(inputs.logits, fitted.p))

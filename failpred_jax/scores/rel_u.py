@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from failpred_jax.errors import ScoreUnavailableError
-from failpred_jax.scores.register import score
-from failpred_jax.types import Array, FitInputs, ScoreInputs
+from failpred_jax.scores.score import FitInputs, ScoreInputs, score
+from failpred_jax.types import Array
 
 # The weight of errors against successes; the authors' code's default.
 LAMBDA = 0.5

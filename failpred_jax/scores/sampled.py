@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from failpred_jax.errors import ScoreUnavailableError
-from failpred_jax.scores.register import score
+from failpred_jax.scores.score import SampleSummary, ScoreInputs, score
 from failpred_jax.scores.softmax import entropy_of
-from failpred_jax.types import Array, SampleSummary, ScoreInputs
+from failpred_jax.types import Array
 
 
 class SampleSums(NamedTuple):

@@ -7,9 +7,9 @@ as `FitInputs.temperature_fn`.
 import jax
 import jax.numpy as jnp
 
-from failpred_jax.scores.register import score
+from failpred_jax.scores.score import FitInputs, ScoreInputs, score
 from failpred_jax.scores.softmax import max_probability
-from failpred_jax.types import Array, FitInputs, ScoreInputs
+from failpred_jax.types import Array
 
 
 def _fit(given: FitInputs) -> tuple[Array, tuple[str, ...]]:

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from failpred_jax.errors import ScoreUnavailableError
-from failpred_jax.scores.neighbours import Banks, make_banks, nearest_in_each, own_radii
-from failpred_jax.scores.register import score
+from failpred_jax.scores.neighbors import Banks, make_banks, nearest_in_each, own_radii
+from failpred_jax.scores.score import FitInputs, ScoreInputs, score
 from failpred_jax.scores.subsample import describe, keep_per_class
-from failpred_jax.types import Array, FitInputs, ScoreInputs
+from failpred_jax.types import Array
 
 # The paper's k, and its "(negative) powers of 2" for alpha (section 5); 0 is no filter.
 NUM_NEIGHBOURS = 10

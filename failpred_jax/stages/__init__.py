@@ -5,8 +5,8 @@ from failpred_jax.config import Config
 from failpred_jax.models.network import Network
 from failpred_jax.stages import baseline, confidence, finetune
 from failpred_jax.stages.common import stage_key
+from failpred_jax.train.stage import Stage, TrainState
 from failpred_jax.train.step import init_state, merge_params
-from failpred_jax.types import Stage, TrainState
 
 _MAKERS = {'baseline': baseline.make_stage, 'confidence': confidence.make_stage, 'finetune': finetune.make_stage}
 

@@ -1,14 +1,14 @@
 """The first stage: the classifier itself, by cross-entropy."""
 
 from failpred_jax.config import Config
-from failpred_jax.losses import cross_entropy
+from failpred_jax.losses.classification import cross_entropy
 from failpred_jax.stages.common import timing
-from failpred_jax.types import Stage
+from failpred_jax.train.stage import Stage
 
 
 def make_stage(config: Config, num_train: int) -> Stage:
-    """Return the stage that trains trunk and top; the best checkpoint has the highest validation accuracy."""
-    classifier = frozenset({'trunk', 'top'})
+    """Return the stage that trains backbone and classifier; the best checkpoint has the highest validation accuracy."""
+    classifier = frozenset({'backbone', 'classifier'})
     return Stage(
         name='baseline',
         starts_from=None,

@@ -1,4 +1,4 @@
-"""What the three stages share: lengths in steps, and the optimiser."""
+"""What the three stages share: lengths in steps, and the optimizer."""
 
 import zlib
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from failpred_jax.config import StageConfig
-from failpred_jax.train.optimiser import make_optimiser, make_schedule
+from failpred_jax.train.optimizer import make_optimizer, make_schedule
 from failpred_jax.types import Array
 
 
@@ -16,11 +16,11 @@ def steps_per_epoch(num_train: int, batch_size: int) -> int:
 
 
 def timing(config: StageConfig, num_train: int) -> dict[str, Any]:
-    """Return the fields of a Stage that follow from its length and optimiser."""
+    """Return the fields of a Stage that follow from its length and optimizer."""
     per_epoch = steps_per_epoch(num_train, config.batch_size)
     learning_rate_fn = make_schedule(config, per_epoch)
     return {
-        'optimiser': make_optimiser(config, learning_rate_fn),
+        'optimizer': make_optimizer(config, learning_rate_fn),
         'learning_rate_fn': learning_rate_fn,
         'batch_size': config.batch_size,
         'steps_per_epoch': per_epoch,

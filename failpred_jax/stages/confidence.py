@@ -8,23 +8,23 @@ import functools
 from failpred_jax.config import Config, HeadConfig
 from failpred_jax.registry import LOSSES
 from failpred_jax.stages.common import timing
-from failpred_jax.types import Stage
+from failpred_jax.train.stage import Stage
 
 
 def make_stage(config: Config, num_train: int) -> Stage:
     """Return the stage that trains the head alone; the best checkpoint has the highest validation AUPR-Error.
 
-    The trunk's dropout stays on while training (unless `trunk_dropout` is False), so that the head learns the true
-    class probability of the same perturbed pass that made its features. Everything is off in evaluation.
+    The backbone's dropout stays on while training (unless `backbone_dropout` is False), so that the head learns the
+    true class probability of the same perturbed pass that made its features. Everything is off in evaluation.
     """
-    perturbed = config.confidence.trunk_dropout and config.model.dropout
+    perturbed = config.confidence.backbone_dropout and config.model.dropout
     whole = frozenset({'features', 'logits'})
     return Stage(
         name='confidence',
         starts_from='baseline',
         trains=lambda path: path[0] == 'head',
         batch_norm_in=frozenset(),
-        dropout_in=frozenset({'trunk'}) if perturbed else frozenset(),
+        dropout_in=frozenset({'backbone'}) if perturbed else frozenset(),
         with_confidence=True,
         fixed_in_training=frozenset({'hidden'}) if perturbed else whole,
         fixed_in_validation=whole,

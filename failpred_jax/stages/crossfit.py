@@ -13,14 +13,15 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from failpred_jax import devices
+from failpred_jax import processes
 from failpred_jax.config import Config
+from failpred_jax.console import say
 from failpred_jax.errors import UserError
 from failpred_jax.files import DAMAGE, read_npz, write_npz
 from failpred_jax.stages import baseline
-from failpred_jax.train.known import Programme, compute_known
-from failpred_jax.train.logging import say
-from failpred_jax.types import DatasetInfo, Examples, Stage, TrainState
+from failpred_jax.train.precompute import Program, compute_cached
+from failpred_jax.train.stage import Stage, TrainState
+from failpred_jax.types import DatasetInfo, Examples
 
 # Keeps the folds apart from every other use of the seed.
 _FOLDS = 0x666F6C64
@@ -42,7 +43,7 @@ def check_can_crossfit(info: DatasetInfo) -> None:
 
 def held_out_logits(
     config: Config,
-    programme: Programme,
+    program: Program,
     train: Examples,
     folder: Path,
     train_fn: Callable[[Stage, Path, Examples], TrainState],
@@ -54,13 +55,13 @@ def held_out_logits(
 
     Args:
       config: the experiment; config.confidence.folds of them.
-      programme: what the stages run.
+      program: what the stages run.
       train: the training examples.
       folder: where the folds live.
       train_fn: (stage, its folder, its examples) -> its best state; trains it unless it is finished.
     """
     file = folder / 'logits.npz'
-    logits = devices.from_main(lambda: _read(file))
+    logits = processes.from_main(lambda: _read(file))
     if logits is not None:
         return logits
     num_folds = config.confidence.folds
@@ -70,11 +71,11 @@ def held_out_logits(
         say(f'crossfit: classifier {k + 1} of {num_folds}, without {len(inside.labels):,} examples')
         stage = baseline.make_stage(config, len(outside.labels))
         state = train_fn(stage, folder / f'fold_{k}', outside)
-        found = compute_known(programme, state, inside, frozenset({'logits'}), programme.eval_batch_size).logits
+        found = compute_cached(program, state, inside, frozenset({'logits'}), program.eval_batch_size).logits
         if logits is None:
             logits = np.empty((len(fold), found.shape[-1]), np.float32)
         logits[fold == k] = found
-    devices.from_main(lambda: write_npz(file, {'logits': logits, 'fold': fold}))
+    processes.from_main(lambda: write_npz(file, {'logits': logits, 'fold': fold}))
     return logits
 
 

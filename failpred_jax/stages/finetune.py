@@ -1,9 +1,9 @@
-"""The third stage: the head together with an encoder of its own, which starts as a copy of the classifier's trunk."""
+"""The third stage: the head with an encoder of its own, which starts as a copy of the classifier's backbone."""
 
 from failpred_jax.config import Config
 from failpred_jax.stages.common import timing
 from failpred_jax.stages.confidence import confidence_loss
-from failpred_jax.types import Stage
+from failpred_jax.train.stage import Stage
 
 
 def make_stage(config: Config, num_train: int) -> Stage:

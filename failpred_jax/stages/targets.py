@@ -57,7 +57,7 @@ def describe_targets(parts: Iterable[Units], source: str = 'train') -> dict[str,
         warnings.append(
             f'the classifier makes {num_errors} errors on {WORDS[source].format(num_units)}, so a head trained on '
             'them sees next to no errors to learn from; train the baseline for fewer epochs or with more '
-            f'regularisation, {other}or weigh errors more (config.confidence.error_weight)'
+            f'regularization, {other}or weigh errors more (config.confidence.error_weight)'
         )
     if share >= SATURATED_SHARE:
         warnings.append(

@@ -21,9 +21,10 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from failpred_jax import devices
+from failpred_jax import processes
 from failpred_jax.errors import UserError
-from failpred_jax.types import PyTree, TrainState
+from failpred_jax.train.stage import TrainState
+from failpred_jax.types import PyTree
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Checkpoints:
         self.folder = folder
         self._keep = _KeepLatestAndBest(num_latest)
         self._manager: ocp.CheckpointManager | None = None
-        devices.from_main(self._open)
+        processes.from_main(self._open)
 
     def _open(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +104,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Return the steps that have a checkpoint, rising."""
-        return devices.from_main(self._steps)
+        return processes.from_main(self._steps)
 
     def _steps(self) -> list[int]:
         return sorted(self._manager.all_steps())
@@ -114,7 +115,7 @@ class Checkpoints:
         Raises:
           UserError: it could not be written (a full disk?); the earlier ones are as they were.
         """
-        devices.from_main(lambda: self._save(state, progress))
+        processes.from_main(lambda: self._save(state, progress))
 
     def _save(self, state: TrainState, progress: Progress) -> None:
         arrays = _to_arrays(state)
@@ -135,7 +136,7 @@ class Checkpoints:
 
     def restore(self, step: int, like: TrainState) -> tuple[TrainState, Progress]:
         """Return the checkpoint of a step; `like` gives the structure. Raises Damaged."""
-        return _from_plain(devices.from_main(lambda: self._read(step, like)), like)
+        return _from_plain(processes.from_main(lambda: self._read(step, like)), like)
 
     def _read(self, step: int, like: TrainState) -> dict[str, Any]:
         """Return {'leaves', 'progress'} of a checkpoint, which can be sent to other processes."""
@@ -159,7 +160,7 @@ class Checkpoints:
         A damaged one is renamed to `<step>.damaged` and `warn` is told. If all are damaged, that is a UserError and
         nothing is overwritten.
         """
-        found = devices.from_main(lambda: self._read_latest(like))
+        found = processes.from_main(lambda: self._read_latest(like))
         if found is None:
             return None
         for text in found['damaged']:

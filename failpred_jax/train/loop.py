@@ -16,17 +16,19 @@ from pathlib import Path
 
 import numpy as np
 
-from failpred_jax import devices
+from failpred_jax import devices, processes
 from failpred_jax.config import RunConfig
+from failpred_jax.console import say
 from failpred_jax.data.feeding import Feed
 from failpred_jax.errors import UserError
 from failpred_jax.stopping import Stop, Stopped
 from failpred_jax.train.checkpoints import Checkpoints, Progress
-from failpred_jax.train.known import Budget, Programme, know
-from failpred_jax.train.logging import StageLog, read_metrics, say
+from failpred_jax.train.precompute import Budget, Program, precompute
+from failpred_jax.train.stage import Stage, TrainState
+from failpred_jax.train.stage_log import StageLog, read_metrics
 from failpred_jax.train.step import make_chunk, make_validation_step, merge_params
 from failpred_jax.train.validate import COLLAPSED_SPREAD, collect_units, validation_metrics
-from failpred_jax.types import Examples, Stage, TrainState
+from failpred_jax.types import Examples
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class StageResult:
 
 def train_stage(
     stage: Stage,
-    programme: Programme,
+    program: Program,
     start: TrainState,
     train: Examples,
     val: Examples,
@@ -80,8 +82,8 @@ def train_stage(
     state, progress = resumed or (start, Progress())
     log = StageLog(folder, stage.name, stage.num_steps, int(state.step))
     try:
-        train, val = know(stage, programme, state, train, val, budget)
-        trainer = _Trainer(stage, programme, train, val, checkpoints, log, run, budget, data_seed)
+        train, val = precompute(stage, program, state, train, val, budget)
+        trainer = _Trainer(stage, program, train, val, checkpoints, log, run, budget, data_seed)
         # The trainer has moved it to where it is needed.
         del train
         with stop.deferred():
@@ -90,7 +92,7 @@ def train_stage(
         log.close()
         checkpoints.close()
     # Read back from the log, so that a run resumed after its last validation says it too.
-    rows = devices.from_main(lambda: read_metrics(folder / 'metrics.csv'))
+    rows = processes.from_main(lambda: read_metrics(folder / 'metrics.csv'))
     if stage.with_confidence and rows and float(rows[-1]['val_confidence_spread']) < COLLAPSED_SPREAD:
         warn(
             'the confidence head collapsed to a constant (standard deviation of its confidences on the validation '
@@ -109,7 +111,7 @@ class _Trainer:
     def __init__(
         self,
         stage: Stage,
-        programme: Programme,
+        program: Program,
         train: Examples,
         val: Examples,
         checkpoints: Checkpoints,
@@ -119,15 +121,15 @@ class _Trainer:
         data_seed: int,
     ):
         self.stage, self.val, self.checkpoints, self.log, self.run_config = stage, val, checkpoints, log, run
-        self.eval_batch_size = programme.eval_batch_size
+        self.eval_batch_size = program.eval_batch_size
         self.feed = Feed(train, stage.batch_size, data_seed, budget.device, stage.eval_every_steps)
         self.run_chunk = devices.map_over_devices(
-            make_chunk(stage, programme.apply_fn, programme.prepare_train_fn, programme.ignore_label),
+            make_chunk(stage, program.apply_fn, program.prepare_train_fn, program.ignore_label),
             donate=(0,),
             shared=(3,),
         )
         self.validate_fn = devices.map_over_devices(
-            make_validation_step(stage, programme.apply_fn, programme.prepare_eval_fn, programme.ignore_label)
+            make_validation_step(stage, program.apply_fn, program.prepare_eval_fn, program.ignore_label)
         )
         self.seconds_per_step: float | None = None
         self.num_chunks = 0
@@ -196,12 +198,12 @@ class _Trainer:
                 num_steps * stage.batch_size / elapsed,
             )
             at_eval = step % stage.eval_every_steps == 0 or step == stage.num_steps
-            must_stop = devices.any_process(stop.requested())
+            must_stop = processes.any_process(stop.requested())
             due = time.monotonic() - last_save > self.run_config.checkpoint_seconds
             if at_eval:
                 progress = validate(progress)
                 last_save = time.monotonic()
-            elif must_stop or devices.agree(int(due)):
+            elif must_stop or processes.agree(int(due)):
                 progress = save(progress)
                 last_save = time.monotonic()
             if must_stop:
@@ -217,7 +219,7 @@ class _Trainer:
             wanted = 1.0
         else:
             wanted = self.run_config.chunk_seconds / max(self.seconds_per_step, 1e-9)
-        return devices.agree(int(np.clip(wanted, 1, self.feed.chunk_steps)))
+        return processes.agree(int(np.clip(wanted, 1, self.feed.chunk_steps)))
 
     def _note_pace(self, seconds_per_step: float) -> None:
         # The first chunk also compiles, so it says nothing.

@@ -15,11 +15,13 @@ import optax
 from flax import traverse_util
 
 from failpred_jax import devices
-from failpred_jax.types import Array, Batch, Examples, Outputs, PyTree, Stage, TrainState
+from failpred_jax.outcomes import is_correct
+from failpred_jax.train.stage import Stage, TrainState
+from failpred_jax.types import Array, Batch, Examples, Outputs, PyTree
 
 # (params, batch_stats, images, **how) -> (Outputs, batch_stats): models.network.Network.apply
 ApplyFn = Callable[..., tuple[Outputs, PyTree]]
-# (keys [B], images uint8, labels) -> (images float32 normalised, labels)
+# (keys [B], images uint8, labels) -> (images float32 normalized, labels)
 PrepareFn = Callable[[Array, Array, Array], tuple[Array, Array]]
 
 
@@ -79,7 +81,7 @@ def init_state(stage: Stage, params: PyTree, batch_stats: PyTree, key: Array) ->
         trained=trained,
         frozen=frozen,
         batch_stats=batch_stats,
-        opt_state=stage.optimiser.init(trained),
+        opt_state=stage.optimizer.init(trained),
     )
 
 
@@ -101,7 +103,7 @@ def make_train_step(
     """Return `step(state, batch) -> (state, sums)` for one device.
 
     The gradient is that of the mean over the units of the whole batch, over all devices. Each device draws its own
-    dropout. BatchNorm normalises by the statistics of its device's examples, and the running statistics are
+    dropout. BatchNorm normalizes by the statistics of its device's examples, and the running statistics are
     averaged over devices; so with dropout or BatchNorm the result depends on the number of devices.
     """
 
@@ -110,7 +112,7 @@ def make_train_step(
             merge_params(trained, state.frozen),
             state.batch_stats,
             batch.image,
-            known=batch.known,
+            cached=batch.cached,
             dropout_key=key,
             dropout_in=stage.dropout_in,
             batch_norm_in=stage.batch_norm_in,
@@ -119,7 +121,7 @@ def make_train_step(
         mask = unit_mask(batch.mask, batch.label, ignore_label)
         loss = stage.loss_fn(outputs, _in_range(batch.label, outputs.logits), mask)
         loss_sum = jnp.sum(jnp.where(mask, loss, 0.0))
-        correct = mask & (jnp.argmax(outputs.logits, axis=-1) == batch.label)
+        correct = mask & (is_correct(outputs.logits, batch.label))
         return loss_sum, (batch_stats, jnp.sum(correct, dtype=jnp.int32), jnp.sum(mask, dtype=jnp.int32))
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
@@ -133,7 +135,7 @@ def make_train_step(
             batch_stats = jax.tree.map(lambda x: x / devices.num_devices(), devices.psum_all(batch_stats))
         else:
             batch_stats = state.batch_stats
-        updates, opt_state = stage.optimiser.update(grads, state.opt_state, state.trained)
+        updates, opt_state = stage.optimizer.update(grads, state.opt_state, state.trained)
         new_state = state.replace(
             step=state.step + 1,
             trained=optax.apply_updates(state.trained, updates),
@@ -167,10 +169,10 @@ def make_chunk(
             places = devices.device_index() * per_device + jnp.arange(per_device)
             step_key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2**31 - 1)
             keys = jax.vmap(lambda place: jax.random.fold_in(step_key, place))(places)
-            image, label, known = jax.tree.map(lambda x: x[rows], examples)
+            image, label, cached = jax.tree.map(lambda x: x[rows], examples)
             if image is not None:
                 image, label = prepare_fn(keys, image, label)
-            state, new = train_step(state, Batch(image, label, jnp.ones(per_device, bool), known))
+            state, new = train_step(state, Batch(image, label, jnp.ones(per_device, bool), cached))
             return (
                 i + 1,
                 state,
@@ -203,7 +205,7 @@ def make_validation_step(
         image, label = batch.image, batch.label
         if image is not None:
             image, label = prepare_fn(None, image, label)
-        outputs, _ = apply_fn(params, batch_stats, image, known=batch.known, with_confidence=stage.with_confidence)
+        outputs, _ = apply_fn(params, batch_stats, image, cached=batch.cached, with_confidence=stage.with_confidence)
         mask = unit_mask(batch.mask, label, ignore_label)
         log_probs = jax.nn.log_softmax(outputs.logits)
         in_range = _in_range(label, outputs.logits)
@@ -212,7 +214,7 @@ def make_validation_step(
             confidence = jax.nn.sigmoid(outputs.confidence_logit)
         else:
             confidence = jnp.exp(jnp.max(log_probs, axis=-1))
-        correct = jnp.argmax(outputs.logits, axis=-1) == label
+        correct = is_correct(outputs.logits, label)
         return Units(stage.loss_fn(outputs, in_range, mask), correct, confidence, tcp, mask)
 
     return validate

@@ -1,4 +1,4 @@
-"""The temperature against scipy's scalar minimiser."""
+"""The temperature against scipy's scalar minimizer."""
 
 import jax.numpy as jnp
 import numpy as np

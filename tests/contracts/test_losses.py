@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import failpred_jax.losses  # noqa: F401
 from failpred_jax.registry import LOSSES
 from failpred_jax.types import Outputs
 

@@ -8,17 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import failpred_jax.models  # noqa: F401
 from failpred_jax.config import ModelConfig
 from failpred_jax.errors import UserError
 from failpred_jax.models import convolution, layers
 from failpred_jax.models.network import make_network
 from failpred_jax.registry import MODELS
-from failpred_jax.types import DatasetInfo, Known
+from failpred_jax.types import Cached, DatasetInfo
 
 CLASSES = ('a', 'b', 'c', 'd', 'e')
 BATCH = 3
-TRUNK_AND_TOP = frozenset({'trunk', 'top'})
+BACKBONE_AND_CLASSIFIER = frozenset({'backbone', 'classifier'})
 
 
 def info_for(name, size=(32, 37)):
@@ -51,17 +50,17 @@ def passes(name):
         hidden = network.prefix(params, stats, images)
 
         def dropped(key):
-            return network.apply(params, stats, images, dropout_key=key, dropout_in=TRUNK_AND_TOP)[0]
+            return network.apply(params, stats, images, dropout_key=key, dropout_in=BACKBONE_AND_CLASSIFIER)[0]
 
         def given(name):
-            known = network.know(params, stats, images, {name, 'features'} if name == 'logits' else {name})
-            return network.apply(params, stats, None, known=known, with_confidence=True)[0]
+            cached = network.precompute(params, stats, images, {name, 'features'} if name == 'logits' else {name})
+            return network.apply(params, stats, None, cached=cached, with_confidence=True)[0]
 
         return {
             'eval': network.apply(params, stats, images, with_confidence=True)[0],
             'eval_stats': network.apply(params, stats, images)[1],
             'suffix': network.suffix(params, stats, hidden, with_confidence=True),
-            **{f'known {name}': given(name) for name in Known._fields},
+            **{f'cached {name}': given(name) for name in Cached._fields},
             'dropped': dropped(keys[0]),
             'dropped_suffix': network.suffix(params, stats, hidden, keys[0]),
             'dropped_again': dropped(keys[1]),
@@ -74,7 +73,7 @@ def passes(name):
 def test_outputs_have_their_shapes_in_float32(name):
     network, params, _, _, out = passes(name)
     units = (BATCH, *network.image_shape[:2]) if name == 'segnet' else (BATCH,)
-    assert set(params) == {'trunk', 'top', 'head'}
+    assert set(params) == {'backbone', 'classifier', 'head'}
     assert out['eval'].logits.shape == (*units, len(CLASSES))
     assert out['eval'].features.shape[:-1] == units
     assert out['eval'].confidence_logit.shape == units
@@ -94,8 +93,8 @@ def test_prefix_and_suffix_make_the_whole(name):
 @pytest.mark.parametrize('name', MODELS)
 def test_what_is_known_is_taken_as_given_and_the_rest_follows(name):
     *_, out = passes(name)
-    for field in Known._fields:
-        jax.tree.map(np.testing.assert_array_equal, out[f'known {field}'], out['eval'])
+    for field in Cached._fields:
+        jax.tree.map(np.testing.assert_array_equal, out[f'cached {field}'], out['eval'])
 
 
 @pytest.mark.parametrize('name', MODELS)
@@ -114,7 +113,8 @@ def test_a_network_without_dropout_is_untouched_by_keys(name):
     images = jax.ShapeDtypeStruct((BATCH, *network.image_shape), jnp.float32)
 
     def run(params, stats, images):
-        return network.apply(params, stats, images, dropout_key=jax.random.key(0), dropout_in=TRUNK_AND_TOP)[0]
+        key = jax.random.key(0)
+        return network.apply(params, stats, images, dropout_key=key, dropout_in=BACKBONE_AND_CLASSIFIER)[0]
 
     assert 'rng_bit_generator' not in str(jax.make_jaxpr(run)(*templates, images))
 
@@ -124,12 +124,12 @@ def test_batch_norm_outside_the_set_stays_as_it_is(name):
     network, params, stats, images, out = passes(name)
     jax.tree.map(np.testing.assert_array_equal, out['eval_stats'], stats)
     params, stats = network.with_encoder(params, stats)
-    changed = jax.jit(lambda p, s, x: network.apply(p, s, x, batch_norm_in=frozenset({'trunk'}))[1])(
+    changed = jax.jit(lambda p, s, x: network.apply(p, s, x, batch_norm_in=frozenset({'backbone'}))[1])(
         params, stats, images
     )
     assert jax.tree.structure(changed) == jax.tree.structure(stats)
     for tree in stats:
-        if tree == 'trunk':
+        if tree == 'backbone':
             moved = jax.tree.map(lambda a, b: bool((a != b).any()), changed[tree], stats[tree])
             assert all(jax.tree.leaves(moved))
         else:
@@ -137,7 +137,7 @@ def test_batch_norm_outside_the_set_stays_as_it_is(name):
 
 
 @pytest.mark.parametrize('name', MODELS)
-def test_the_heads_loss_reaches_the_trunk_only_through_an_encoder(name):
+def test_the_heads_loss_reaches_the_backbone_only_through_an_encoder(name):
     network, params, stats, images, _ = passes(name)
 
     def loss(params, stats):
@@ -205,8 +205,8 @@ def test_sub_trees_start_from_keys_of_their_own():
 
 def test_active_dropout_without_a_key_is_an_error():
     network, params, stats, images, _ = passes('mlp')
-    with pytest.raises(ValueError, match="dropout is on in 'trunk'"):
-        network.apply(params, stats, images, dropout_in=TRUNK_AND_TOP)
+    with pytest.raises(ValueError, match="dropout is on in 'backbone'"):
+        network.apply(params, stats, images, dropout_in=BACKBONE_AND_CLASSIFIER)
 
 
 # As counted in the reference implementation: name -> (image, classes), baseline, with head (head alone), fine-tuning
@@ -235,15 +235,15 @@ def shapes(name, image, num_classes):
 def test_parameter_counts_are_those_of_the_reference(name):
     image, num_classes, baseline, with_head, head, finetuning, trained = PARAMETER_COUNTS[name]
     params = shapes(name, image, num_classes)
-    assert count(params['trunk'], params['top']) == baseline
+    assert count(params['backbone'], params['classifier']) == baseline
     assert count(params['head']) == head
-    assert count(params['trunk'], params['top'], params['head']) == with_head
+    assert count(params['backbone'], params['classifier'], params['head']) == with_head
     # The reference's second network keeps a last layer of one class, which nothing reads; ours has none.
-    unread = count(shapes(name, image, 1)['top'])
+    unread = count(shapes(name, image, 1)['classifier'])
     assert count(params['encoder'], params['head']) + unread == trained
     assert count(params) + unread == finetuning
 
 
 def test_parameter_count_of_vgg16_for_cifar100():
     params = shapes('vgg16', (32, 32, 3), 100)
-    assert count(params['trunk'], params['top']) == 15_037_092
+    assert count(params['backbone'], params['classifier']) == 15_037_092

@@ -13,11 +13,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
 from sklearn.neural_network import MLPClassifier
 
-import failpred_jax.scores  # noqa: F401  (fills the registry)
 from failpred_jax.calibrate.temperature import fit_temperature
 from failpred_jax.registry import SCORES
 from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
-from failpred_jax.types import FitInputs, Score, ScoreInputs
+from failpred_jax.scores.score import FitInputs, Score, ScoreInputs
 
 # One size for all, and one for the parts: every shape compiles anew.
 NUM_UNITS, NUM_PART = 320, 80

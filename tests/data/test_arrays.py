@@ -32,7 +32,7 @@ def test_parts_that_are_there_are_used_and_others_split_off(arrays, tmp_path):
     assert data.info.num_classes == 5
 
 
-def test_grey_images_may_lack_the_channel_axis(arrays, tmp_path):
+def test_gray_images_may_lack_the_channel_axis(arrays, tmp_path):
     data = load({**arrays, 'images_train': arrays['images_train'][..., 0]}, tmp_path)
     assert data.info.image_shape == (6, 6, 1)
 

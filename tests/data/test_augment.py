@@ -1,4 +1,4 @@
-"""Laws of augmentation and normalisation."""
+"""Laws of augmentation and normalization."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from failpred_jax.config import AugmentConfig
-from failpred_jax.data.augment import make_augment_fn, normalise
+from failpred_jax.data.augment import make_augment_fn, normalize
 from failpred_jax.data.augmented import draw_augmented
 from failpred_jax.errors import UserError
 from failpred_jax.types import DatasetInfo, Examples
@@ -25,7 +25,7 @@ GEOMETRIC = {
     'crop': AugmentConfig(crop_padding=3),
     'all': AugmentConfig(flip=True, rotate_degrees=15.0, crop_padding=2),
 }
-COLOUR = {
+COLOR = {
     'brightness': AugmentConfig(brightness=0.5),
     'contrast': AugmentConfig(contrast=0.5),
     'saturation': AugmentConfig(saturation=0.5),
@@ -53,9 +53,9 @@ def test_zero_strength_is_the_identity(images, maps):
     np.testing.assert_array_equal(labels, maps)
 
 
-@pytest.mark.parametrize('name', [*GEOMETRIC, *COLOUR])
+@pytest.mark.parametrize('name', [*GEOMETRIC, *COLOR])
 def test_results_depend_on_the_key_alone(name, images, maps):
-    config = (GEOMETRIC | COLOUR)[name]
+    config = (GEOMETRIC | COLOR)[name]
     out, labels = run(config, SEGMENTATION, images, maps)
     again, _ = run(config, SEGMENTATION, images, maps)
     np.testing.assert_array_equal(out, again)
@@ -95,9 +95,9 @@ def test_image_and_map_move_together(name):
     assert np.ptp(np.array(middle), axis=0).max() > 2
 
 
-@pytest.mark.parametrize('name', COLOUR)
-def test_colour_leaves_maps_alone(name, images, maps):
-    _, labels = run(COLOUR[name], SEGMENTATION, images, maps)
+@pytest.mark.parametrize('name', COLOR)
+def test_color_leaves_maps_alone(name, images, maps):
+    _, labels = run(COLOR[name], SEGMENTATION, images, maps)
     np.testing.assert_array_equal(labels, maps)
 
 
@@ -139,7 +139,7 @@ def test_crop_is_a_shift_filled_with_zeros(images, maps):
     assert len(shifts) > 1
 
 
-def test_rotation_is_bilinear_about_the_centre(images, maps):
+def test_rotation_is_bilinear_about_the_center(images, maps):
     scipy_ndimage = pytest.importorskip('scipy.ndimage')
     out, labels = run(GEOMETRIC['rotate'], SEGMENTATION, images, maps)
     draws = jax.vmap(lambda key: jax.random.uniform(key, (7,)))(KEYS)
@@ -147,8 +147,8 @@ def test_rotation_is_bilinear_about_the_centre(images, maps):
     assert np.ptp(degrees) > 10
     for i, angle in enumerate(np.deg2rad(degrees)):
         matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        centre = (np.array(SHAPE[:2]) - 1) / 2
-        offset = centre - matrix @ centre
+        center = (np.array(SHAPE[:2]) - 1) / 2
+        offset = center - matrix @ center
         for c in range(3):
             expected = scipy_ndimage.affine_transform(
                 images[i, ..., c] / 255, matrix, offset, order=1, mode='grid-constant'
@@ -168,10 +168,10 @@ def test_brightness_scales_each_image(images, maps):
         assert 0.7 <= ratio.mean() <= 1.3
 
 
-def test_saturation_does_nothing_to_grey_images(images, maps):
-    grey = np.repeat(images[..., :1], 3, axis=-1)
-    out, _ = run(COLOUR['saturation'], SEGMENTATION, grey, maps)
-    np.testing.assert_allclose(out, grey / 255, atol=1e-6)
+def test_saturation_does_nothing_to_gray_images(images, maps):
+    gray = np.repeat(images[..., :1], 3, axis=-1)
+    out, _ = run(COLOR['saturation'], SEGMENTATION, gray, maps)
+    np.testing.assert_allclose(out, gray / 255, atol=1e-6)
 
 
 @pytest.mark.parametrize('channels', [1, 3, 5])
@@ -191,16 +191,16 @@ def test_padding_by_the_whole_image_is_refused():
 @pytest.mark.parametrize(
     ('mean', 'std'), [((0.25,), (0.5,)), ((0.1, 0.2, 0.3), (0.5, 1.0, 2.0)), ((0.1,), (1.0, 2.0, 3.0))]
 )
-def test_normalise(mean, std, images):
+def test_normalize(mean, std, images):
     expected = (images / 255 - np.array(mean)) / np.array(std)
-    np.testing.assert_allclose(normalise(images, mean, std), expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(normalise((images / 255).astype(np.float32), mean, std), expected, rtol=1e-5, atol=1e-5)
-    assert normalise(images, mean, std).dtype == jnp.float32
+    np.testing.assert_allclose(normalize(images, mean, std), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(normalize((images / 255).astype(np.float32), mean, std), expected, rtol=1e-5, atol=1e-5)
+    assert normalize(images, mean, std).dtype == jnp.float32
 
 
-def test_normalise_refuses_other_numbers_of_values(images):
+def test_normalize_refuses_other_numbers_of_values(images):
     with pytest.raises(UserError, match='config.data.std has 2 values, but the images have 3'):
-        normalise(images, (0.0,), (1.0, 1.0))
+        normalize(images, (0.0,), (1.0, 1.0))
 
 
 @pytest.mark.parametrize('task', ['classification', 'segmentation'])

@@ -56,7 +56,7 @@ def test_void_is_ignored_unless_it_is_scored(folder):
     assert load(config_for(folder)).info.ignore_label == VOID
     scored = load(config_for(folder, score_void=True)).info
     assert scored.ignore_label is None
-    assert scored.class_names[VOID] == 'unlabelled'
+    assert scored.class_names[VOID] == 'unlabeled'
 
 
 def test_lists_made_on_windows_lead_to_the_same_files(folder):
@@ -120,7 +120,7 @@ def save(folder, name, array):
         (lambda f: (f / 'train.txt').write_text('one.png'), ['train.txt, line 1', "'one.png' is not 'IMAGE LABEL'"]),
         (lambda f: (f / 'train.txt').write_text('.. ..'), ['train.txt, line 1', 'does not end in the names']),
         (lambda f: (f / 'test.txt').write_text('\n'), ['has no examples in test/', 'correct test.txt']),
-        (lambda f: break_label(f, 12), ["trainannot/a.png' has the label 12", '0 to 11', '11: unlabelled']),
+        (lambda f: break_label(f, 12), ["trainannot/a.png' has the label 12", '0 to 11', '11: unlabeled']),
         (lambda f: (f / 'val' / 'd.png').write_bytes(b'no image'), ["val/d.png' cannot be read as an image"]),
         (
             lambda f: save(f, 'testannot/e.png', np.zeros((HEIGHT, WIDTH, 3), np.uint8)),

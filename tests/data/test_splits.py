@@ -85,8 +85,8 @@ def test_an_empty_part_is_refused():
 def test_a_half_of_the_validation_split_is_drawn_by_the_seed_and_nothing_is_in_both():
     own = raw(100)
     data = Data(INFO, own.train, own.train, own.train, {})
-    labelled = data.val._replace(labels=np.arange(len(data.val.labels), dtype=np.int32))
-    data = dataclasses.replace(data, val=labelled)
+    labeled = data.val._replace(labels=np.arange(len(data.val.labels), dtype=np.int32))
+    data = dataclasses.replace(data, val=labeled)
     half, rest = split_validation(data, 3)
     assert len(half.labels) == 50
     assert sorted([*half.labels, *rest.val.labels]) == list(range(100))
@@ -94,4 +94,4 @@ def test_a_half_of_the_validation_split_is_drawn_by_the_seed_and_nothing_is_in_b
     assert not np.array_equal(half.labels, split_validation(data, 4)[0].labels)
     assert rest.train is data.train and rest.test is data.test
     with pytest.raises(UserError, match='the validation split has 1 example'):
-        split_validation(dataclasses.replace(data, val=Examples(labelled.images[:1], labelled.labels[:1])), 3)
+        split_validation(dataclasses.replace(data, val=Examples(labeled.images[:1], labeled.labels[:1])), 3)

@@ -155,7 +155,7 @@ CASES = {
     'an address without a port': flags(DIGITS, '--coordinator_address=node0', '--num_processes=2', '--process_id=0'),
     'a wait of nothing': flags(DIGITS, '--wait_seconds=0'),
     'two values that are not allowed': flags(
-        DIGITS, '--config.baseline.learning_rate=-1', '--config.baseline.optimiser=sdg'
+        DIGITS, '--config.baseline.learning_rate=-1', '--config.baseline.optimizer=sdg'
     ),
     'an unknown source': flags(DIGITS, '--config.data.source=digit'),
     'an unknown model': flags(DIGITS, '--config.model.name=mpl'),

@@ -18,7 +18,7 @@ def message(*words: str) -> str:
 CASES = {
     'unknown flag': (['--config=configs/digits.py', '--wrkdir=x'], ["unknown flag '--wrkdir'; did you mean 'workdir'"]),
     'value not allowed': (
-        ['--config=configs/digits.py', '--config.baseline.learning_rate=-1', '--config.baseline.optimiser=sdg'],
+        ['--config=configs/digits.py', '--config.baseline.learning_rate=-1', '--config.baseline.optimizer=sdg'],
         ['config.baseline.learning_rate is -1.0; allowed: greater than 0', "'sdg'; did you mean 'sgd'"],
     ),
     'batch and devices': (

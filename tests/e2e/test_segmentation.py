@@ -24,7 +24,7 @@ from failpred_jax.run import execute
 SIZE = (8, 10)
 
 
-class TinyTrunk(linen.Module):
+class TinyBackbone(linen.Module):
     """One convolution | dropout."""
 
     dropout: bool = True
@@ -44,7 +44,7 @@ class TinyTrunk(linen.Module):
 
 
 def make_tiny(model, info):
-    return Architecture(TinyTrunk(), Conv(info.num_classes, 'zero'), ConvHead((4,)))
+    return Architecture(TinyBackbone(), Conv(info.num_classes, 'zero'), ConvHead((4,)))
 
 
 @pytest.fixture(scope='module')
@@ -58,16 +58,16 @@ def tiny_segmenter():
 
 @pytest.fixture(scope='module')
 def scenes(tmp_path_factory):
-    """Street scenes whose colours say the class, but for noise; one pixel in eight is void."""
+    """Street scenes whose colors say the class, but for noise; one pixel in eight is void."""
     rng = np.random.default_rng(0)
     folder = tmp_path_factory.mktemp('scenes')
-    colours = rng.integers(0, 256, (12, 3))
+    colors = rng.integers(0, 256, (12, 3))
     for part, count in (('train', 16), ('val', 6), ('test', 7)):
         for kind in ('', 'annot'):
             (folder / f'{part}{kind}').mkdir()
         for i in range(count):
             label = rng.integers(0, 11, SIZE).astype(np.uint8)
-            image = np.clip(colours[label] + rng.normal(0, 30, (*SIZE, 3)), 0, 255).astype(np.uint8)
+            image = np.clip(colors[label] + rng.normal(0, 30, (*SIZE, 3)), 0, 255).astype(np.uint8)
             label[rng.random(SIZE) < 0.125] = 11
             Image.fromarray(image).save(folder / part / f'{i}.png')
             Image.fromarray(label).save(folder / f'{part}annot' / f'{i}.png')

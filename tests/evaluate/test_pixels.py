@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 
-from failpred_jax import metrics, scores  # noqa: F401  (they fill the registries)
 from failpred_jax.config import EvaluateConfig
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.evaluate.collect import predictions
@@ -14,8 +13,11 @@ from failpred_jax.evaluate.folder import read_results, without_nan, write_result
 from failpred_jax.evaluate.pixels import draw_pixels, measure_pixels, shown_images
 from failpred_jax.evaluate.scoring import Fitted, make_plan
 from failpred_jax.evaluate.table import definitions, measure, to_markdown
+from failpred_jax.metrics import FAILURE_METRICS
 from failpred_jax.registry import SCORES
-from failpred_jax.types import DatasetInfo, Examples, Results, ScoreInputs
+from failpred_jax.results import Results
+from failpred_jax.scores.score import ScoreInputs
+from failpred_jax.types import DatasetInfo, Examples
 
 SIZE, NUM_CLASSES, VOID = (6, 7), 4, 3
 MEASURED = ('mcp', 'entropy', 'max_logit', 'tcp')
@@ -69,7 +71,7 @@ def test_streaming_equals_having_every_valid_pixel(rng, void):
     confidences = {name: found.confidences[name] for name in MEASURED}
     expected = measure(probs, labels, correct, confidences, 'segmentation', EvaluateConfig(resamples=0), {}, {})
     for name in MEASURED:
-        for metric in metrics.FAILURE_METRICS:
+        for metric in FAILURE_METRICS:
             assert found.metrics['scores'][name][metric] == pytest.approx(
                 expected['scores'][name][metric], abs=1e-9, nan_ok=True
             ), (name, metric)

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from failpred_jax import scores  # noqa: F401  (it fills the registry)
 from failpred_jax.errors import ScoreUnavailableError, UserError
 from failpred_jax.evaluate.scoring import PAPER, Fitted, Plan, compute_scores, fit_scores, make_plan
 from failpred_jax.registry import SCORES
-from failpred_jax.types import Score, ScoreInputs
+from failpred_jax.scores.score import Score, ScoreInputs
 
 MISSING = {'mc_dropout': 'the network has no dropout to sample', 'finetuned_logit': 'there is no fine-tuning stage'}
 

@@ -6,15 +6,14 @@ import math
 import numpy as np
 import pytest
 
-from failpred_jax import metrics, scores  # noqa: F401  (they fill the registries)
 from failpred_jax.config import EvaluateConfig
 from failpred_jax.errors import UserError
 from failpred_jax.evaluate.folder import read_results, without_nan, write_results
-from failpred_jax.evaluate.seeds import summarise_ensemble, summarise_seeds
+from failpred_jax.evaluate.seeds import summarize_ensemble, summarize_seeds
 from failpred_jax.evaluate.seeds import to_markdown as seeds_to_markdown
 from failpred_jax.evaluate.table import definitions, measure, to_markdown
 from failpred_jax.metrics import FAILURE_METRICS, failure_metrics
-from failpred_jax.types import Results
+from failpred_jax.results import Results
 
 
 def measured(rng, accuracy=0.8, resamples=50, scale=1.0):
@@ -100,7 +99,7 @@ def test_a_folder_is_read_back_as_it_was_written(rng, tmp_path):
 
 def test_seeds_are_summed_up(rng):
     found = {seed: measured(np.random.default_rng(seed))[0] for seed in (1, 2, 3)}
-    summary = summarise_seeds(found)
+    summary = summarize_seeds(found)
     values = [m['scores']['confidnet']['aurc'] for m in found.values()]
     assert summary['scores']['confidnet']['aurc'] == pytest.approx(
         {'mean': np.mean(values), 'std': np.std(values, ddof=1)}
@@ -114,6 +113,6 @@ def test_seeds_are_summed_up(rng):
 
 def test_an_ensemble_of_equals_agrees_with_itself(rng):
     probs = rng.dirichlet(np.ones(3), 7).astype(np.float32)
-    summary = summarise_ensemble([{'test': probs}, {'test': probs}])['test']
+    summary = summarize_ensemble([{'test': probs}, {'test': probs}])['test']
     np.testing.assert_allclose(summary.mean_probs, probs, rtol=1e-6)
     np.testing.assert_allclose(summary.variance, 0, atol=1e-12)

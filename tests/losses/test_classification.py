@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from failpred_jax.losses import cross_entropy
+from failpred_jax.losses.classification import cross_entropy
 
 
 @pytest.mark.parametrize('shape', [(7,), (2, 3, 4)])

@@ -33,7 +33,7 @@ def test_areas_are_the_metrics(units):
     for curve, name in (
         (fm.roc_curve(counts), 'auroc'),
         (fm.risk_coverage_curve(counts), 'aurc'),
-        (fm.risk_coverage_curve(counts, generalised=True), 'augrc'),
+        (fm.risk_coverage_curve(counts, generalized=True), 'augrc'),
     ):
         assert np.trapezoid(curve.y, curve.x) == pytest.approx(expected[name], abs=1e-12)
     curve = fm.accuracy_rejection_curve(counts)

@@ -13,7 +13,7 @@ from failpred_jax.models.layers import (
     Dense,
     Dropout,
     Mode,
-    _normalise,
+    _normalize,
     _pad_by_reflection,
     keep_mask,
 )
@@ -138,7 +138,7 @@ def test_batch_norms_gradient_is_autodiffs(masked, rng):
         mean, var = (f(counted, (0, 1, 2), keepdims=True) for f in (jnp.mean, jnp.var))
         return (x - mean) / jnp.sqrt(var + 1e-5) * scale[None, None, None] + bias[None, None, None]
 
-    ours = jax.vjp(lambda *args: _normalise(*args, mask, None)[0], x, scale, bias)[1](dy)
+    ours = jax.vjp(lambda *args: _normalize(*args, mask, None)[0], x, scale, bias)[1](dy)
     for a, b in zip(ours, jax.vjp(plainly, x, scale, bias)[1](dy), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 

@@ -214,7 +214,7 @@ def digits_results(hostile: bool = False) -> types.Results:
 
 @functools.cache
 def large_results(num: int = 10_000, num_classes: int = 10, seed: int = 1) -> types.Results:
-    """Return as many synthetic images as MNIST's or CIFAR-10's test set holds, 32 by 32 in colour."""
+    """Return as many synthetic images as MNIST's or CIFAR-10's test set holds, 32 by 32 in color."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, num_classes, num).astype(np.int32)
     logits = rng.normal(0, 1.6, (num, num_classes)).astype(np.float32)
@@ -232,7 +232,7 @@ def segmentation_results() -> types.Results:
     rows, columns = np.mgrid[:height, :width]
     maps: dict[str, list] = {key: [] for key in ('image', 'label', 'prediction', 'accuracy', 'index')}
     confidences: dict[str, list] = {'mcp': [], 'confidnet': [], 'tcp': []}
-    colours = rng.integers(40, 220, (num_classes, 3))
+    colors = rng.integers(40, 220, (num_classes, 3))
     for index in range(6):
         label = np.full((height, width), 2)
         horizon = 40 + 5 * index
@@ -249,7 +249,7 @@ def segmentation_results() -> types.Results:
         sure = np.clip(1 - 0.8 * edge + rng.normal(0, 0.05, label.shape), 0.05, 1)
         wrong = rng.random(label.shape) > sure
         prediction = np.where(wrong, rng.integers(0, num_classes, label.shape), np.maximum(label, 0))
-        image = np.clip(colours[np.maximum(label, 0)] + rng.normal(0, 18, (*label.shape, 3)), 0, 255)
+        image = np.clip(colors[np.maximum(label, 0)] + rng.normal(0, 18, (*label.shape, 3)), 0, 255)
         maps['image'].append(image.astype(np.uint8))
         maps['label'].append(label)
         maps['prediction'].append(prediction)

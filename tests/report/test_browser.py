@@ -229,7 +229,7 @@ def test_dark_follows_the_reader_and_the_button(driver, address):
     assert driver.execute_script(line) == '#0072B2'
 
 
-def test_print_fits_a_page_in_light_colours(driver, address):
+def test_print_fits_a_page_in_light_colors(driver, address):
     resize(driver, 1280, dark=True)
     driver.get(address)
     driver.execute_script("window.dispatchEvent(new Event('beforeprint'))")

@@ -164,7 +164,7 @@ def test_image_data_uri_holds_the_pixels(rng):
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), image)
     small = base64.b64decode(figures_images.data_uri(np.zeros((300, 600), np.uint8), 100).split(',')[1])
     assert Image.open(io.BytesIO(small)).size == (100, 50)
-    few = base64.b64decode(figures_images.data_uri(image, num_colours=4).split(',')[1])
+    few = base64.b64decode(figures_images.data_uri(image, num_colors=4).split(',')[1])
     assert len(Image.open(io.BytesIO(few)).getcolors()) <= 4
 
 
@@ -191,6 +191,6 @@ def test_combined_panels_keep_data_and_do_not_overlap():
     assert len(names) == len(set(names))
 
 
-def test_light_and_dark_colours_pair_up():
+def test_light_and_dark_colors_pair_up():
     assert len(style.LIGHT) == len(style.DARK) == len(set(style.LIGHT))
     assert style.template(dark=True).layout.font.color == style.DARK[style.LIGHT.index(style.INK)]

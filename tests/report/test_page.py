@@ -224,8 +224,8 @@ def test_maps_paint_errors_and_void():
     confidence = segmentation_section.paint_confidence(np.array([[0.0, 1.0, np.nan]]), 0, 1)
     assert confidence[0, 0].sum() < confidence[0, 1].sum()
     assert confidence[0, 2].tolist() == [128, 128, 128]
-    colours = segmentation_section.class_colours(12)
-    assert len({tuple(c) for c in colours.tolist()}) == 12
+    colors = segmentation_section.class_colors(12)
+    assert len({tuple(c) for c in colors.tolist()}) == 12
 
 
 @pytest.mark.parametrize('as_list', [True, False])

@@ -10,7 +10,7 @@ from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.registry import SCORES
 from failpred_jax.scores.knn import unit_length
 from failpred_jax.scores.mahalanobis import fit_gaussians, squared_distances
-from failpred_jax.types import FitInputs, ScoreInputs
+from failpred_jax.scores.score import FitInputs, ScoreInputs
 
 NUM_FEATURES = 6
 
@@ -21,8 +21,8 @@ def given(rng):
 
     def units(num_units):
         labels = rng.integers(4, size=num_units).astype(np.int32)
-        centred = rng.normal(size=(num_units, NUM_FEATURES)) + 2 * np.eye(NUM_FEATURES)[labels]
-        return (centred @ mixing + 3).astype(np.float32), labels
+        centered = rng.normal(size=(num_units, NUM_FEATURES)) + 2 * np.eye(NUM_FEATURES)[labels]
+        return (centered @ mixing + 3).astype(np.float32), labels
 
     train, train_labels = units(300)
     val, val_labels = units(80)
@@ -40,7 +40,7 @@ def slow_squares(units, means, covariance):
 
 def test_knn_equals_scikit_learn(given):
     fitted, notes = SCORES['knn_distance'].fit(given)
-    # The stand-in AURC is the mean confidence: least for the farthest neighbour.
+    # The stand-in AURC is the mean confidence: least for the farthest neighbor.
     assert int(fitted.k) == 50 and 'k = 50' in notes[0]
     train, val = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (given.train.features, given.val.features))
     expected = -NearestNeighbors(n_neighbors=50).fit(train).kneighbors(val)[0][:, -1]

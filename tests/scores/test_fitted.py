@@ -8,9 +8,9 @@ from scipy.special import softmax
 
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.registry import SCORES
-from failpred_jax.scores.pnorm import POWERS, normalised_max
+from failpred_jax.scores.pnorm import POWERS, normalized_max
 from failpred_jax.scores.rel_u import confusion_weights
-from failpred_jax.types import FitInputs, ScoreInputs
+from failpred_jax.scores.score import FitInputs, ScoreInputs
 
 
 def fit_inputs(logits, labels, aurc_fn=None, temperature_fn=None):
@@ -26,14 +26,14 @@ def val(rng):
 @pytest.mark.parametrize('p', POWERS)
 def test_pnorm_equals_the_definition(p, val):
     logits = val[0].astype(np.float64)
-    centred = logits - logits.mean(axis=1, keepdims=True)
-    divisor = [5 if p == 0 else np.linalg.norm(z, ord=p) for z in centred]
-    np.testing.assert_allclose(normalised_max(val[0], p), centred.max(axis=1) / divisor, rtol=2e-5)
+    centered = logits - logits.mean(axis=1, keepdims=True)
+    divisor = [5 if p == 0 else np.linalg.norm(z, ord=p) for z in centered]
+    np.testing.assert_allclose(normalized_max(val[0], p), centered.max(axis=1) / divisor, rtol=2e-5)
 
 
 def test_pnorm_of_huge_logits_does_not_overflow(val):
-    np.testing.assert_allclose(normalised_max(1e30 * val[0], 10.0), normalised_max(val[0], 10.0), rtol=1e-5)
-    assert normalised_max(np.full((1, 5), 7.0), 3.0) == 0
+    np.testing.assert_allclose(normalized_max(1e30 * val[0], 10.0), normalized_max(val[0], 10.0), rtol=1e-5)
+    assert normalized_max(np.full((1, 5), 7.0), 3.0) == 0
 
 
 def test_pnorm_takes_the_power_of_least_aurc_or_falls_back(val):
@@ -43,9 +43,9 @@ def test_pnorm_takes_the_power_of_least_aurc_or_falls_back(val):
     def prefers(wanted):
         return lambda confidence, correct: 0.1 if np.allclose(confidence, wanted) else 0.2
 
-    fitted, notes = score.fit(fit_inputs(*val, prefers(normalised_max(val[0], 4.0))))
+    fitted, notes = score.fit(fit_inputs(*val, prefers(normalized_max(val[0], 4.0))))
     assert 'p = 4' in notes[0]
-    np.testing.assert_allclose(score.fn(inputs, fitted), normalised_max(val[0], 4.0))
+    np.testing.assert_allclose(score.fn(inputs, fitted), normalized_max(val[0], 4.0))
     odds = SCORES['doctor_beta'].fn(inputs)
     for aurc_fn, words in ((prefers(odds), 'no p in 0..10'), (lambda confidence, correct: np.nan, 'undefined')):
         fitted, notes = score.fit(fit_inputs(*val, aurc_fn))

@@ -12,7 +12,7 @@ from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.evaluate.scoring import Plan, fit_scores
 from failpred_jax.registry import SCORES
 from failpred_jax.scores.fusion import fit_fusion, fuse
-from failpred_jax.types import FitInputs, ScoreInputs
+from failpred_jax.scores.score import FitInputs, ScoreInputs
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.registry import SCORES
 from failpred_jax.scores import from_features
 from failpred_jax.scores.from_features import apply_head, init_head, train_head
-from failpred_jax.types import FitInputs, ScoreInputs
+from failpred_jax.scores.score import FitInputs, ScoreInputs
 
 
 def test_heads_are_sigmoids(rng):
@@ -51,9 +51,9 @@ def test_training_learns_and_returns_the_best_judged(rng):
     def judge(head):
         return float(np.mean((jax.nn.sigmoid(apply_head(head, features)) - targets) ** 2))
 
-    best, num_steps, judgements = train_head(start, features, targets, jax.random.key(1), judge, 200, 4)
-    assert judge(best) == min(judgements) < 0.1 * judge(start)
-    assert num_steps == 50 * (1 + int(np.argmin(judgements)))
+    best, num_steps, judgments = train_head(start, features, targets, jax.random.key(1), judge, 200, 4)
+    assert judge(best) == min(judgments) < 0.1 * judge(start)
+    assert num_steps == 50 * (1 + int(np.argmin(judgments)))
 
     scripted = iter([math.nan, 3.0, 1.0, 2.0])
     _, num_steps, _ = train_head(start, features, targets, jax.random.key(1), lambda head: next(scripted), 200, 4)
@@ -70,7 +70,7 @@ def given(rng, features):
 
 def test_a_head_that_learns_a_constant_is_refused(rng, monkeypatch):
     monkeypatch.setattr(from_features, 'NUM_STEPS', 15)
-    with pytest.raises(ScoreUnavailableError, match='learnt a constant'):
+    with pytest.raises(ScoreUnavailableError, match='learned a constant'):
         SCORES['learned_from_features'].fit(given(rng, np.ones((40, 3), np.float32)))
 
 

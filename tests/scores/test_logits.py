@@ -7,8 +7,8 @@ from scipy.special import log_softmax, logsumexp, softmax
 
 from failpred_jax.registry import SCORES
 from failpred_jax.scores import logits as module
+from failpred_jax.scores.score import ScoreInputs
 from failpred_jax.scores.softmax import entropy_of
-from failpred_jax.types import ScoreInputs
 
 
 def margin(z):

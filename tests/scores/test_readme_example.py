@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-import failpred_jax.scores  # noqa: F401  (fills the registry)
 from failpred_jax.registry import SCORES
-from failpred_jax.types import ScoreInputs
+from failpred_jax.scores.score import ScoreInputs
 
 PAGE = Path(__file__).parents[2] / 'docs' / 'scores.md'
 

@@ -9,12 +9,12 @@ from scipy.special import softmax
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.registry import SCORES
 from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
-from failpred_jax.types import SampleSummary, ScoreInputs
+from failpred_jax.scores.score import SampleSummary, ScoreInputs
 
 FIELDS = ('mc_dropout', 'ensemble')
 
 
-def summarise(samples):
+def summarize(samples):
     sums = init_samples(samples.shape[1:])
     for probs in samples:
         sums = add_sample(sums, probs)
@@ -31,7 +31,7 @@ def samples(rng):
 
 
 def test_summary_equals_numpy(samples):
-    summary, p = summarise(samples), samples.astype(np.float64)
+    summary, p = summarize(samples), samples.astype(np.float64)
     np.testing.assert_allclose(summary.mean_probs, p.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(summary.mean_entropy, entropy(p).mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(summary.variance, p.var(axis=0).mean(axis=-1), rtol=1e-5)
@@ -47,7 +47,7 @@ def test_scores_equal_their_definitions(field, samples):
         f'{field}_mutual_information': entropy(p).mean(axis=0) - entropy(mean),
         'mc_dropout_variance': -p.var(axis=0).mean(axis=-1),
     }
-    inputs = ScoreInputs(None, **dict.fromkeys(FIELDS, summarise(samples)))
+    inputs = ScoreInputs(None, **dict.fromkeys(FIELDS, summarize(samples)))
     for name, values in expected.items():
         np.testing.assert_allclose(SCORES[name].fn(inputs), values, rtol=2e-5, atol=1e-6)
 
@@ -57,7 +57,7 @@ def test_small_variances_survive(rng):
     p = 1 - 1e-4 * rng.random(size=(50, 8, 1))
     samples = np.concatenate([p, 1 - p], axis=-1).astype(np.float32)
     expected = samples.astype(np.float64).var(axis=0).mean(axis=-1)
-    np.testing.assert_allclose(summarise(samples).variance, expected, rtol=1e-2)
+    np.testing.assert_allclose(summarize(samples).variance, expected, rtol=1e-2)
 
 
 def test_works_per_pixel_inside_a_jitted_scan(samples):
@@ -67,13 +67,13 @@ def test_works_per_pixel_inside_a_jitted_scan(samples):
     def scanned(maps):
         return finish_samples(lax.scan(lambda sums, p: (add_sample(sums, p), None), init_samples((5, 6, 6)), maps)[0])
 
-    for actual, expected in zip(scanned(maps), summarise(samples), strict=True):
+    for actual, expected in zip(scanned(maps), summarize(samples), strict=True):
         np.testing.assert_allclose(actual, np.asarray(expected).reshape(actual.shape), rtol=1e-5)
 
 
 @pytest.mark.parametrize('name', sorted(n for n in SCORES if SCORES[n].needs & set(FIELDS)))
 def test_samples_that_do_not_differ_are_an_error(name, samples):
-    same = summarise(np.repeat(samples[:1], 10, axis=0))
+    same = summarize(np.repeat(samples[:1], 10, axis=0))
     assert not np.any(same.variance)
     with pytest.raises(ScoreUnavailableError, match='variance is 0'):
         SCORES[name].fn(ScoreInputs(None, mc_dropout=same, ensemble=same))

@@ -10,9 +10,9 @@ from scipy.spatial.distance import cdist
 
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.registry import SCORES
+from failpred_jax.scores.score import FitInputs, ScoreInputs
 from failpred_jax.scores.subsample import keep_per_class, keep_uniform
 from failpred_jax.scores.trust_score import ALPHAS, dense_sets, filter_by_density, score_units, trust_ratio
-from failpred_jax.types import FitInputs, ScoreInputs
 
 PARITY = Path(__file__).parents[3] / 'shared' / 'data' / 'parity' / 'reference.npz'
 
@@ -39,9 +39,9 @@ def slow_trust_score(train, labels, units, predicted, num_classes, alpha, k):
 
 
 def blobs(rng, num_units, num_classes=3, num_features=4):
-    centres = 2 * rng.normal(size=(num_classes, num_features))
+    centers = 2 * rng.normal(size=(num_classes, num_features))
     labels = rng.integers(num_classes, size=num_units).astype(np.int32)
-    return (centres[labels] + rng.normal(size=(num_units, num_features))).astype(np.float32), labels, centres
+    return (centers[labels] + rng.normal(size=(num_units, num_features))).astype(np.float32), labels, centers
 
 
 def fit_inputs(train, labels, val, val_labels, val_logits, aurc_fn):
@@ -54,16 +54,16 @@ def fit_inputs(train, labels, val, val_labels, val_logits, aurc_fn):
 
 @pytest.mark.parametrize('alpha', [0.0, 1 / 16, 0.25])
 def test_equals_the_paper_in_loops(alpha, rng):
-    train, labels, centres = blobs(rng, 90)
+    train, labels, centers = blobs(rng, 90)
     units = 2 * rng.normal(size=(40, 4)).astype(np.float32)
-    logits = -cdist(units, centres).astype(np.float32)
+    logits = -cdist(units, centers).astype(np.float32)
     fast = score_units(units, logits, dense_sets(train, labels, 3, alpha))
     slow = slow_trust_score(train, labels, units, logits.argmax(axis=1), 3, alpha, 10)
     np.testing.assert_allclose(fast, slow, rtol=5e-6)
 
 
 @pytest.mark.skipif(not PARITY.exists(), reason='the parity vectors of the reference implementation are not here')
-def test_second_neighbour_without_filter_equals_the_reference():
+def test_second_neighbor_without_filter_equals_the_reference():
     given = np.load(PARITY)
     logits = np.eye(given['t_y'].max() + 1)[given['t_pred']]
     fitted = dense_sets(given['t_X'], given['t_y'], logits.shape[1], alpha=0.0)
@@ -78,9 +78,9 @@ def test_filter_keeps_points_that_tie_at_the_edge():
 
 def test_alpha_is_the_one_with_the_least_validation_aurc(rng):
     """The search over nested shells gives, for every alpha, what a bank built for that alpha gives."""
-    train, labels, centres = blobs(rng, 130)
+    train, labels, centers = blobs(rng, 130)
     val, val_labels, _ = blobs(rng, 50)
-    logits = -cdist(val, centres).astype(np.float32)
+    logits = -cdist(val, centers).astype(np.float32)
     seen = []
 
     def aurc(confidence, correct):
@@ -96,8 +96,8 @@ def test_alpha_is_the_one_with_the_least_validation_aurc(rng):
 
 
 def test_alpha_without_validation_errors_is_zero_and_says_so(rng):
-    train, labels, centres = blobs(rng, 60)
-    logits = -cdist(train, centres).astype(np.float32)
+    train, labels, centers = blobs(rng, 60)
+    logits = -cdist(train, centers).astype(np.float32)
     given = fit_inputs(train, labels, train, labels, logits, lambda confidence, correct: math.nan)
     fitted, notes = SCORES['trust_score'].fit(given)
     assert float(fitted.alpha) == 0

@@ -6,15 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from failpred_jax import data, losses, models, scores  # noqa: F401  (they fill the registries)
 from failpred_jax.config import default_config, read_config
 from failpred_jax.errors import UserError
 from failpred_jax.files import read_npz
 from failpred_jax.stages.crossfit import check_can_crossfit, draw_folds, held_out_logits
 from failpred_jax.stages.targets import describe_targets, units_of
-from failpred_jax.train.known import Programme
+from failpred_jax.train.precompute import Program
 from failpred_jax.train.step import init_state
-from failpred_jax.types import DatasetInfo, Examples, Known
+from failpred_jax.types import Cached, DatasetInfo, Examples
 
 
 @pytest.mark.parametrize(('count', 'folds'), [(10, 2), (23, 5), (3, 3)])
@@ -28,7 +27,7 @@ def test_folds_share_the_examples_evenly_and_follow_the_seed(count, folds):
 
 
 class Memory:
-    """A classifier that recognises what it was trained on: its logits say of each image whether it has seen it."""
+    """A classifier that recognizes what it was trained on: its logits say of each image whether it has seen it."""
 
     def __init__(self, count):
         made = default_config()
@@ -38,22 +37,22 @@ class Memory:
         self.config = read_config(made)
         images = np.arange(count, dtype=np.uint8).reshape(count, 1, 1, 1)
         self.train = Examples(images, (np.arange(count) % 2).astype(np.int32))
-        self.programme = Programme(None, self.know, None, lambda keys, images, labels: (images, labels), None, 8)
+        self.program = Program(None, self.precompute, None, lambda keys, images, labels: (images, labels), None, 8)
         self.trained = []
 
-    def know(self, params, batch_stats, images, names):
+    def precompute(self, params, batch_stats, images, names):
         assert names == {'logits'}
-        seen = jax.numpy.asarray(params['trunk']['seen'])[images[:, 0, 0, 0].astype(int)]
-        return Known(logits=jax.numpy.stack([seen, images[:, 0, 0, 0].astype('float32')], axis=1))
+        seen = jax.numpy.asarray(params['backbone']['seen'])[images[:, 0, 0, 0].astype(int)]
+        return Cached(logits=jax.numpy.stack([seen, images[:, 0, 0, 0].astype('float32')], axis=1))
 
     def train_fn(self, stage, folder, examples):
         self.trained.append((folder.name, stage.num_steps))
         seen = np.zeros(256, np.float32)
         seen[examples.images.reshape(-1)] = 1
-        return init_state(stage, {'trunk': {'seen': seen}}, {}, jax.random.key(0))
+        return init_state(stage, {'backbone': {'seen': seen}}, {}, jax.random.key(0))
 
     def logits(self, folder):
-        return held_out_logits(self.config, self.programme, self.train, folder, self.train_fn)
+        return held_out_logits(self.config, self.program, self.train, folder, self.train_fn)
 
 
 def test_every_target_comes_from_a_classifier_that_has_not_seen_the_example(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from failpred_jax.errors import UserError
 from failpred_jax.train.checkpoints import Checkpoints, Damaged, Progress
-from failpred_jax.types import TrainState
+from failpred_jax.train.stage import TrainState
 
 # When a read fails, tensorstore's other reads call back into an event loop that orbax has closed; Python reports that
 # from a thread of its own, at a time of its own.
@@ -25,7 +25,7 @@ def state(step, seed=0):
         step=np.int32(step),
         key=jax.random.key(seed),
         trained=trained,
-        frozen={'trunk': {'bias': rng.normal(size=3).astype(np.float32)}},
+        frozen={'backbone': {'bias': rng.normal(size=3).astype(np.float32)}},
         batch_stats={},
         opt_state=optax.adam(1e-3).init(trained),
     )

@@ -8,8 +8,6 @@ import jax.numpy as jnp
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-import failpred_jax.losses
-import failpred_jax.models  # noqa: F401
 from failpred_jax import devices
 from failpred_jax.config import Config, ModelConfig
 from failpred_jax.models.network import make_network

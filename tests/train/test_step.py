@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from failpred_jax import data, devices, losses, models, scores  # noqa: F401  (they fill the registries)
+from failpred_jax import devices
 from failpred_jax.config import default_config, read_config
 from failpred_jax.data.feeding import Feed
 from failpred_jax.data.prepare import make_prepare_fns
@@ -84,15 +84,15 @@ def test_what_is_frozen_is_the_same_to_the_last_bit(run, name):
     assert equal(end.frozen, start.frozen)
     assert equal(end.batch_stats, start.batch_stats)
     assert not equal(end.trained, start.trained)
-    assert set(end.frozen) == {'trunk', 'top'}
-    # No optimiser state for what does not train.
+    assert set(end.frozen) == {'backbone', 'classifier'}
+    # No optimizer state for what does not train.
     sizes = {leaf.shape for leaf in jax.tree.leaves(end.opt_state)}
     assert sizes <= {leaf.shape for leaf in jax.tree.leaves(end.trained)} | {()}
 
 
-def test_finetuning_starts_from_a_copy_of_the_trunk(run):
+def test_finetuning_starts_from_a_copy_of_the_backbone(run):
     start = run.start('finetune', run.start('confidence', run.start('baseline')))
-    assert equal(start.trained['encoder'], start.frozen['trunk'])
+    assert equal(start.trained['encoder'], start.frozen['backbone'])
 
 
 def test_a_loss_that_is_not_finite_stops_the_loop_at_its_step(run):

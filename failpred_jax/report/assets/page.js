@@ -16,12 +16,12 @@
   let printing = false;
   const theme = () => (printing ? 'light' : chosen || (prefersDark.matches ? 'dark' : 'light'));
 
-  const colours = new Map(style.colours.light.map((colour, i) => [colour, style.colours.dark[i]]));
-  const recolour = (value) => {
-    if (typeof value === 'string') return colours.get(value) || value;
-    if (Array.isArray(value)) return value.map(recolour);
+  const colors = new Map(style.colors.light.map((color, i) => [color, style.colors.dark[i]]));
+  const recolor = (value) => {
+    if (typeof value === 'string') return colors.get(value) || value;
+    if (Array.isArray(value)) return value.map(recolor);
     if (value && typeof value === 'object') {
-      return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, recolour(inner)]));
+      return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, recolor(inner)]));
     }
     return value;
   };
@@ -54,7 +54,7 @@
     if (!specs.has(name)) specs.set(name, read(`data-${name}`));
     const spec = specs.get(name);
     const fresh = structuredClone(spec);
-    const { data, layout } = theme() === 'dark' ? recolour(fresh) : fresh;
+    const { data, layout } = theme() === 'dark' ? recolor(fresh) : fresh;
     layout.template = style.templates[theme()];
     // What the reader hid or showed stays so.
     (element.data || []).forEach((trace, i) => {
@@ -84,10 +84,10 @@
       }
     });
   }
-  const recolourLegends = () => legends.forEach((legend) => legend.querySelectorAll('line').forEach((line) => {
+  const recolorLegends = () => legends.forEach((legend) => legend.querySelectorAll('line').forEach((line) => {
     if (!line.dataset.stroke) line.dataset.stroke = line.getAttribute('stroke');
-    const colour = line.dataset.stroke;
-    line.setAttribute('stroke', theme() === 'dark' ? colours.get(colour) || colour : colour);
+    const color = line.dataset.stroke;
+    line.setAttribute('stroke', theme() === 'dark' ? colors.get(color) || color : color);
   }));
 
   const plots = [...document.querySelectorAll('.plot')];
@@ -106,7 +106,7 @@
   if (document.readyState === 'complete') start();
   else window.addEventListener('load', start);
 
-  const redraw = () => { recolourLegends(); drawn().forEach(draw); };
+  const redraw = () => { recolorLegends(); drawn().forEach(draw); };
   const button = document.getElementById('theme');
   const showTheme = () => {
     document.documentElement.dataset.theme = theme();
@@ -120,7 +120,7 @@
   prefersDark.addEventListener('change', showTheme);
   showTheme();
 
-  // Paper is white and narrow, and nobody scrolls on it: draw everything in light colours, as wide as a page (the
+  // Paper is white and narrow, and nobody scrolls on it: draw everything in light colors, as wide as a page (the
   // class sets that width, since figures are drawn before the browser lays out for print), and open what is folded.
   let closed = [];
   window.addEventListener('beforeprint', () => {
@@ -129,7 +129,7 @@
     document.documentElement.classList.add('printing');
     closed = [...document.querySelectorAll('details:not([open])')];
     closed.forEach((details) => { details.open = true; });
-    recolourLegends();
+    recolorLegends();
     plots.forEach(draw);
   });
   window.addEventListener('afterprint', () => {

@@ -21,13 +21,13 @@ def make(view: View) -> Section:
         section.missing('Reliability diagrams need logits or a score that is a probability; there is none here.')
         return section
     section.text(
-        'Points on the dotted line are calibrated; below it the model is surer than it is right. Lines through the '
-        'points are 95 % intervals, bars below count the units of each bin (log axis). Ordering and calibration are '
-        'different things: a score may order well and still be off in its numbers.'
+        'Points on the dotted line are calibrated; below it the model is more confident than it is right. '
+        'Lines through the points are 95 % intervals, bars below count the units of each bin (log axis). Ordering and '
+        'calibration are different things: a score may order well and still be off in its numbers.'
     )
     temperature = as_mapping(view.results.metrics.get('calibration')).get('temperature')
     if words.is_number(temperature):
-        direction = 'surer' if temperature > 1 else 'less sure'
+        direction = 'more confident' if temperature > 1 else 'less confident'
         section.text(
             f'The temperature fitted on validation data is {words.number(temperature)}: the raw probabilities were '
             f'{direction} than they should be.'

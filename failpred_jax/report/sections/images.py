@@ -102,8 +102,8 @@ def _groups(view: View) -> list[Group]:
             Group(
                 'wrong_high_confidence',
                 f'Wrong, with high learned confidence ({view.learned})',
-                'Wrong predictions that the learned confidence puts among the surer half of all, surest first: '
-                'the errors it cannot see.',
+                'Wrong predictions that the learned confidence puts among the more confident half of '
+                'all, most confident first: the errors it cannot see.',
                 _ordered(~correct & (learned >= np.median(learned)), learned),
             )
         )

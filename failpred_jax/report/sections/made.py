@@ -142,7 +142,7 @@ def _add_definitions(section: Section, view: View) -> None:
             Column('description', 'what it is'),
             Column('reference', 'source'),
         ]
-        section.add_table(Table('score_definitions', 'Higher is surer, always.', columns, rows))
+        section.add_table(Table('score_definitions', 'Higher means more confident, always.', columns, rows))
     else:
         section.missing('The evaluation folder holds no descriptions of its scores.')
 

@@ -96,7 +96,7 @@ def _add_classes(section: Section, view: View) -> None:
     only = '' if len(shown) == size else f' Only the {len(shown)} classes with most errors are drawn, of {size}.'
     block = counts[np.ix_(shown, shown)]
     totals = counts.sum(axis=1)
-    # Normalise by all units of the class, also where only some classes are drawn.
+    # Normalize by all units of the class, also where only some classes are drawn.
     section.add_figure(
         'confusion_matrix',
         figures_classes.confusion_matrix(block, names, totals[shown]),

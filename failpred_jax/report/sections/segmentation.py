@@ -30,8 +30,8 @@ def make(view: View) -> Section | None:
     return section
 
 
-def class_colours(num_classes: int) -> np.ndarray:
-    """Return [C, 3] uint8 colours, neighbours in number far apart in hue, lightness in two steps."""
+def class_colors(num_classes: int) -> np.ndarray:
+    """Return [C, 3] uint8 colors, neighbors in number far apart in hue, lightness in two steps."""
     hue = (np.arange(num_classes) * 0.61803398875) % 1.0
     light = np.where(np.arange(num_classes) % 2, 0.42, 0.66)
     # A cosine wheel: three phases a third of a turn apart, around the lightness.
@@ -40,15 +40,15 @@ def class_colours(num_classes: int) -> np.ndarray:
 
 
 def paint_labels(label: Any, num_classes: int) -> np.ndarray:
-    """Return a label map [H, W] int as [H, W, 3] uint8; labels outside [0, C) (void) are grey."""
+    """Return a label map [H, W] int as [H, W, 3] uint8; labels outside [0, C) (void) are gray."""
     label = np.asarray(label)
     known = (label >= 0) & (label < num_classes)
-    painted = class_colours(num_classes)[np.where(known, label, 0)]
+    painted = class_colors(num_classes)[np.where(known, label, 0)]
     return np.where(known[..., None], painted, np.uint8(IGNORED))
 
 
 def paint_errors(label: Any, prediction: Any, num_classes: int) -> np.ndarray:
-    """Return [H, W, 3] uint8: vermillion where prediction and label differ, pale where equal, grey for void."""
+    """Return [H, W, 3] uint8: vermillion where prediction and label differ, pale where equal, gray for void."""
     label = np.asarray(label)
     known = (label >= 0) & (label < num_classes)
     painted = np.where((label != prediction)[..., None], np.uint8(ERROR), np.uint8(AGREEMENT))
@@ -59,7 +59,7 @@ def paint_confidence(confidence: Any, low: float, high: float) -> np.ndarray:
     """Return a confidence map [H, W] as [H, W, 3] uint8 from vermillion-black (low) to pale (high), in 48 steps.
 
     Args:
-      confidence: [H, W] float; NaN is grey.
+      confidence: [H, W] float; NaN is gray.
       low: shown darkest.
       high: shown lightest.
     """
@@ -88,7 +88,7 @@ def _panels(view: View, maps: Mapping[str, Any], row: int) -> list[tuple[str, np
         finite = values[np.isfinite(values)]
         # Not from 0 to 1: of a score that is nearly always near 1, all maps would look the same.
         low, high = np.quantile(finite, [0.01, 0.99]) if finite.size else (0.0, 1.0)
-        panels.append((view.label(score), paint_confidence(values[row], low, high), {'num_colours': 32}))
+        panels.append((view.label(score), paint_confidence(values[row], low, high), {'num_colors': 32}))
     return panels
 
 
@@ -96,7 +96,7 @@ def _add_maps(section: Section, view: View, maps: Mapping[str, Any]) -> None:
     num = len(np.asarray(maps['image']))
     section.text(
         'Errors are dark orange. Confidence runs from dark (unsure) to pale (sure), on one scale for all images of a '
-        'score, from its lowest to its highest per cent: a good map is dark exactly where the errors are. Grey is '
+        'score, from its lowest to its highest per cent: a good map is dark exactly where the errors are. Gray is '
         'void, which counts nowhere.'
     )
     section.add(_class_key(view))
@@ -146,11 +146,11 @@ def _titles(maps: Mapping[str, Any], num: int) -> list[str]:
 
 
 def _class_key(view: View) -> Html:
-    colours = class_colours(len(view.class_names))
+    colors = class_colors(len(view.class_names))
     ignored = view.dataset.get('ignore_label')
     items = [
-        tag('li', tag('i', style='background:#{:02x}{:02x}{:02x}'.format(*colour)), name)
-        for i, (colour, name) in enumerate(zip(colours, view.class_names, strict=True))
+        tag('li', tag('i', style='background:#{:02x}{:02x}{:02x}'.format(*color)), name)
+        for i, (color, name) in enumerate(zip(colors, view.class_names, strict=True))
         if i != ignored
     ]
     items.append(tag('li', tag('i', style='background:#{:02x}{:02x}{:02x}'.format(*IGNORED)), 'void'))

@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules from a stage's options."""
+"""Optimizers and learning-rate schedules from a stage's options."""
 
 from collections.abc import Callable
 
@@ -32,15 +32,15 @@ def make_schedule(stage: StageConfig, steps_per_epoch: int) -> Callable[[int], f
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
 
 
-def make_optimiser(stage: StageConfig, learning_rate_fn: Callable[[int], float]) -> optax.GradientTransformation:
-    """Return the optimiser of a stage.
+def make_optimizer(stage: StageConfig, learning_rate_fn: Callable[[int], float]) -> optax.GradientTransformation:
+    """Return the optimizer of a stage.
 
     SGD and Adam add weight_decay * parameter to the gradient of every parameter, biases and BatchNorm included, as
     PyTorch's do; AdamW decouples it from the gradient. Adam's constants are PyTorch's, which are also optax's.
     """
-    if stage.optimiser == 'adamw':
+    if stage.optimizer == 'adamw':
         return optax.adamw(learning_rate_fn, weight_decay=stage.weight_decay)
-    if stage.optimiser == 'adam':
+    if stage.optimizer == 'adam':
         rule = optax.adam(learning_rate_fn)
     else:
         rule = optax.sgd(learning_rate_fn, momentum=stage.momentum or None)

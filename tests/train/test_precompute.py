@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 
-from failpred_jax import data, losses, models, scores  # noqa: F401  (they fill the registries)
 from failpred_jax.config import default_config, read_config
 from failpred_jax.data.prepare import make_prepare_fns
 from failpred_jax.models.network import make_network
@@ -14,8 +13,8 @@ from failpred_jax.stages import make_stages, start_state
 from failpred_jax.stopping import Stop, Stopped
 from failpred_jax.train import loop
 from failpred_jax.train.checkpoints import Checkpoints
-from failpred_jax.train.known import Budget, Programme, know
-from failpred_jax.types import DatasetInfo, Examples, Known
+from failpred_jax.train.precompute import Budget, Program, precompute
+from failpred_jax.types import Cached, DatasetInfo, Examples
 
 INFO = DatasetInfo('things', 'classification', (10, 10, 1), ('a', 'b', 'c'))
 NOTHING, DEVICE, HOST = Budget(0, 0), Budget(2**30, 2**30), Budget(0, 2**30)
@@ -39,21 +38,21 @@ class Run:
         labels = rng.integers(0, 3, 60).astype(np.int32)
         self.train, self.val = Examples(images[:40], labels[:40]), Examples(images[40:], labels[40:])
         prepare = make_prepare_fns(self.config.data, INFO)
-        self.programme = Programme(self.network.apply, self.network.know, *prepare, None, 8)
+        self.program = Program(self.network.apply, self.network.precompute, *prepare, None, 8)
         self.stages = {stage.name: stage for stage in make_stages(self.config, 40)}
 
     def start(self, name):
         before = self.stages[name].starts_from
         return start_state(self.stages[name], self.network, 0, self.start(before) if before else None)
 
-    def known(self, name, budget, train=None):
-        return know(self.stages[name], self.programme, self.start(name), train or self.train, self.val, budget)
+    def cached(self, name, budget, train=None):
+        return precompute(self.stages[name], self.program, self.start(name), train or self.train, self.val, budget)
 
     def trained(self, name, budget, folder, **how):
         """Return the last state's arrays and the validations' figures."""
         start = self.start(name)
         loop.train_stage(
-            self.stages[name], self.programme, start, self.train, self.val, folder, self.config.run, budget, 0, **how
+            self.stages[name], self.program, start, self.train, self.val, folder, self.config.run, budget, 0, **how
         )
         return self.outcome(name, folder)
 
@@ -71,15 +70,15 @@ def run():
     return Run()
 
 
-def fields(known):
-    return {name for name, value in known._asdict().items() if value is not None}
+def fields(cached):
+    return {name for name, value in cached._asdict().items() if value is not None}
 
 
 @pytest.mark.parametrize(
     ('model', 'name', 'confidence'),
     [
         ('small_convnet_mnist', 'confidence', {}),
-        ('mlp', 'confidence', {'trunk_dropout': False}),
+        ('mlp', 'confidence', {'backbone_dropout': False}),
         ('small_convnet_mnist', 'finetune', {}),
     ],
 )
@@ -104,30 +103,30 @@ def test_stopped_and_resumed_without_room_it_ends_the_same(run, tmp_path):
 
 
 def test_only_what_is_the_same_in_every_step_is_kept(run, capsys):
-    train, val = run.known('confidence', DEVICE)
-    assert (fields(train.known), fields(val.known)) == ({'hidden'}, {'features', 'logits'})
+    train, val = run.cached('confidence', DEVICE)
+    assert (fields(train.precompute), fields(val.cached)) == ({'hidden'}, {'features', 'logits'})
     assert train.images is None and val.images is None
     said = capsys.readouterr().out
     assert 'confidence: computes the frozen activations before the first dropout of 40 training images once' in said
-    train, val = run.known('finetune', DEVICE)
-    assert (fields(train.known), fields(val.known)) == ({'logits'}, {'logits'})
+    train, val = run.cached('finetune', DEVICE)
+    assert (fields(train.precompute), fields(val.cached)) == ({'logits'}, {'logits'})
     assert train.images is not None and val.images is not None
-    assert run.known('baseline', DEVICE) == (run.train, run.val)
-    undisturbed, _ = Run(trunk_dropout=False).known('confidence', DEVICE)
-    assert fields(undisturbed.known) == {'features', 'logits'}
+    assert run.cached('baseline', DEVICE) == (run.train, run.val)
+    undisturbed, _ = Run(backbone_dropout=False).cached('confidence', DEVICE)
+    assert fields(undisturbed.cached) == {'features', 'logits'}
     capsys.readouterr()
-    flipped, val = Run(flip=True).known('confidence', DEVICE)
+    flipped, val = Run(flip=True).cached('confidence', DEVICE)
     assert '40 training images anew in every pass (the images change at random)' in capsys.readouterr().out
-    assert (fields(flipped.known), fields(val.known)) == (set(), {'features', 'logits'})
+    assert (fields(flipped.cached), fields(val.cached)) == (set(), {'features', 'logits'})
 
 
 def test_beyond_the_budget_it_is_computed_anew_and_said(run, capsys):
-    train, val = run.known('confidence', NOTHING)
+    train, val = run.cached('confidence', NOTHING)
     assert train is run.train and val is run.val
     assert 'anew in every pass' in capsys.readouterr().out
 
 
 def test_what_is_known_already_stays(run):
     given = np.arange(120, dtype=np.float32).reshape(40, 3)
-    train, _ = run.known('finetune', DEVICE, run.train._replace(known=Known(logits=given)))
-    assert train.known.logits is given
+    train, _ = run.cached('finetune', DEVICE, run.train._replace(cached=Cached(logits=given)))
+    assert train.precompute.logits is given

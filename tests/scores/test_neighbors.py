@@ -1,11 +1,11 @@
-"""The blocked nearest-neighbour search against loops and scikit-learn."""
+"""The blocked nearest-neighbor search against loops and scikit-learn."""
 
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
-from failpred_jax.scores.neighbours import CHUNK, SPARE, make_banks, nearest_distances, nearest_in_each, own_radii
+from failpred_jax.scores.neighbors import CHUNK, SPARE, make_banks, nearest_distances, nearest_in_each, own_radii
 
 
 def brute(queries, points, k):
@@ -25,14 +25,14 @@ def test_equals_brute_force(num_points, k, rng):
 
 
 def test_many_blocks_of_queries(rng, monkeypatch):
-    monkeypatch.setattr('failpred_jax.scores.neighbours.BLOCK_ENTRIES', 1)
-    monkeypatch.setattr('failpred_jax.scores.neighbours.MIN_BLOCK_ROWS', 4)
+    monkeypatch.setattr('failpred_jax.scores.neighbors.BLOCK_ENTRIES', 1)
+    monkeypatch.setattr('failpred_jax.scores.neighbors.MIN_BLOCK_ROWS', 4)
     points, queries = rng.normal(size=(61, 5)).astype(np.float32), rng.normal(size=(30, 5)).astype(np.float32)
     np.testing.assert_allclose(nearest_distances(queries, points, 61, 3), brute(queries, points, 3), rtol=2e-6)
 
 
 def test_is_exact_where_the_matrix_product_is_not(rng):
-    """Neighbours 1e-3 away, features of size 1,000: the expanded square is wrong in every digit."""
+    """Neighbors 1e-3 away, features of size 1,000: the expanded square is wrong in every digit."""
     points = (1000 + rng.normal(size=(300, 16))).astype(np.float32)
     queries = points[:100] + rng.normal(size=(100, 16)).astype(np.float32) * 1e-3
     found = np.asarray(nearest_distances(queries, points, 300, 1))

@@ -4,7 +4,6 @@ import csv
 import io
 import math
 import os
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,25 +11,10 @@ from typing import Any
 
 import tqdm
 
-from failpred_jax import devices
+from failpred_jax import processes
+from failpred_jax.console import say_once
 from failpred_jax.errors import UserError
 from failpred_jax.files import write_text
-
-_told: set[str] = set()
-
-
-def say(text: str) -> None:
-    """Print a line, once for the whole job, without breaking a progress bar."""
-    if devices.is_main_process():
-        tqdm.tqdm.write(text, file=sys.stdout)
-        sys.stdout.flush()
-
-
-def say_once(text: str) -> None:
-    """Print a line the first time it is said in this process."""
-    if text not in _told:
-        _told.add(text)
-        say(text)
 
 
 def _make_summary_writer(folder: Path) -> Any:
@@ -57,7 +41,7 @@ class StageLog:
 
     def __init__(self, folder: Path, name: str, num_steps: int, first_step: int):
         self._path = folder / 'metrics.csv'
-        self._writes = devices.is_main_process()
+        self._writes = processes.is_main_process()
         self._rows = read_metrics(self._path) if self._writes else []
         self._writer = _make_summary_writer(folder / 'tensorboard') if self._writes else None
         self._bar = tqdm.tqdm(

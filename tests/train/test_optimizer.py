@@ -1,4 +1,4 @@
-"""Optimisers step as PyTorch's do, and schedules count in epochs."""
+"""Optimizers step as PyTorch's do, and schedules count in epochs."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,22 +6,22 @@ import optax
 import pytest
 
 from failpred_jax.config import StageConfig
-from failpred_jax.train.optimiser import make_optimiser, make_schedule
+from failpred_jax.train.optimizer import make_optimizer, make_schedule
 
 
 @pytest.mark.parametrize('name', ['sgd', 'adam', 'adamw'])
 def test_equals_pytorch_with_weight_decay(name, rng):
     torch = pytest.importorskip('torch', reason='equality with PyTorch needs the extra [torch]')
     start = rng.normal(size=5).astype(np.float32)
-    stage = StageConfig(optimiser=name, learning_rate=0.1, momentum=0.9, weight_decay=0.01)
-    optimiser = make_optimiser(stage, make_schedule(stage, 10))
+    stage = StageConfig(optimizer=name, learning_rate=0.1, momentum=0.9, weight_decay=0.01)
+    optimizer = make_optimizer(stage, make_schedule(stage, 10))
     theirs = torch.nn.Parameter(torch.tensor(start))
     kinds = {'sgd': torch.optim.SGD, 'adam': torch.optim.Adam, 'adamw': torch.optim.AdamW}
     more = {'momentum': 0.9} if name == 'sgd' else {}
     other = kinds[name]([theirs], lr=0.1, weight_decay=0.01, **more)
-    ours, state = jnp.asarray(start), optimiser.init(jnp.asarray(start))
+    ours, state = jnp.asarray(start), optimizer.init(jnp.asarray(start))
     for _ in range(5):
-        updates, state = optimiser.update(2 * ours, state, ours)
+        updates, state = optimizer.update(2 * ours, state, ours)
         ours = optax.apply_updates(ours, updates)
         other.zero_grad()
         (theirs**2).sum().backward()

@@ -1,9 +1,9 @@
-"""Exact nearest neighbours on the device: a matrix product proposes, direct differences decide. No trees.
+"""Exact nearest neighbors on the device: a matrix product proposes, direct differences decide. No trees.
 
 Squared distances by matrix product, |b|^2 - 2 q.b, are fast but lose their digits where the distance is small against
-the norms. So the product, of features centred on the bank to lose fewer, only proposes `k + SPARE` candidates; their
+the norms. So the product, of features centered on the bank to lose fewer, only proposes `k + SPARE` candidates; their
 distances are then taken from the differences themselves. The result is exact to float32 unless more than SPARE other
-points lie within the product's rounding of the k-th neighbour, and is then off by no more than that rounding.
+points lie within the product's rounding of the k-th neighbor, and is then off by no more than that rounding.
 """
 
 import functools
@@ -128,14 +128,14 @@ def nearest_distances(queries: Array, points: Array, count: Array, k: int) -> ja
     num_points = points.shape[0]
     num_candidates = min(num_points, k + SPARE)
     is_real = jnp.arange(num_points) < count
-    centre = jnp.sum(jnp.where(is_real[:, None], points, 0.0), axis=0, keepdims=True) / jnp.maximum(count, 1)
-    centred = points - centre
+    center = jnp.sum(jnp.where(is_real[:, None], points, 0.0), axis=0, keepdims=True) / jnp.maximum(count, 1)
+    centered = points - center
     # Padding is infinitely far away.
-    squared_norms = jnp.where(is_real, jnp.sum(centred**2, axis=1), jnp.inf)[None]
+    squared_norms = jnp.where(is_real, jnp.sum(centered**2, axis=1), jnp.inf)[None]
 
     def of_block(block: jax.Array) -> jax.Array:
         # HIGHEST: a GPU's tensor cores would otherwise round the features to 10 bits.
-        products = jnp.dot(block - centre, centred.T, precision=lax.Precision.HIGHEST)
+        products = jnp.dot(block - center, centered.T, precision=lax.Precision.HIGHEST)
         candidates = _largest(2 * products - squared_norms, num_candidates)
         squares = jnp.sum((block[:, None] - points[candidates]) ** 2, axis=2)
         squares = jnp.where(candidates < count, squares, jnp.inf)

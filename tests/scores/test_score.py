@@ -3,13 +3,13 @@
 import pytest
 
 from failpred_jax.registry import SCORES
-from failpred_jax.scores.register import score
+from failpred_jax.scores.score import score
 
 
 def test_unknown_needs_are_an_error():
     with pytest.raises(ValueError, match=r"'featuers'.*ScoreInputs has \['logits', 'features'"):
-        score('misspelt', needs=['featuers'], description='x', reference='x')
-    assert 'misspelt' not in SCORES
+        score('misspelled', needs=['featuers'], description='x', reference='x')
+    assert 'misspelled' not in SCORES
 
 
 def test_a_taken_name_is_an_error():

@@ -12,13 +12,14 @@ import jax
 import numpy as np
 
 from failpred_jax import devices
+from failpred_jax.console import say
 from failpred_jax.data.feeding import batches_in_order, num_bytes_of
-from failpred_jax.train.logging import say
+from failpred_jax.train.stage import Stage, TrainState
 from failpred_jax.train.step import ApplyFn, PrepareFn, merge_params
-from failpred_jax.types import Array, Batch, Examples, Known, PyTree, Stage, TrainState
+from failpred_jax.types import Array, Batch, Cached, Examples, PyTree
 
-# (params, batch_stats, images, names) -> Known: models.network.Network.know
-KnowFn = Callable[[PyTree, PyTree, Array, Set[str]], Known]
+# (params, batch_stats, images, names) -> Cached: models.network.Network.precompute
+PrecomputeFn = Callable[[PyTree, PyTree, Array, Set[str]], Cached]
 
 WORDS = {'hidden': 'activations before the first dropout', 'features': 'features', 'logits': 'logits'}
 
@@ -31,52 +32,52 @@ class Budget(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Programme:
+class Program:
     """What a stage runs: the network's functions and the preparation of its images.
 
     Attributes:
       apply_fn: models.network.Network.apply.
-      know_fn: models.network.Network.know.
-      prepare_train_fn: augments and normalises; its results may depend on the keys it is given.
-      prepare_eval_fn: normalises only. The same as `prepare_train_fn` where nothing is random.
+      precompute_fn: models.network.Network.precompute.
+      prepare_train_fn: augments and normalizes; its results may depend on the keys it is given.
+      prepare_eval_fn: normalizes only. The same as `prepare_train_fn` where nothing is random.
       ignore_label: the label whose units count nowhere, or None.
       eval_batch_size: examples a validation pass.
     """
 
     apply_fn: ApplyFn
-    know_fn: KnowFn
+    precompute_fn: PrecomputeFn
     prepare_train_fn: PrepareFn
     prepare_eval_fn: PrepareFn
     ignore_label: int | None
     eval_batch_size: int
 
 
-def know(
-    stage: Stage, programme: Programme, state: TrainState, train: Examples, val: Examples, budget: Budget
+def precompute(
+    stage: Stage, program: Program, state: TrainState, train: Examples, val: Examples, budget: Budget
 ) -> tuple[Examples, Examples]:
     """Return training and validation examples with what the stage leaves fixed, as far as there is room, and say so.
 
     Args:
       stage: names what it leaves fixed.
-      programme: computes it.
+      program: computes it.
       state: with the stage's frozen parameters.
-      train, val: the examples; what is known of them already stays as it is.
+      train, val: the examples; what is cached of them already stays as it is.
       budget: training examples live on the devices if they fit, else on the host, from where they are streamed.
         Those of validation live on the host.
     """
-    is_random = programme.prepare_train_fn is not programme.prepare_eval_fn
+    is_random = program.prepare_train_fn is not program.prepare_eval_fn
     plans = [
         ('training', train, stage.fixed_in_training, stage.batch_size, max(budget)),
-        ('validation', val, stage.fixed_in_validation, programme.eval_batch_size, budget.host),
+        ('validation', val, stage.fixed_in_validation, program.eval_batch_size, budget.host),
     ]
     found, notes = [], []
     for part, examples, names, batch_size, room in plans:
-        names = frozenset(n for n in names if getattr(examples.known, n) is None)
+        names = frozenset(n for n in names if getattr(examples.cached, n) is None)
         if not names:
             found.append(examples)
             continue
         words = f'{" and ".join(WORDS[n] for n in WORDS if n in names)} of {len(examples.labels):,} {part} images'
-        num_bytes = num_bytes_of(_template(programme, state, examples, names))
+        num_bytes = num_bytes_of(_template(program, state, examples, names))
         megabytes = f'{num_bytes / 2**20:,.0f} MB'
         changes = is_random and part == 'training'
         if changes or num_bytes > room:
@@ -84,7 +85,7 @@ def know(
             reason = 'the images change at random' if changes else f'{megabytes} are beyond the budget'
             notes.append(f'{words} anew in every pass ({reason})')
             continue
-        found.append(_with(examples, compute_known(programme, state, examples, names, batch_size)))
+        found.append(_with(examples, compute_cached(program, state, examples, names, batch_size)))
         on_device = part == 'training' and num_bytes_of(found[-1]) <= budget.device
         notes.append(f'{words} once ({megabytes}, kept on {"each device" if on_device else "the host"})')
     if notes:
@@ -92,15 +93,13 @@ def know(
     return found[0], found[1]
 
 
-def compute_known(
-    programme: Programme, state: TrainState, examples: Examples, names: Set[str], batch_size: int
-) -> Known:
-    """Return the fields of Known in `names`, of all examples in evaluation mode, on the host; the others are None."""
-    like = _template(programme, state, examples, names)
+def compute_cached(program: Program, state: TrainState, examples: Examples, names: Set[str], batch_size: int) -> Cached:
+    """Return the fields of Cached in `names`, of all examples in evaluation mode, on the host; the others are None."""
+    like = _template(program, state, examples, names)
 
-    def forward(variables: PyTree, batch: Batch) -> Known:
-        image, _ = programme.prepare_eval_fn(None, batch.image, batch.label)
-        return programme.know_fn(*variables, image, names)
+    def forward(variables: PyTree, batch: Batch) -> Cached:
+        image, _ = program.prepare_eval_fn(None, batch.image, batch.label)
+        return program.precompute_fn(*variables, image, names)
 
     forward_fn = devices.map_over_devices(forward)
     variables = devices.replicate(_variables(state))
@@ -114,12 +113,12 @@ def compute_known(
     return arrays
 
 
-def _template(programme: Programme, state: TrainState, examples: Examples, names: Set[str]) -> Known:
-    """Return the shapes and types of what `compute_known` returns."""
+def _template(program: Program, state: TrainState, examples: Examples, names: Set[str]) -> Cached:
+    """Return the shapes and types of what `compute_cached` returns."""
 
-    def few(images: Array, labels: Array) -> Known:
-        image, _ = programme.prepare_eval_fn(None, images, labels)
-        return programme.know_fn(*_variables(state), image, names)
+    def few(images: Array, labels: Array) -> Cached:
+        image, _ = program.prepare_eval_fn(None, images, labels)
+        return program.precompute_fn(*_variables(state), image, names)
 
     found = jax.eval_shape(few, examples.images[:1], examples.labels[:1])
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(examples.labels), *x.shape[1:]), x.dtype), found)
@@ -129,8 +128,8 @@ def _variables(state: TrainState) -> tuple[PyTree, PyTree]:
     return merge_params(state.trained, state.frozen), state.batch_stats
 
 
-def _with(examples: Examples, new: Known) -> Examples:
-    """Return the examples with more known of them, and without the images if nothing reads them any more."""
-    known = Known(*(a if b is None else b for a, b in zip(new, examples.known, strict=True)))
-    is_replaced = known.hidden is not None or known.features is not None
-    return Examples(None if is_replaced else examples.images, examples.labels, known)
+def _with(examples: Examples, new: Cached) -> Examples:
+    """Return the examples with more of them cached, and without the images if nothing reads them any more."""
+    cached = Cached(*(a if b is None else b for a, b in zip(new, examples.cached, strict=True)))
+    is_replaced = cached.hidden is not None or cached.features is not None
+    return Examples(None if is_replaced else examples.images, examples.labels, cached)

@@ -1,0 +1,154 @@
+"""What a confidence score is, what it may read, and the decorator that registers one."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+from failpred_jax.registry import SCORES
+from failpred_jax.types import Array, PyTree
+
+ScoreFn = Callable[..., Array]
+
+
+class SampleSummary(NamedTuple):
+    """What several predictive distributions of the same units (dropout passes, ensemble members) leave behind.
+
+    T distributions are summed as they come, so memory does not grow with T.
+
+    Attributes:
+      mean_probs: [..., C] float32, mean over T of the class probabilities.
+      mean_entropy: [...] float32, mean over T of the entropy in nats.
+      variance: [...] float32, variance over T of the probability of each class, averaged over classes.
+    """
+
+    mean_probs: Array
+    mean_entropy: Array
+    variance: Array
+
+
+class ScoreInputs(NamedTuple):
+    """What scores may read of the evaluated units. A score declares the fields it needs; the others may be None.
+
+    Attributes:
+      logits: [N, C] float32.
+      features: [N, D] float32.
+      confidence_logit: [N] float32 of the head trained on the frozen encoder.
+      finetuned_logit: [N] float32 of the head with its own fine-tuned encoder.
+      mc_dropout: SampleSummary over dropout passes.
+      ensemble: SampleSummary over the classifiers of several seeds.
+      labels: [N] int32. Only for scores that are marked as reading the label.
+    """
+
+    logits: Array
+    features: Array | None = None
+    confidence_logit: Array | None = None
+    finetuned_logit: Array | None = None
+    mc_dropout: SampleSummary | None = None
+    ensemble: SampleSummary | None = None
+    labels: Array | None = None
+
+
+class FitInputs(NamedTuple):
+    """What a score may be fitted on: never the test set.
+
+    Attributes:
+      val: the validation units, and their labels [N] int32 in `val_labels`.
+      train: the training units (evaluation mode, no augmentation), and `train_labels`. Only `logits` and
+        `features` are filled. None where the run cannot offer them.
+      key: PRNG key for whatever is random in a fit.
+      aurc_fn: (confidence [N], correct [N] bool) -> scalar AURC, for scores that choose a constant by it.
+      temperature_fn: (logits [N, C], labels [N]) -> (scalar temperature, notes), for scores that rescale the logits.
+      fits: score name -> what its fit left, as far as it is done, for scores that combine others.
+    """
+
+    val: ScoreInputs
+    val_labels: Array
+    train: ScoreInputs | None
+    train_labels: Array | None
+    key: Array
+    aurc_fn: Callable[[Array, Array], Array]
+    temperature_fn: Callable[[Array, Array], tuple[Array, tuple[str, ...]]]
+    fits: Mapping[str, PyTree] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Score:
+    """One confidence score.
+
+    Attributes:
+      name: the key in tables and files.
+      fn: `fn(inputs) -> [N] float32`, or `fn(inputs, fitted) -> [N]` where `fit` is given. Higher means more confident.
+      needs: fields of ScoreInputs that `fn` (and `fit`, of the validation units) reads.
+      fit: `fit(FitInputs) -> (fitted, notes)`: a pytree of arrays, and sentences for the reader of the table
+        (a chosen constant, a fallback). Raises ScoreUnavailableError, with the reason, where there is none.
+      fits_on_train: whether `fit` reads the training units too.
+      combines: whether `fit` reads the fits of the other scores, and so comes after them.
+      description: one line for the report.
+      reference: paper and equation.
+      reads_label: an upper bound, marked as such wherever it is shown.
+      is_probability: whether the value is meant as P(correct), so that its calibration can be judged.
+      per_pixel: whether it makes sense for segmentation.
+    """
+
+    name: str
+    fn: Callable[..., Array]
+    needs: frozenset[str]
+    description: str
+    reference: str
+    fit: Callable[[FitInputs], tuple[PyTree, tuple[str, ...]]] | None = None
+    fits_on_train: bool = False
+    combines: bool = False
+    reads_label: bool = False
+    is_probability: bool = False
+    per_pixel: bool = True
+
+
+def score(
+    name: str,
+    *,
+    needs: Iterable[str],
+    description: str,
+    reference: str,
+    fit: Callable[[FitInputs], tuple[PyTree, tuple[str, ...]]] | None = None,
+    fits_on_train: bool = False,
+    combines: bool = False,
+    reads_label: bool = False,
+    is_probability: bool = False,
+    per_pixel: bool = True,
+) -> Callable[[ScoreFn], ScoreFn]:
+    """Return a decorator that files a function in SCORES and hands it back unchanged.
+
+    Args:
+      name: the key in tables and files.
+      needs: names of the fields of ScoreInputs that the function, and `fit`, read.
+      description: one line for the report.
+      reference: paper and equation.
+      fit: see `Score`, as all that follows.
+
+    Raises:
+      ValueError: if `name` is taken, or `needs` names what is no field of ScoreInputs.
+    """
+    needs = frozenset(needs)
+    unknown = needs - set(ScoreInputs._fields)
+    if unknown:
+        raise ValueError(f"score '{name}' needs {sorted(unknown)}; ScoreInputs has {list(ScoreInputs._fields)}")
+
+    def add(fn: ScoreFn) -> ScoreFn:
+        entry = Score(
+            name=name,
+            fn=fn,
+            needs=needs,
+            description=description,
+            reference=reference,
+            fit=fit,
+            fits_on_train=fits_on_train,
+            combines=combines,
+            reads_label=reads_label,
+            is_probability=is_probability,
+            per_pixel=per_pixel,
+        )
+        SCORES.register(name)(entry)
+        return fn
+
+    return add
