@@ -25,15 +25,26 @@ class Registry:
         self.kind = kind
         self.package = package
         self._entries: dict[str, Any] = {}
+        self._options: dict[str, type] = {}
         self._is_loaded = False
 
-    def register(self, name: str) -> Callable[[Any], Any]:
-        """Return a decorator that files its argument under `name`; raises ValueError if the name is taken."""
+    def register(self, name: str, options: type | None = None) -> Callable[[Any], Any]:
+        """Return a decorator that files its argument under `name`.
+
+        Args:
+          name: what a config calls it.
+          options: a dataclass of the options that it alone owns (see options.py), or None if it has none.
+
+        Raises:
+          ValueError: the name is taken.
+        """
 
         def add(entry: Any) -> Any:
             if name in self._entries:
                 raise ValueError(f"{self.kind} '{name}' is registered twice; choose another name")
             self._entries[name] = entry
+            if options is not None:
+                self._options[name] = options
             return entry
 
         return add
@@ -58,6 +69,11 @@ class Registry:
             raise UserError(self.unknown(name))
         return self._entries[name]
 
+    def options(self) -> dict[str, type]:
+        """Return name -> dataclass of the options it owns, of those that own any."""
+        self._found()
+        return dict(self._options)
+
     def unknown(self, name: str) -> str:
         """Return the sentence that tells a user that `name` is none of ours."""
         allowed = ', '.join(self._found())
@@ -78,3 +94,4 @@ MODELS = Registry('model', 'failpred_jax.models')
 LOSSES = Registry('confidence loss', 'failpred_jax.losses')
 SCORES = Registry('score', 'failpred_jax.scores')
 METRICS = Registry('metric', 'failpred_jax.metrics')
+RECIPES = Registry('training recipe', 'failpred_jax.train.recipes')
