@@ -74,7 +74,7 @@ def collect_pixels(reader: Reader, examples: Examples, sample: Sample) -> ScoreI
 
 
 class PixelResults(NamedTuple):
-    """What the pass over the test images leaves, as the fields of types.Results that it fills."""
+    """What the pass over the test images leaves, as the fields of results.Results that it fills."""
 
     metrics: dict[str, Any]
     labels: np.ndarray
@@ -182,7 +182,7 @@ def _maps(
     accuracy: np.ndarray,
     names: Sequence[str],
 ) -> dict[str, np.ndarray]:
-    """Return image, label, prediction and the named confidence maps of a few images; see types.Results."""
+    """Return image, label, prediction and the named confidence maps of a few images; see results.Results."""
     chosen = shown_images(accuracy)
     examples = Examples(test.images[chosen], test.labels[chosen])
     size = test.labels.shape[1:]

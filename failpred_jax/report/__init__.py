@@ -1,15 +1,15 @@
 """The report: one self-contained page that people read to the end, figures as PNG, and tables as CSV.
 
-`build` makes it from a `types.Results`. Every figure is also a function of plain arrays, for notebooks: see the
+`build` makes it from a `Results`. Every figure is also a function of plain arrays, for notebooks: see the
 modules `figures_*` and docs/notebook.md. plotly is imported by those modules, and only when `build` is called.
 """
 
 from pathlib import Path
 
-from failpred_jax import types
+from failpred_jax.results import Results
 
 
-def build(results: types.Results, folder: Path, *, png: bool = True) -> Path:
+def build(results: Results, folder: Path, *, png: bool = True) -> Path:
     """Write the report of an evaluation and return the path of its page.
 
     Args:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import plotly.offline
 
-from failpred_jax import files, types
+from failpred_jax import files
 from failpred_jax.report import export, style
 from failpred_jax.report.html import Html, join, json_block, tag, trusted
 from failpred_jax.report.section import Section
@@ -24,12 +24,13 @@ from failpred_jax.report.sections import (
     verdict,
 )
 from failpred_jax.report.view import View
+from failpred_jax.results import Results
 
 # In the order in which a reader asks.
 SECTIONS = (verdict, scores, threshold, calibration, model, images, segmentation, augmentation, seeds, made)
 
 
-def build(results: types.Results, folder: Path, png: bool = True) -> Path:
+def build(results: Results, folder: Path, png: bool = True) -> Path:
     """Write page, tables and figures; see `failpred_jax.report.build`."""
     view = View(results)
     sections = [section for make in SECTIONS if (section := make.make(view)) is not None]

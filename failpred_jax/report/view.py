@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from failpred_jax import metrics, types
+from failpred_jax import metrics
 from failpred_jax.report import curves, words
+from failpred_jax.results import Results
 
 
 class ScoreCurves(NamedTuple):
@@ -32,7 +33,7 @@ class View:
       results: the evaluation folder in memory. Optional parts may be absent; the sections then say so.
     """
 
-    def __init__(self, results: types.Results):
+    def __init__(self, results: Results):
         self.results = results
         self.classifier = as_mapping(results.metrics.get('classifier'))
         self.table = {name: as_mapping(row) for name, row in as_mapping(results.metrics.get('scores')).items()}

@@ -8,7 +8,7 @@ import sklearn.datasets
 import sklearn.linear_model
 import sklearn.metrics
 
-from failpred_jax import types
+from failpred_jax.results import Results
 
 HOSTILE = '<script>alert(1)</script>'
 
@@ -126,7 +126,7 @@ def definitions(names: list[str]) -> dict:
 
 def make_results(
     labels: np.ndarray, logits: np.ndarray, images: np.ndarray | None, class_names: list[str], name: str, **dataset
-) -> types.Results:
+) -> Results:
     """Return whole Results of a classifier, every optional part filled."""
     correct = logits.argmax(-1) == labels
     confidences = make_confidences(logits, labels)
@@ -190,11 +190,11 @@ def make_results(
             },
         },
     }
-    return types.Results(metrics, context, labels, logits, correct, confidences, images, make_history(rng))
+    return Results(metrics, context, labels, logits, correct, confidences, images, make_history(rng))
 
 
 @functools.cache
-def digits_results(hostile: bool = False) -> types.Results:
+def digits_results(hostile: bool = False) -> Results:
     """Return the real digits under a weak classifier, about 130 errors in 1,597 images."""
     digits = sklearn.datasets.load_digits()
     model = sklearn.linear_model.LogisticRegression(C=0.05, max_iter=500)
@@ -213,7 +213,7 @@ def digits_results(hostile: bool = False) -> types.Results:
 
 
 @functools.cache
-def large_results(num: int = 10_000, num_classes: int = 10, seed: int = 1) -> types.Results:
+def large_results(num: int = 10_000, num_classes: int = 10, seed: int = 1) -> Results:
     """Return as many synthetic images as MNIST's or CIFAR-10's test set holds, 32 by 32 in color."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, num_classes, num).astype(np.int32)
@@ -225,7 +225,7 @@ def large_results(num: int = 10_000, num_classes: int = 10, seed: int = 1) -> ty
 
 
 @functools.cache
-def segmentation_results() -> types.Results:
+def segmentation_results() -> Results:
     """Return six synthetic street scenes with precomputed curves and no per-unit arrays, as a large run has."""
     rng = np.random.default_rng(2)
     height, width, num_classes = 120, 160, 6
@@ -317,7 +317,7 @@ def segmentation_results() -> types.Results:
         'definitions': definitions(list(table)),
     }
     empty = np.zeros(0)
-    return types.Results(
+    return Results(
         metrics,
         context,
         empty.astype(np.int32),
@@ -330,20 +330,20 @@ def segmentation_results() -> types.Results:
 
 
 @pytest.fixture(scope='session')
-def digits() -> types.Results:
+def digits() -> Results:
     return digits_results()
 
 
 @pytest.fixture(scope='session')
-def hostile() -> types.Results:
+def hostile() -> Results:
     return digits_results(hostile=True)
 
 
 @pytest.fixture(scope='session')
-def large() -> types.Results:
+def large() -> Results:
     return large_results()
 
 
 @pytest.fixture(scope='session')
-def segmentation() -> types.Results:
+def segmentation() -> Results:
     return segmentation_results()

@@ -12,12 +12,13 @@ import time
 import numpy as np
 import pytest
 
-from failpred_jax import report, types
+from failpred_jax import report
 from failpred_jax.metrics import threshold_counts
 from failpred_jax.report import curves, export, figures_scores, page, paper
 from failpred_jax.report.sections import augmentation, images, seeds, verdict
 from failpred_jax.report.sections import segmentation as segmentation_section
 from failpred_jax.report.view import View
+from failpred_jax.results import Results
 
 EVIL = '<script>alert(1)</script>'
 ALL = ['verdict', 'scores', 'threshold', 'calibration', 'model', 'images', 'made']
@@ -153,7 +154,7 @@ def test_ranks_share_ties():
 
 
 def test_predictions_alone_make_a_page_that_says_what_is_missing(digits, tmp_path):
-    bare = types.Results(
+    bare = Results(
         {'classifier': {}, 'scores': {'mcp': {'auroc': 0.9}}},
         {'dataset': {'name': 'mine'}, 'mode': 'score'},
         *(digits.labels, digits.logits, digits.correct),
@@ -174,7 +175,7 @@ def test_predictions_alone_make_a_page_that_says_what_is_missing(digits, tmp_pat
 
 
 def test_nothing_at_all_still_makes_a_page(tmp_path):
-    empty = types.Results({}, {}, np.zeros(0, np.int32), np.zeros((0, 3), np.float32), np.zeros(0, bool), {})
+    empty = Results({}, {}, np.zeros(0, np.int32), np.zeros((0, 3), np.float32), np.zeros(0, bool), {})
     text = own_html(report.build(empty, tmp_path, png=False).read_text(encoding='utf-8'))
     assert sections_of(text) == ALL
     assert 'The evaluation holds no scores.' in text
