@@ -13,7 +13,7 @@ from failpred_jax.stages import make_stages, start_state
 from failpred_jax.stopping import Stop, Stopped
 from failpred_jax.train import loop
 from failpred_jax.train.checkpoints import Checkpoints
-from failpred_jax.train.precompute import Budget, Program, precompute
+from failpred_jax.train.cached import Budget, Program, precompute
 from failpred_jax.types import Cached, DatasetInfo, Examples
 
 INFO = DatasetInfo('things', 'classification', (10, 10, 1), ('a', 'b', 'c'))
@@ -104,12 +104,12 @@ def test_stopped_and_resumed_without_room_it_ends_the_same(run, tmp_path):
 
 def test_only_what_is_the_same_in_every_step_is_kept(run, capsys):
     train, val = run.cached('confidence', DEVICE)
-    assert (fields(train.precompute), fields(val.cached)) == ({'hidden'}, {'features', 'logits'})
+    assert (fields(train.cached), fields(val.cached)) == ({'hidden'}, {'features', 'logits'})
     assert train.images is None and val.images is None
     said = capsys.readouterr().out
     assert 'confidence: computes the frozen activations before the first dropout of 40 training images once' in said
     train, val = run.cached('finetune', DEVICE)
-    assert (fields(train.precompute), fields(val.cached)) == ({'logits'}, {'logits'})
+    assert (fields(train.cached), fields(val.cached)) == ({'logits'}, {'logits'})
     assert train.images is not None and val.images is not None
     assert run.cached('baseline', DEVICE) == (run.train, run.val)
     undisturbed, _ = Run(backbone_dropout=False).cached('confidence', DEVICE)
@@ -129,4 +129,4 @@ def test_beyond_the_budget_it_is_computed_anew_and_said(run, capsys):
 def test_what_is_known_already_stays(run):
     given = np.arange(120, dtype=np.float32).reshape(40, 3)
     train, _ = run.cached('finetune', DEVICE, run.train._replace(cached=Cached(logits=given)))
-    assert train.precompute.logits is given
+    assert train.cached.logits is given
