@@ -9,12 +9,12 @@ from failpred_jax.types import DatasetInfo, Examples
 
 
 @SOURCES.register('digits')
-def load(config: DataConfig) -> RawData:
+def load(data: DataConfig, options: None) -> RawData:
     """Return all digits as the training part; the test and validation parts are split off by seed.
 
     Reference: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998 (its test set).
     """
-    del config  # there is nothing to choose
+    del data, options  # there is nothing to choose
     from sklearn.datasets import load_digits
 
     digits = load_digits()

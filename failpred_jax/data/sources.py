@@ -1,6 +1,7 @@
 """What a data source returns, and the checks every source's data passes through.
 
-A source is one file with one function, registered in `registry.SOURCES`: `load(config) -> RawData`.
+A source is one file with one function, registered in `registry.SOURCES`: `load(data, options) -> RawData`, with the
+data section of the config and the options that the source owns (None if it owns none).
 """
 
 from dataclasses import dataclass

@@ -46,7 +46,7 @@ def load_data(
     Raises:
       UserError: see the source; or the parts are too small, or the split file does not fit the data.
     """
-    raw = SOURCES[config.source](config)
+    raw = SOURCES[config.source](config, config.options_of(config.source))
     info = raw.info
     where = f"the data set '{info.name}' ({{}})"
     train = check_examples(raw.train, info, where.format('train'))

@@ -18,7 +18,7 @@ FOCAL_ALPHA = 0.25
 FOCAL_GAMMA = 5.0
 
 
-@LOSSES.register('tcp_mse')
+@LOSSES.register('tcp_mse', reads=('error_weight', 'temperature'))
 def tcp_mse(outputs: Outputs, labels: Array, mask: Array, *, error_weight: float, temperature: float) -> Array:
     """Return the squared error to the true class probability, times `error_weight` where the prediction is wrong.
 
@@ -28,7 +28,7 @@ def tcp_mse(outputs: Outputs, labels: Array, mask: Array, *, error_weight: float
     return _weight(outputs, labels, error_weight) * jnp.square(jax.nn.sigmoid(outputs.confidence_logit) - target)
 
 
-@LOSSES.register('tcp_ratio_mse')
+@LOSSES.register('tcp_ratio_mse', reads=('error_weight', 'temperature'))
 def tcp_ratio_mse(outputs: Outputs, labels: Array, mask: Array, *, error_weight: float, temperature: float) -> Array:
     """Return the squared error to the true class probability over the largest one, weighted as `tcp_mse`.
 
@@ -39,7 +39,7 @@ def tcp_ratio_mse(outputs: Outputs, labels: Array, mask: Array, *, error_weight:
     return _weight(outputs, labels, error_weight) * jnp.square(jax.nn.sigmoid(outputs.confidence_logit) - target)
 
 
-@LOSSES.register('correctness_bce')
+@LOSSES.register('correctness_bce', reads=('error_weight',))
 def correctness_bce(outputs: Outputs, labels: Array, mask: Array, *, error_weight: float, temperature: float) -> Array:
     """Return the cross-entropy to "the prediction is correct", weighted as `tcp_mse`; `temperature` plays no part.
 

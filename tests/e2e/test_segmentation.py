@@ -43,7 +43,7 @@ class TinyBackbone(linen.Module):
         return self.suffix(self.prefix(images, mode), mode)
 
 
-def make_tiny(model, info):
+def make_tiny(model, options, info):
     return Architecture(TinyBackbone(), Conv(info.num_classes, 'zero'), ConvHead((4,)))
 
 
@@ -51,6 +51,7 @@ def make_tiny(model, info):
 def tiny_segmenter():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODELS._entries, 'tiny_segmenter', make_tiny)
+        patch.setitem(MODELS._facts, 'tiny_segmenter', {'task': 'segmentation', 'min_size': 1})
         # The cache of compilations is for users.
         patch.setattr(compiler, 'keep_compilations', lambda: None)
         yield 'tiny_segmenter'
@@ -77,7 +78,7 @@ def scenes(tmp_path_factory):
 def config_for(scenes, model, **more):
     config = runpy.run_path(str(ROOT / 'configs' / 'camvid.py'))['get_config']()
     options = {
-        'data.path': str(scenes),
+        'data.camvid.path': str(scenes),
         'model.name': model,
         'baseline.epochs': 30,
         'baseline.eval_every_epochs': 15,
