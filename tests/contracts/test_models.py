@@ -96,12 +96,14 @@ def test_what_is_known_is_taken_as_given_and_the_rest_follows(name):
 
 
 @pytest.mark.parametrize('name', MODELS)
-def test_dropout_varies_with_the_key(name):
+def test_dropout_varies_with_the_key_where_there_is_any(name):
     network, *_, out = passes(name)
-    assert network.has_dropout
     assert not build(name, dropout=False).has_dropout
-    assert float(jnp.abs(out['dropped'].logits - out['dropped_again'].logits).max()) > 1e-6
-    assert float(jnp.abs(out['dropped'].logits - out['eval'].logits).max()) > 1e-6
+    if network.has_dropout:
+        assert float(jnp.abs(out['dropped'].logits - out['dropped_again'].logits).max()) > 1e-6
+        assert float(jnp.abs(out['dropped'].logits - out['eval'].logits).max()) > 1e-6
+    else:
+        jax.tree.map(np.testing.assert_array_equal, out['dropped'].logits, out['eval'].logits)
 
 
 @pytest.mark.parametrize('name', MODELS)

@@ -142,11 +142,6 @@ CASES = {
     'an option of a model that is not used': flags(
         DIGITS, '--config.model.name=vgg16', '--config.model.mlp.hidden_units=5'
     ),
-    'a number beyond all bounds': flags(DIGITS, '--config.baseline.epochs=9223372036854775807'),
-    'a width beyond all bounds': flags(DIGITS, '--config.model.mlp.hidden_units=99999999'),
-    'an option that the loss does not use': flags(
-        DIGITS, '--config.confidence.loss=focal', '--config.confidence.error_weight=2.'
-    ),
     'a key below a value': flags(DIGITS, '--config.seed.x=1'),
     'a value of the wrong type': flags(DIGITS, '--config.baseline.epochs=many'),
     'an unknown mode': flags(DIGITS, '--mode=trian'),
@@ -170,6 +165,11 @@ CASES = {
     'an unknown model': flags(DIGITS, '--config.model.name=mpl'),
     'an unknown score': flags(DIGITS, '--config.evaluate.scores=mcp,confidnt'),
     'an unknown loss': flags(DIGITS, '--config.confidence.loss=tpc_mse'),
+    'a number beyond all bounds': flags(DIGITS, '--config.baseline.epochs=9223372036854775807'),
+    'a width beyond all bounds': flags(DIGITS, '--config.model.mlp.hidden_units=99999999'),
+    'an option that the loss does not use': flags(
+        DIGITS, '--config.confidence.loss=focal', '--config.confidence.error_weight=2.'
+    ),
     'a negative seed': flags(DIGITS, '--config.seed=-1'),
     'a seed twice': flags(DIGITS, '--config.seeds=1,1'),
     'several seeds and one stage': flags(DIGITS, '--config.seeds=1,2', '--mode=import_torch', '--torch_checkpoint=x'),
