@@ -39,7 +39,7 @@ def get_config():
 def examples() -> dict[str, str]:
     """Return path in the repository -> content of the files that the documentation shows."""
     text = (ROOT / 'docs' / 'adding.md').read_text()
-    found = {path: body for path, body in re.findall(r'```python\n# (failpred_jax/\S+)\n(.*?)```', text, re.DOTALL)}
+    found = dict(re.findall(r'```python\n# (failpred_jax/\S+)\n(.*?)```', text, re.DOTALL))
     (score,) = re.findall(r'```python\n(.*?)```', (ROOT / 'docs' / 'scores.md').read_text(), re.DOTALL)
     return found | {'failpred_jax/scores/logit_lead.py': f'"""The lead of the largest logit."""\n\n{score}'}
 

@@ -22,7 +22,7 @@ LEVELS = [
         'evaluate',
         'report',
     },
-    {'pipeline', 'predictions'},
+    {'pipeline', 'predictions', 'catalog'},
     {'run'},
     {'main'},
 ]

@@ -136,10 +136,10 @@ def _check_combinations(config: Config) -> list[str]:
     ):
         problems.append(
             f'config.data.mean has {len(config.data.mean)} values and config.data.std has {len(config.data.std)}; '
-            'give one value, or one a channel, to each'
+            'give one value, or one per channel, to each'
         )
     if len(set(config.seeds)) != len(config.seeds):
-        problems.append(f'config.seeds is {config.seeds}; a seed may stand in it once')
+        problems.append(f'config.seeds is {config.seeds}; each seed may be listed once')
     if config.baseline.epochs == 0:
         problems.append('config.baseline.epochs is 0; a classifier that is not trained has nothing to predict')
     if config.finetune.epochs and not config.confidence.epochs:
@@ -149,7 +149,7 @@ def _check_combinations(config: Config) -> list[str]:
         if stage.schedule == 'multi_step' and not stage.milestones:
             problems.append(f"config.{name}.milestones is (); schedule 'multi_step' needs the epochs of its steps")
         if list(stage.milestones) != sorted(stage.milestones):
-            problems.append(f'config.{name}.milestones is {stage.milestones}; the epochs must rise')
+            problems.append(f'config.{name}.milestones is {stage.milestones}; the epochs must increase')
     return problems
 
 

@@ -59,8 +59,8 @@ class DataConfig(OwnerSection):
     split_seed: int = option(42, 'seed of every random split', NOT_NEGATIVE)
     num_train: int = option(0, 'keep only this many training examples after the split; 0 keeps all', NOT_NEGATIVE)
     image_size: tuple[int, ...] = option((), '(height, width) to resize to; () keeps the stored size', ALL_POSITIVE)
-    mean: tuple[float, ...] = option((0.0,), 'subtracted from images in [0, 1]; one value, or one a channel')
-    std: tuple[float, ...] = option((1.0,), 'images are divided by it; one value, or one a channel', ALL_POSITIVE)
+    mean: tuple[float, ...] = option((0.0,), 'subtracted from images in [0, 1]; one value, or one per channel')
+    std: tuple[float, ...] = option((1.0,), 'images are divided by it; one value, or one per channel', ALL_POSITIVE)
     device_budget_mb: int = option(
         2048,
         'a training set (or what a frozen network makes of it) up to this size lives on each device, else is streamed',
@@ -96,7 +96,7 @@ class StageConfig(OwnerSection):
     NAMED_BY: ClassVar = {'recipes': RECIPES}
 
     epochs: int = option(1, 'passes over the training data; 0 skips the stage', EPOCHS)
-    batch_size: int = option(128, 'examples a step, over all devices', POSITIVE)
+    batch_size: int = option(128, 'examples per step, over all devices', POSITIVE)
     eval_every_epochs: int = option(1, 'epochs between validations, each of which saves a checkpoint', POSITIVE)
     optimizer: str = option('sgd', 'kind of optimizer', one_of('sgd', 'adam', 'adamw'))
     learning_rate: float = option(1e-3, 'highest learning rate of the schedule', POSITIVE)
@@ -109,7 +109,7 @@ class StageConfig(OwnerSection):
     )
     warmup_epochs: float = option(0.0, 'linear rise of the learning rate from 0', NOT_NEGATIVE)
     milestones: tuple[int, ...] = option((), 'epochs at which multi_step multiplies by decay', ALL_POSITIVE)
-    decay: float = option(0.1, 'factor a milestone (multi_step) or an epoch (exponential)', POSITIVE)
+    decay: float = option(0.1, 'factor per milestone (multi_step) or per epoch (exponential)', POSITIVE)
     power: float = option(1.0, 'exponent (polynomial)', POSITIVE)
     final_learning_rate: float = option(0.0, 'learning rate at the end (cosine, polynomial)', NOT_NEGATIVE)
     recipes: tuple[str, ...] = option((), 'training recipes, applied in this order', some_of(RECIPES))
@@ -171,7 +171,7 @@ class EvaluateConfig:
             lambda v: len(v) > 0 and all(s in SCORES or s == 'all' for s in v),
         ),
     )
-    batch_size: int = option(512, 'examples a forward pass, over all devices', POSITIVE)
+    batch_size: int = option(512, 'examples per forward pass, over all devices', POSITIVE)
     mc_samples: int = option(50, 'dropout passes of the mc_dropout scores', rule('2 or greater', lambda v: v >= 2))
     resamples: int = option(1000, 'bootstrap resamples behind the intervals; 0 for none', NOT_NEGATIVE)
     interval: float = option(0.95, 'probability that an interval covers', OPEN_UNIT)
@@ -188,7 +188,7 @@ class RunConfig:
 
     chunk_seconds: float = option(0.5, 'time between returns to the host while training', POSITIVE)
     checkpoint_seconds: float = option(300.0, 'longest time between checkpoints inside an epoch', POSITIVE)
-    keep_checkpoints: int = option(2, 'latest checkpoints kept a stage, besides the best', POSITIVE)
+    keep_checkpoints: int = option(2, 'latest checkpoints kept per stage, besides the best', POSITIVE)
 
 
 @dataclass(frozen=True)
