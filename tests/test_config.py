@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import runpy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -267,6 +268,19 @@ def test_old_names_are_followed_in_an_old_workdir(old_name):
         *sections, name = successor.split('.')
         del of(old, '.'.join(sections))[name]
     assert differences(changed(old, old_name, value), new) == []
+
+
+def test_the_config_that_an_older_version_wrote_is_todays():
+    """tests/old_config.json is configs/digits.py's as the version before options had owners wrote it."""
+    old = json.loads((ROOT / 'tests' / 'old_config.json').read_text())
+    config = runpy.run_path(str(ROOT / 'configs' / 'digits.py'))['get_config']()
+    assert differences(old, to_dict(read_config(config))) == []
+    config.model.mlp.hidden_units += 1
+    config.confidence.backbone_dropout = False
+    assert differences(old, to_dict(read_config(config))) == [
+        'config.model.mlp.hidden_units: 64 there, 65 now',
+        'config.confidence.backbone_dropout: True there, False now',
+    ]
 
 
 def test_the_page_of_options_has_every_old_name():
