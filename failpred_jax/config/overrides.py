@@ -3,6 +3,7 @@
 import re
 import traceback
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import ml_collections
 
@@ -35,7 +36,8 @@ def override_problem(argv: Sequence[str], error: BaseException, file: str) -> st
     """
     known = default_config()
     for word, keys in _overrides(argv):
-        section, path = known, 'config'
+        section: Any = known
+        path = 'config'
         for key in keys:
             if not isinstance(section, ml_collections.ConfigDict):
                 return f'{word}: {path} is a value, not a section with keys of its own'
@@ -64,12 +66,14 @@ def check_used(given: ml_collections.ConfigDict, argv: Sequence[str]) -> None:
     """
     problems = []
     for word, keys in _overrides(argv):
-        kind, section, path = Config, given, 'config'
+        kind: type = Config
+        section: Any = given
+        path = 'config'
         for key in keys[:-1]:
             entry = entries(kind).get(key)
             if entry is None or not entry.is_section:
                 break
-            if entry.is_owned and not _may_count(kind, section, key):
+            if entry.is_owned and issubclass(kind, OwnerSection) and not _may_count(kind, section, key):
                 problems.append(f'{word} has no effect: {_how_to_choose(kind, section, path, key)}')
                 break
             kind, section, path = entry.kind, section[key], f'{path}.{key}'
@@ -77,12 +81,12 @@ def check_used(given: ml_collections.ConfigDict, argv: Sequence[str]) -> None:
         raise UserError('\n'.join(problems))
 
 
-def _may_count(kind: type[OwnerSection], section: ml_collections.ConfigDict, name: str) -> bool:
+def _may_count(kind: type[OwnerSection], section: Any, name: str) -> bool:
     """Return whether a section chooses `name`, or something unknown, which is refused by its own message."""
     chosen = chosen_in(kind, section)
     return name in chosen or any(not any(c in registry for registry in kind.NAMED_BY.values()) for c in chosen)
 
 
-def _how_to_choose(kind: type[OwnerSection], section: ml_collections.ConfigDict, path: str, name: str) -> str:
+def _how_to_choose(kind: type[OwnerSection], section: Any, path: str, name: str) -> str:
     option = next(option for option, registry in kind.NAMED_BY.items() if name in registry.options())
     return f"{path}.{option} is {section[option]!r}, and '{name}' is not used; choose it, or leave this out"

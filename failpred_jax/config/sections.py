@@ -75,6 +75,11 @@ class DataConfig(OwnerSection):
     )
     augment: AugmentConfig = section(AugmentConfig)
 
+    @property
+    def new_size(self) -> tuple[int, int] | None:
+        """(H, W) to which images are resized; None where they keep the size they have."""
+        return (self.image_size[0], self.image_size[1]) if self.image_size else None
+
 
 @dataclass(frozen=True)
 class ModelConfig(OwnerSection):

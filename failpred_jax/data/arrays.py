@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from failpred_jax.config import DataConfig
-from failpred_jax.data.sources import RawData
+from failpred_jax.data.sources import RawData, images_of
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.files import DAMAGE
 from failpred_jax.options import option, rule
@@ -73,9 +73,7 @@ def load(data: DataConfig, options: ArraysOptions) -> RawData:
     if problems:
         raise UserError('\n'.join([f"'{path}' has problems:", *(f'  - {problem}' for problem in problems)]))
 
-    def examples(part: str) -> Examples | None:
-        if f'images_{part}' not in arrays:
-            return None
+    def examples(part: str) -> Examples:
         images = arrays[f'images_{part}']
         return Examples(images if images.ndim == 4 else images[..., None], arrays[f'labels_{part}'])
 
@@ -92,5 +90,6 @@ def load(data: DataConfig, options: ArraysOptions) -> RawData:
             'for label maps: leave out those images, and set it to -1'
         )
     ignored = options.ignore_label if options.ignore_label >= 0 else None
-    info = DatasetInfo(path.stem, task, train.images.shape[1:], class_names, ignored)
-    return RawData(info, train, examples('val'), examples('test'))
+    info = DatasetInfo(path.stem, task, images_of(train).shape[1:], class_names, ignored)
+    held_out = (examples(part) if f'images_{part}' in arrays else None for part in ('val', 'test'))
+    return RawData(info, train, *held_out)

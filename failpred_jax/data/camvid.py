@@ -76,8 +76,9 @@ def load(data: DataConfig, options: CamvidOptions) -> RawData:
             f'{", ".join(f"{name}/" for name in wanted)}'
         )
     pairs = {part: find_pairs(folder, part) for part in ('train', 'val', 'test')}
-    size = data.image_size or _open(pairs['train'][0].image, 'RGB').shape[:2]
-    train, validation, test = (read_pairs(found, size, resize=bool(data.image_size)) for found in pairs.values())
+    height, width = data.new_size or _open(pairs['train'][0].image, 'RGB').shape[:2]
+    size = (height, width)
+    train, validation, test = (read_pairs(found, size, resize=data.new_size is not None) for found in pairs.values())
     ignored = None if options.score_unlabeled else VOID
     return RawData(DatasetInfo('camvid', 'segmentation', (*size, 3), CLASS_NAMES, ignored), train, validation, test)
 

@@ -17,8 +17,8 @@ def load(data: DataConfig, options: None) -> RawData:
     del data, options  # there is nothing to choose
     from sklearn.datasets import load_digits
 
-    digits = load_digits()
+    pixels, target = load_digits(return_X_y=True)
     # Pixels count 0 to 16 set bits of a 4x4 block; spread over the range of a byte.
-    images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    images = np.round(np.asarray(pixels).reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     info = DatasetInfo('digits', 'classification', images.shape[1:], tuple(str(i) for i in range(10)))
-    return RawData(info, Examples(images, digits.target.astype(np.int32)), None, None)
+    return RawData(info, Examples(images, np.asarray(target, np.int32)), None, None)
