@@ -137,7 +137,7 @@ def test_maps_say_what_the_pass_over_all_images_said(finished):
 def test_void_can_be_scored_as_the_reference_does(scenes, tiny_segmenter, tmp_path):
     stages = {'confidence.epochs': 0, 'finetune.epochs': 0, 'baseline.epochs': 1, 'baseline.eval_every_epochs': 1}
     scored = config_for(
-        scenes, tiny_segmenter, **stages, **{'data.score_void': True, 'evaluate.scores': ('mcp', 'tcp')}
+        scenes, tiny_segmenter, **stages, **{'data.camvid.score_unlabeled': True, 'evaluate.scores': ('mcp', 'tcp')}
     )
     execute(scored, tmp_path / 'run')
     metrics = json.loads((tmp_path / 'run' / 'evaluation' / 'metrics.json').read_text())
