@@ -1,4 +1,4 @@
-"""The results of an evaluation, as the evaluation folder holds them and the report reads them."""
+"""The evaluation folder as nested dictionaries, which the report reads until it reads `Evaluation`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
