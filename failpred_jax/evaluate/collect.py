@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from failpred_jax import devices
@@ -158,8 +157,3 @@ def _sample(
     shape = jax.eval_shape(lambda h: network.suffix(params, batch_stats, h).logits, hidden).shape
     samples = jax.lax.fori_loop(0, num_samples, body, init_samples(shape))
     return finish_samples(samples)
-
-
-def predictions(logits: np.ndarray) -> np.ndarray:
-    """Return the predicted class of each unit: [N, C] -> [N] int32; the first of equal logits."""
-    return np.asarray(jnp.argmax(logits, axis=-1), np.int32)

@@ -203,6 +203,32 @@ def multiclass_nll(probs: Array, labels: Array, mask: Array | None = None) -> ja
     return nan_unless(defined, masked_mean(each, mask))
 
 
+def multiclass_nll_from_logits(logits: Array, labels: Array, mask: Array | None = None) -> jax.Array:
+    """Return the mean negative log probability of the label, in nats, where the softmax of `logits` may round to 0.
+
+    Args:
+      logits: [..., C] float; -inf is a class that cannot be.
+      labels: [...] int32 in [0, C).
+      mask: [...] bool or None.
+
+    Returns:
+      Scalar >= 0; infinite where the logit of a label is -inf, NaN if no unit is counted or a counted one is out of
+      range.
+
+    Reference: scikit-learn log_loss.
+    """
+    logits = jnp.asarray(logits)
+    logits, labels = logits.reshape(-1, logits.shape[-1]), jnp.ravel(jnp.asarray(labels)).astype(jnp.int32)
+    mask = jnp.ones(labels.shape, bool) if mask is None else jnp.ravel(jnp.asarray(mask))
+    top = jnp.max(logits, axis=-1)
+    good = jnp.isfinite(top) & (labels >= 0) & (labels < logits.shape[-1])
+    of_label = jnp.take_along_axis(logits, jnp.clip(labels, 0, logits.shape[-1] - 1)[:, None], axis=-1)[:, 0]
+    # Differences of [N] in full precision; what is summed over [N, C] is at least 1, and its logarithm exact enough.
+    rest = jnp.log(jnp.sum(jnp.exp(logits - top[:, None]), axis=-1))
+    each = (top.astype(float_type()) - of_label.astype(float_type())) + rest.astype(float_type())
+    return nan_unless(jnp.any(mask) & jnp.all(~mask | good), masked_mean(jnp.where(mask, each, 0), mask))
+
+
 def _one(name: str, confidence: Array, correct: Array, mask: Array | None = None) -> jax.Array:
     return confidence_calibration(confidence, correct, mask)[name]
 
@@ -316,6 +342,7 @@ _register(
     reference='scikit-learn log_loss (which clips probabilities; this does not)',
     higher_is_better=False,
     high=INFINITY,
+    infinite='a confidence of 1 was wrong, or one of 0 right',
     is_share=False,
 )
 _register_of_classes(
@@ -341,5 +368,7 @@ _register_of_classes(
     definition='Mean negative log probability of the label, in nats; infinite if a label had probability 0.',
     reference='scikit-learn log_loss (which clips probabilities; this does not)',
     high=INFINITY,
+    infinite='a label had probability 0',
+    from_logits=multiclass_nll_from_logits,
     is_share=False,
 )

@@ -47,14 +47,22 @@ def confusion_values(confusion: Array) -> dict[str, jax.Array]:
 
     Reference: scikit-learn accuracy_score, balanced_accuracy_score, precision_recall_fscore_support.
     """
-    confusion = jnp.asarray(confusion)
-    right = jnp.diagonal(confusion)
-    occurs, chosen = jnp.sum(confusion, axis=1), jnp.sum(confusion, axis=0)
+    return class_values(*marginals(jnp.asarray(confusion)))
+
+
+def marginals(confusion: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return, of a confusion matrix [C, C], the units of each class that are right, occur and are predicted: [C]."""
+    return jnp.diagonal(confusion), jnp.sum(confusion, axis=1), jnp.sum(confusion, axis=0)
+
+
+def class_values(right: Array, occurs: Array, chosen: Array) -> dict[str, jax.Array]:
+    """Return what `confusion_values` does, of the marginals [C] int32 alone."""
+    right, occurs, chosen = (jnp.asarray(x) for x in (right, occurs, chosen))
     recall = share(right, occurs)
     # Halves, so that the sum of two counts stays within int32.
     both = occurs.astype(float_type()) / 2 + chosen.astype(float_type()) / 2
     return {
-        'accuracy': share(jnp.sum(right), jnp.sum(confusion)),
+        'accuracy': share(jnp.sum(right), jnp.sum(occurs)),
         'balanced_accuracy': share(jnp.sum(jnp.where(occurs > 0, recall, 0)), jnp.sum(occurs > 0)),
         'recall': recall,
         'precision': share(right, chosen),
@@ -145,5 +153,6 @@ register(
         definition='Share of units whose label is among the five most probable classes.',
         reference='scikit-learn top_k_accuracy_score',
         higher_is_better=True,
+        min_classes=6,
     )
 )

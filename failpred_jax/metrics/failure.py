@@ -24,6 +24,11 @@ def fpr_name(tpr: float) -> str:
     return f'fpr_at_{100 * tpr:g}tpr'
 
 
+def failure_names(points: Points) -> tuple[str, ...]:
+    """Return the names of what `failure_values` returns, in the order of tables."""
+    return ('accuracy', 'num_errors', 'auroc', 'aupr_success', 'aupr_error', *map(fpr_name, points.tpr))
+
+
 def failure_values(found: Found, total: Counts, points: Points) -> dict[str, jax.Array]:
     """Return accuracy, num_errors, AUROC, both AUPR and FPR@TPR from a walk; [...] lanes of the default float type."""
     units, correct, errors = (x.astype(float_type()) for x in (total.units, total.correct, total.errors))

@@ -41,6 +41,9 @@ class Metric:
       column: its place among the columns of the main table (ties in the order of registration), None for no column;
         only for metrics of a 'ranking'.
       is_compared: whether scores are compared in pairs by it; only for metrics of a 'ranking'.
+      infinite: when the value is infinite, in words; '' if never.
+      from_logits: for 'classes', where probabilities would lose digits: the same function of logits [..., C].
+      min_classes: for 'classes': fewest classes with which the value says anything.
     """
 
     name: str
@@ -60,6 +63,9 @@ class Metric:
     scale: float = 0.0
     column: int | None = LAST_COLUMN
     is_compared: bool = False
+    infinite: str = ''
+    from_logits: Callable[..., jax.Array] | None = None
+    min_classes: int = 2
 
     def __post_init__(self):
         # Frozen, so that no caller changes what all others read.
@@ -72,6 +78,12 @@ class Metric:
     def heading(self) -> str:
         """The label with the factor that tables multiply the value by, where it is no percentage."""
         return f'{self.label} x{self.scale:g}' if self.scale not in (1, 100) else self.label
+
+    def reason(self, value: float) -> str:
+        """Return why a value is not finite, in a sentence."""
+        if math.isnan(value):
+            return f'undefined: {self.undefined or "there is no unit"}'
+        return f'infinite: {self.infinite or "a unit has an infinite value"}'
 
     def describe(self) -> MetricDescription:
         """Return what an evaluation keeps of this metric."""
@@ -91,8 +103,8 @@ def of_inputs(inputs: str) -> list[Metric]:
 
 def main_columns() -> list[Metric]:
     """Return the metrics that are columns of the main table, in their order."""
-    shown = [metric for metric in of_inputs('ranking') if metric.column is not None]
-    return sorted(shown, key=lambda metric: metric.column)
+    shown = [(metric.column, metric) for metric in of_inputs('ranking') if metric.column is not None]
+    return [metric for _, metric in sorted(shown, key=lambda pair: pair[0])]
 
 
 def compared() -> list[Metric]:

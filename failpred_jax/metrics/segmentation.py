@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from failpred_jax.metrics.classification import confusion_matrix, share
+from failpred_jax.metrics.classification import confusion_matrix, marginals, share
 from failpred_jax.metrics.metric import Metric, register
 from failpred_jax.types import Array
 
@@ -23,12 +23,16 @@ def segmentation_values(confusion: Array) -> dict[str, jax.Array]:
 
     Reference: Long, Shelhamer & Darrell, CVPR 2015, section 5 ("pixel accuracy", "mean IU").
     """
-    confusion = jnp.asarray(confusion)
-    right = jnp.diagonal(confusion)
-    union = jnp.sum(confusion, axis=0) + (jnp.sum(confusion, axis=1) - right)
+    return overlap_values(*marginals(jnp.asarray(confusion)))
+
+
+def overlap_values(right: Array, occurs: Array, chosen: Array) -> dict[str, jax.Array]:
+    """Return what `segmentation_values` does, of the marginals [C] int32 alone."""
+    right, occurs, chosen = (jnp.asarray(x) for x in (right, occurs, chosen))
+    union = chosen + (occurs - right)
     iou = share(right, union)
     return {
-        'pixel_accuracy': share(jnp.sum(right), jnp.sum(confusion)),
+        'pixel_accuracy': share(jnp.sum(right), jnp.sum(occurs)),
         'iou': iou,
         'mean_iou': share(jnp.sum(jnp.where(union > 0, iou, 0)), jnp.sum(union > 0)),
     }

@@ -35,6 +35,11 @@ def best_aurc(error_rate: jax.Array) -> jax.Array:
     return error_rate + kept * jnp.log(jnp.where(kept > 0, kept, 1))
 
 
+def selective_names(points: Points) -> tuple[str, ...]:
+    """Return the names of what `selective_values` returns, in the order of tables."""
+    return ('aurc', 'e_aurc', 'augrc', *map(risk_name, points.coverage), *map(coverage_name, points.risk))
+
+
 def selective_values(found: Found, total: Counts, points: Points) -> dict[str, jax.Array]:
     """Return AURC, E-AURC, AUGRC, risks and coverages from a walk; [...] lanes of the default float type."""
     sums = found.totals()

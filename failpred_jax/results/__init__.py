@@ -22,7 +22,7 @@ from failpred_jax.results.measures import (
     SeedsSummary,
     Spread,
 )
-from failpred_jax.results.untyped import Results
+from failpred_jax.results.untyped import Results, read_results
 
 __all__ = [
     'ClassifierResult',
@@ -46,5 +46,6 @@ __all__ = [
     'StageDescription',
     'TargetsDescription',
     'read_evaluation',
+    'read_results',
     'write_evaluation',
 ]

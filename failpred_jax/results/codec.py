@@ -8,7 +8,6 @@ edited the file) counts as missing.
 import dataclasses
 import functools
 import math
-import numbers
 import types
 import typing
 from collections.abc import Mapping
@@ -43,7 +42,7 @@ TOP_CONFUSIONS = 100
 def to_json(value: Any) -> Any:
     """Return nested dataclasses and containers as plain Python values, what is not finite as None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value) if not _is_absent(f, value)}
     if isinstance(value, Mapping):
         return {str(k): to_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -53,6 +52,12 @@ def to_json(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _is_absent(field: dataclasses.Field, value: Any) -> bool:
+    """Return whether a field was never computed, so that it needs no null: it is NaN, and so is its default."""
+    found = getattr(value, field.name)
+    return isinstance(found, float) and isinstance(field.default, float) and found != found and found != field.default
 
 
 class _WrongTypeError(Exception):
@@ -82,7 +87,7 @@ def from_json(kind: Any, value: Any) -> Any:
         return math.nan
     if kind is bool and isinstance(value, bool) or kind is str and isinstance(value, str):
         return value
-    if kind in (int, float) and isinstance(value, numbers.Real) and not isinstance(value, bool):
+    if kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
         return kind(value)
     raise _WrongTypeError(f'{value!r} is no {kind}')
 

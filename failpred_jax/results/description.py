@@ -143,6 +143,7 @@ class RunDescription:
       metrics: metric -> what it is, of every metric that was measured.
       scores: score -> what it is.
       interval: probability that the intervals are to cover.
+      fingerprint: digest of all that decides the result, or ''.
     """
 
     mode: str = 'run'
@@ -157,6 +158,7 @@ class RunDescription:
     metrics: Mapping[str, MetricDescription] = field(default_factory=dict)
     scores: Mapping[str, ScoreDescription] = field(default_factory=dict)
     interval: float = 0.95
+    fingerprint: str = ''
 
     @property
     def is_segmentation(self) -> bool:

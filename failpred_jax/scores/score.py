@@ -39,6 +39,8 @@ class ScoreInputs(NamedTuple):
       mc_dropout: SampleSummary over dropout passes.
       ensemble: SampleSummary over the classifiers of several seeds.
       labels: [N] int32. Only for scores that are marked as reading the label.
+      columns: score name -> [N], the values of the other scores for these units (bounds left out), and of the user's
+        own. Filled for scores that combine others, in an evaluation; None elsewhere.
     """
 
     logits: Array
@@ -48,6 +50,7 @@ class ScoreInputs(NamedTuple):
     mc_dropout: SampleSummary | None = None
     ensemble: SampleSummary | None = None
     labels: Array | None = None
+    columns: Mapping[str, Array] | None = None
 
 
 class FitInputs(NamedTuple):
@@ -60,7 +63,8 @@ class FitInputs(NamedTuple):
       key: PRNG key for whatever is random in a fit.
       aurc_fn: (confidence [N], correct [N] bool) -> scalar AURC, for scores that choose a constant by it.
       temperature_fn: (logits [N, C], labels [N]) -> (scalar temperature, notes), for scores that rescale the logits.
-      fits: score name -> what its fit left, as far as it is done, for scores that combine others.
+      fits: score name -> what its fit left, as far as it is done, for scores that combine others. They find the
+        values of those scores for the validation units in `val.columns`.
     """
 
     val: ScoreInputs
