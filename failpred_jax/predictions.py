@@ -13,7 +13,7 @@ from failpred_jax.errors import UserError
 from failpred_jax.evaluate.describe import describe
 from failpred_jax.evaluate.measure import measure
 from failpred_jax.evaluate.parts import Part, Parts
-from failpred_jax.evaluate.scoring import Plan, make_plan
+from failpred_jax.evaluate.scoring import Plan, drop_normalized, make_plan
 from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.prediction_file import Units, parse_arrays, read_predictions
 from failpred_jax.results import DatasetDescription, Evaluation, read_evaluation, write_evaluation
@@ -169,7 +169,7 @@ def _plan(given: Mapping[str, Units], parts: Parts) -> Plan:
     }
     if given['evaluated'].features is not None:
         del reasons['features']
-    plan = make_plan(('all',), reasons, parts.task)
+    plan = drop_normalized(make_plan(('all',), reasons, parts.task), *(units.logits for units in given.values()))
     kept, unavailable = [], {k: v for k, v in plan.unavailable.items() if k not in own}
     for score in plan.scores:
         if score.name in own:
