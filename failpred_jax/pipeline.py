@@ -15,10 +15,11 @@ from failpred_jax.console import say
 from failpred_jax.data.prepare import make_prepare_fns
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.evaluate.collect import Reader, Weights, collect
-from failpred_jax.evaluate.evaluation import evaluate
+from failpred_jax.evaluate.evaluation import RunRecord, TrainedRun, evaluate
 from failpred_jax.files import write_json
 from failpred_jax.models.network import Network, make_network
-from failpred_jax.results import Results
+from failpred_jax.results import Evaluation, StageDescription
+from failpred_jax.results.codec import targets_from_json
 from failpred_jax.scores.score import SampleSummary
 from failpred_jax.stages import make_stages, start_state
 from failpred_jax.stages.crossfit import check_can_crossfit, held_out_logits
@@ -189,7 +190,7 @@ class Pipeline:
         last: str | None = None,
         step: int | None = None,
         ensemble: Mapping[str, SampleSummary] | None = None,
-    ) -> Results:
+    ) -> Evaluation:
         """Measure the trained weights on the test split.
 
         Args:
@@ -205,27 +206,27 @@ class Pipeline:
             at = step if step is not None and stage.name == last else result.best_step
             states[stage.name] = self._load(stage, at)
             warnings += [f'{stage.name}: {text}' for text in result.warnings]
-            described.append({'name': stage.name, 'select_by': stage.select_by, **_jsonable(result), 'step': at})
+            value = float('nan') if result.best_value is None else result.best_value
+            described.append(
+                StageDescription(stage.name, stage.select_by, result.step, at, result.best_step, value, result.seconds)
+            )
         targets = self._targets()
-        results = evaluate(
-            self.config,
-            self.data,
-            self.network,
-            _weights(states),
-            self.program.prepare_eval_fn,
-            described,
-            [*warnings, *(targets['warnings'] if targets else ())],
-            processes.from_main(
-                lambda: {stage.name: read_curves(self.workdir / stage.name / 'metrics.csv') for stage in chosen}
-            ),
-            self.environment,
-            targets,
-            ensemble,
-        )
         augmented = data_room.draw_augmented(
             self.config.data.augment, self.data.info, self.data.train, self.config.seed
         )
-        return dataclasses.replace(results, augmented=augmented)
+        return evaluate(
+            TrainedRun(self.config, self.data, self.network, _weights(states), self.program.prepare_eval_fn, ensemble),
+            RunRecord(
+                stages=described,
+                warnings=[*warnings, *(targets['warnings'] if targets else ())],
+                history=processes.from_main(
+                    lambda: {stage.name: read_curves(self.workdir / stage.name / 'metrics.csv') for stage in chosen}
+                ),
+                environment=self.environment,
+                targets=targets and targets_from_json(targets),
+                augmented=augmented,
+            ),
+        )
 
     def class_probs(self) -> dict[str, np.ndarray]:
         """Return the baseline's class probabilities of the validation and test splits: [N, C] float32 each."""
@@ -329,11 +330,6 @@ class Pipeline:
             examples,
             self.program.eval_batch_size,
         )
-
-
-def _jsonable(result: StageResult) -> dict[str, Any]:
-    fields = dataclasses.asdict(result)
-    return {'num_steps': fields.pop('step'), **{k: v for k, v in fields.items() if k != 'warnings'}}
 
 
 def _weights(states: dict[str, TrainState]) -> Weights:

@@ -11,13 +11,12 @@ from failpred_jax import compiler, processes
 from failpred_jax.config import Config, read_config
 from failpred_jax.console import say
 from failpred_jax.errors import UserError
-from failpred_jax.evaluate.folder import read_results, write_results
 from failpred_jax.evaluate.seeds import summarize_ensemble, summarize_seeds, with_seeds
 from failpred_jax.evaluate.seeds import to_markdown as seeds_to_markdown
 from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.pipeline import Pipeline
 from failpred_jax.predictions import score_file
-from failpred_jax.results import Results
+from failpred_jax.results import Evaluation, read_results, write_evaluation
 from failpred_jax.stopping import Stop
 from failpred_jax.workdir import Workdir
 
@@ -70,7 +69,7 @@ def execute(
                 pipeline.train()
             if mode in ('run', 'evaluate'):
                 results = pipeline.evaluate(stage, step)
-                _write(results, to_markdown(results.metrics, results.context), workdir)
+                _write(results, to_markdown(results.measures, results.run), workdir)
         if mode == 'run':
             _report(workdir)
 
@@ -117,17 +116,17 @@ def _execute_seeds(config: Config, workdir: Path, mode: str, stop: Stop) -> None
     ensemble = None
     if next(iter(parts.values())).data.info.task == 'classification':
         ensemble = summarize_ensemble([pipeline.class_probs() for pipeline in parts.values()])
-    found: dict[int, Results] = {}
+    found: dict[int, Evaluation] = {}
     for seed, pipeline in parts.items():
         say(f'seed {seed}:')
         found[seed] = pipeline.evaluate(ensemble=ensemble)
-        _write(found[seed], to_markdown(found[seed].metrics, found[seed].context), workdir / f'seed_{seed}')
-    summary = summarize_seeds({seed: results.metrics for seed, results in found.items()})
-    _write(with_seeds(found, summary), seeds_to_markdown(summary, next(iter(found.values())).context), workdir)
+        _write(found[seed], to_markdown(found[seed].measures, found[seed].run), workdir / f'seed_{seed}')
+    summary = summarize_seeds({seed: results.measures for seed, results in found.items()})
+    _write(with_seeds(found, summary), seeds_to_markdown(summary, next(iter(found.values())).run), workdir)
 
 
-def _write(results: Results, table: str, workdir: Path) -> None:
-    processes.from_main(lambda: write_results(results, table, workdir / 'evaluation'))
+def _write(results: Evaluation, table: str, workdir: Path) -> None:
+    processes.from_main(lambda: write_evaluation(results, table, workdir / 'evaluation'))
     say(table)
 
 

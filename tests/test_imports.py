@@ -15,7 +15,9 @@ LEVELS = [
     {'console', 'results', 'outcomes'},
     {'config'},
     {'devices'},
-    {'data', 'models', 'losses', 'scores', 'metrics', 'calibrate'},
+    {'data', 'models', 'losses', 'metrics'},
+    {'calibrate'},
+    {'scores'},
     {'train', 'workdir', 'torch_import'},
     {
         'stages',

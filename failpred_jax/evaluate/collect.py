@@ -4,14 +4,13 @@ from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from failpred_jax import devices
 from failpred_jax.data.feeding import batches_in_order
 from failpred_jax.data.prepare import PrepareFn
 from failpred_jax.models.network import Network
-from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
+from failpred_jax.scores.sampled import add_logits, finish_samples, init_samples
 from failpred_jax.scores.score import SampleSummary, ScoreInputs
 from failpred_jax.types import Array, Batch, Examples, PyTree
 
@@ -153,13 +152,8 @@ def _sample(
 
     def body(t: Array, samples: PyTree) -> PyTree:
         pass_keys = jax.vmap(lambda key: jax.random.fold_in(key, t))(keys)
-        return add_sample(samples, jax.nn.softmax(jax.vmap(one)(hidden, pass_keys)))
+        return add_logits(samples, jax.vmap(one)(hidden, pass_keys))
 
     shape = jax.eval_shape(lambda h: network.suffix(params, batch_stats, h).logits, hidden).shape
     samples = jax.lax.fori_loop(0, num_samples, body, init_samples(shape))
     return finish_samples(samples)
-
-
-def predictions(logits: np.ndarray) -> np.ndarray:
-    """Return the predicted class of each unit: [N, C] -> [N] int32; the first of equal logits."""
-    return np.asarray(jnp.argmax(logits, axis=-1), np.int32)

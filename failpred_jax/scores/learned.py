@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from failpred_jax.outcomes import true_class_probability
 from failpred_jax.scores.score import ScoreInputs, score
 
 
@@ -11,6 +12,7 @@ from failpred_jax.scores.score import ScoreInputs, score
     needs=['confidence_logit'],
     description='confidence head on the frozen classifier, trained on its true class probability',
     reference='Corbière et al., NeurIPS 2019, section 2.3',
+    role='learned',
     is_probability=True,
 )
 def confidnet(inputs: ScoreInputs) -> jax.Array:
@@ -32,6 +34,7 @@ def confidnet(inputs: ScoreInputs) -> jax.Array:
     needs=['finetuned_logit'],
     description='confidence head after fine-tuning it together with its own copy of the encoder',
     reference='Corbière et al., NeurIPS 2019, section 2.3 (learning scheme)',
+    role='learned',
     is_probability=True,
 )
 def confidnet_finetuned(inputs: ScoreInputs) -> jax.Array:
@@ -53,7 +56,7 @@ def confidnet_finetuned(inputs: ScoreInputs) -> jax.Array:
     needs=['logits', 'labels'],
     description='true class probability: reads the label, so an upper bound and no score',
     reference='Corbière et al., NeurIPS 2019, section 2.2',
-    reads_label=True,
+    role='bound',
 )
 def tcp(inputs: ScoreInputs) -> jax.Array:
     """Return p_y, the softmax output of the true class.
@@ -66,5 +69,4 @@ def tcp(inputs: ScoreInputs) -> jax.Array:
 
     Reference: Corbière et al., "Addressing failure prediction by learning model confidence", NeurIPS 2019, section 2.2.
     """
-    log_probs = jax.nn.log_softmax(jnp.asarray(inputs.logits, jnp.float32), axis=-1)
-    return jnp.exp(jnp.take_along_axis(log_probs, jnp.asarray(inputs.labels)[..., None], axis=-1)[..., 0])
+    return true_class_probability(jnp.asarray(inputs.logits, jnp.float32), jnp.asarray(inputs.labels))
