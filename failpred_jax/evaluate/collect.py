@@ -88,7 +88,7 @@ class Reader:
           Fields of shape [B, ...] for images, [B, H, W, ...] for pixels, [B, P, ...] with `places`. The last batch is
           padded to B rows like all others.
         """
-        numbers = np.arange(len(examples.images)) if numbers is None else numbers
+        numbers = np.arange(len(examples.labels)) if numbers is None else numbers
         start = 0
         for batch, real in batches_in_order(examples, self.batch_size):
             rows = np.full(self.batch_size, start)
