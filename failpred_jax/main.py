@@ -40,7 +40,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from failpred_jax import config as config_lib
+from failpred_jax.config import overrides
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.stopping import EXIT_STOPPED, Stopped
 
@@ -90,9 +90,11 @@ def _parse(argv: Sequence[str]) -> None:
     except flags.Error as error:
         raise UserError(str(error)) from error
     except (AttributeError, KeyError, TypeError) as error:
-        raise UserError(_override_problem(argv, error)) from error
+        raise UserError(overrides.override_problem(argv, error, path)) from error
     except Exception as error:  # whatever a user's own config file raises as it is read
-        raise UserError(f"the config file '{path}' failed: {type(error).__name__}: {error}") from error
+        raise UserError(overrides.config_file_problem(error, path)) from error
+    if _CONFIG.value is not None:
+        overrides.check_used(_CONFIG.value, argv)
     if len(rest) > 1:
         raise UserError(f"unexpected argument '{rest[1]}'; options are written --name=value (see --help)")
 
@@ -105,22 +107,6 @@ def _config_path(argv: Sequence[str]) -> str:
         if word == '--config' and i + 1 < len(argv):
             return argv[i + 1].split(':')[0]
     return ''
-
-
-def _override_problem(argv: Sequence[str], error: Exception) -> str:
-    """Return what is wrong with the first --config.a.b=value whose key does not exist, or the error itself."""
-    known = config_lib.default_config()
-    for word in argv:
-        if not word.startswith('--config.'):
-            continue
-        section, path = known, 'config'
-        for key in word.split('=')[0].removeprefix('--config.').split('.'):
-            if not hasattr(section, 'keys'):
-                return f'{word}: {path} is a value, not a section with keys of its own'
-            if key not in section:
-                return f'unknown key {path}.{key}{nearest(key, section)} (keys of {path}: {", ".join(section)})'
-            section, path = section[key], f'{path}.{key}'
-    return f"the config file '{_config_path(argv)}' failed: {type(error).__name__}: {error}"
 
 
 def _missing_file(path: Path) -> str:

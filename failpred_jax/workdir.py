@@ -106,7 +106,7 @@ class Workdir:
             there = read_json(file)
         except ValueError as error:
             raise UserError(f'{file} cannot be read ({error}); restore it, or start afresh with --force') from error
-        changed = config_lib.differences(_lasting(there), _lasting(config))
+        changed = config_lib.differences(there, config)
         if changed:
             raise UserError(
                 '\n'.join(
@@ -165,14 +165,6 @@ class Workdir:
 
 def _content(file: Path) -> bytes | None:
     return file.read_bytes() if file.exists() else None
-
-
-def _lasting(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of a config that decides what is trained; the rest may change between runs of a WORKDIR."""
-    config = {key: value for key, value in config.items() if key not in ('run', 'evaluate')}
-    # Where data lie is no part of the experiment either.
-    moving = ('tfds_data_dir', 'device_budget_mb', 'host_budget_mb')
-    return config | {'data': {k: v for k, v in config['data'].items() if k not in moving}}
 
 
 def read_record(file: Path) -> Any:

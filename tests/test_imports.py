@@ -22,7 +22,7 @@ LEVELS = [
         'evaluate',
         'report',
     },
-    {'pipeline', 'predictions'},
+    {'pipeline', 'predictions', 'catalog'},
     {'run'},
     {'main'},
 ]
@@ -74,7 +74,7 @@ def test_every_module_has_a_level():
         ('clu', 'train/stage_log.py'),
         ('plotly', 'report'),
         ('torch', 'torch_import.py'),
-        ('ml_collections', 'config.py main.py options.py run.py'),
+        ('ml_collections', 'config main.py run.py'),
     ],
 )
 def test_package_is_imported_in_its_home_only(package, home):

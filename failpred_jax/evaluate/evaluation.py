@@ -1,6 +1,5 @@
 """The evaluation of a run: trained weights and data in, `Evaluation` out."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from failpred_jax.config import Config, to_dict
+from failpred_jax.config import Config, to_dict, used_options
 from failpred_jax.console import say
 from failpred_jax.data import Data
 from failpred_jax.data.prepare import PrepareFn
@@ -91,7 +90,7 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
         describe_dataset(data.info, len(data.train.labels), len(data.val.labels), len(data.test.labels)),
         options.interval,
         mode='run',
-        model=dataclasses.asdict(config.model),
+        model=used_options(config.model),
         stages=tuple(record.stages),
         warnings=tuple(record.warnings),
         config=to_dict(config),
