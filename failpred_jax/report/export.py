@@ -40,7 +40,7 @@ def write_pngs(figures: Mapping[str, go.Figure], folder: Path) -> list[Path]:
     thread.start()
     thread.join()
     if problem:
-        say_once(f'report: {len(figures) - len(images)} of {len(figures)} PNG figures are missing: {problem[0]}')
+        say_once(f'report: {len(figures) - len(images)} of {len(figures)} PNG figures unavailable: {problem[0]}')
     paths = []
     for name, image in images.items():
         folder.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import logging
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,12 +66,9 @@ def test_sections_are_in_their_order_and_linked(digits_page):
 
 
 def test_a_new_section_is_one_file(digits, tmp_path, monkeypatch):
-    (tmp_path / 'extra_section.py').write_text(
-        'from failpred_jax.report.section import report_section\n'
-        "@report_section('extra', order=15, title='Extra', question='Is it found?')\n"
-        'def fill(view, section):\n'
-        "    section.text(f'{len(view.scores)} scores, <b>yes</b>')\n"
-    )
+    page_on_adding = (Path(__file__).parents[2] / 'docs' / 'adding.md').read_text(encoding='utf-8')
+    (example,) = re.findall(r'```python\n(# failpred_jax/report/sections/.*?)```', page_on_adding, re.DOTALL)
+    (tmp_path / 'sizes.py').write_text(example)
     package = importlib.import_module('failpred_jax.report.sections')
     fresh = Registry('report section', package.__name__)
     for name in SECTIONS:
@@ -79,8 +77,10 @@ def test_a_new_section_is_one_file(digits, tmp_path, monkeypatch):
     monkeypatch.setattr('failpred_jax.report.section.SECTIONS', fresh)
     monkeypatch.setattr(page, 'SECTIONS', fresh)
     found = page.make_sections(View(digits))
-    assert [section.name for section in found][:3] == ['verdict', 'extra', 'scores']
-    assert f'{len(View(digits).scores)} scores, &lt;b&gt;yes' in str(page.render(View(digits), found[:2]))
+    assert [section.name for section in found][:3] == ['verdict', 'sizes', 'scores']
+    text = page.render(View(digits), found[:2])
+    assert f'{len(digits.test.labels)} images, {len(digits.scores)} scores.' in text
+    assert '<b>Counted' in text
 
 
 def test_a_section_that_fails_is_replaced_by_the_reason(digits, tmp_path, monkeypatch, caplog):
@@ -210,7 +210,7 @@ def test_without_a_browser_it_is_said_once_and_nothing_fails(tmp_path, monkeypat
     level = logging.getLogger('kaleido').level
     assert export.write_pngs({'a': figures_scores.roc({})}, tmp_path / 'figures') == []
     assert len(said) == 1
-    assert said[0].startswith('report: 1 of 1 PNG figures are missing: ')
+    assert said[0].startswith('report: 1 of 1 PNG figures unavailable: ')
     logging.getLogger('kaleido').setLevel(level)
 
 

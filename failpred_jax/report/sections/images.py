@@ -60,7 +60,7 @@ def fill(view: View, section: Section) -> None:
         section.heading(group.title)
         num = len(group.chosen)
         if not num:
-            section.missing(f'None. {group.caption}')
+            section.missing(f'There are no such images. {group.caption}')
             continue
         shown = group.chosen[:MOST_SHOWN]
         more = f' The first {len(shown)} of {words.number(num)}.' if num > len(shown) else ''

@@ -113,7 +113,7 @@ def _tiles(view: View) -> list[tuple[str, str, str]]:
     tiles = []
     if view.accuracy is not None:
         tiles.append((words.percent(view.accuracy), 'accuracy', f'{words.count(view.num_units, view.unit)} tested'))
-        tiles.append((words.number(view.num_errors), 'errors', 'every failure metric depends on how many there are'))
+        tiles.append((words.number(view.num_errors), 'errors', 'the basis of every failure metric'))
     for metric in TILE_METRICS:
         value = view.metric(view.best, metric) if view.best else None
         if view.best is None or value is None:
