@@ -1,7 +1,7 @@
 """What the sections read of an evaluation: what is derived from it, computed once."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -114,6 +114,11 @@ class View:
             return self.classifier.confusion
         return Confusion.from_classes(self.test.labels, self.predicted, len(self.class_names))
 
+    @property
+    def per_class(self) -> Mapping[str, np.ndarray]:
+        """Metric -> [C] float64, NaN where undefined."""
+        return self.classifier.per_class
+
     # How often the model is right.
 
     @cached_property
@@ -211,6 +216,12 @@ class View:
         found = self.evaluation.scores.get(score)
         ends = found.intervals.get(metric) if found else None
         return ends if ends and words.is_number(ends.low) and words.is_number(ends.high) else None
+
+    def limits(self, score: str, metric: str) -> Interval | None:
+        """Return the limits of a value that was counted at levels, or None for an exact one."""
+        found = self.evaluation.scores.get(score)
+        ends = found.limits.get(metric) if found else None
+        return ends if ends and ends.low < ends.high else None
 
     def description(self, score: str) -> ScoreDescription:
         """Return what a score is, as far as it was described."""

@@ -19,7 +19,9 @@ from failpred_jax.report.view import FEW, View
 from failpred_jax.results import (
     ClassifierResult,
     Evaluation,
+    Interval,
     Measures,
+    Predictions,
     ScoreResult,
     SeedComparison,
     SeedResult,
@@ -197,6 +199,34 @@ def test_segmentation_from_counts_and_maps(segmentation, tmp_path):
         assert next(csv.DictReader(stream))['support'] == str(int((segmentation.maps['label'] == 0).sum()))
     with open(tmp_path / 'iou.csv', encoding='utf-8') as stream:
         assert [row['iou'] for row in csv.DictReader(stream)] == ['0.91', '0.72', '0.95', '0.61', '0.33', '']
+
+
+def test_limits_of_counted_values_are_shown_and_written(segmentation):
+    limits = {'auroc': Interval(0.25, 0.75), 'aurc': Interval(0.5, 0.5)}
+    counted = {'mcp': dataclasses.replace(segmentation.scores['mcp'], limits=limits)}
+    section = fill('scores', with_measures(segmentation, scores=counted))
+    row = rows_of(section, 'scores')[0]
+    assert (row['auroc_at_least'], row['auroc_at_most']) == ('0.25', '0.75')
+    assert 'aurc_at_least' not in row
+    assert 'title="between 25.00\u201375.00"' in text_of(section)
+
+
+def test_of_a_sample_calibration_is_drawn_from_the_counts_of_all_units(digits, segmentation):
+    sample = dataclasses.replace(
+        segmentation,
+        test=Predictions(digits.test.labels[:90] % 6, digits.test.logits[:90, :6], digits.test.correct[:90]),
+    )
+    text = text_of(fill('calibration', sample))
+    assert 'class probability' not in text
+    assert '<strong>mcp</strong> ECE 7.00' in text
+
+
+def test_what_is_undefined_for_classes_stands_with_the_classes(segmentation):
+    found = with_measures(segmentation, undefined={'iou': 'no pedestrian', 'mcp.auroc': 'no error'})
+    assert 'no pedestrian' in text_of(fill('model', found))
+    verdict_text = text_of(fill('verdict', found))
+    assert 'no pedestrian' not in verdict_text
+    assert '<b>mcp.auroc</b> is undefined: no error' in verdict_text
 
 
 def test_maps_show_errors_and_void():

@@ -10,6 +10,8 @@ from failpred_jax.report.section import Section, report_section
 from failpred_jax.report.tables import Column, Row, Table
 from failpred_jax.report.view import View
 
+CLASS_PROBABILITY = 'class probability'
+
 
 @report_section(
     'calibration',
@@ -32,14 +34,14 @@ def fill(view: View, section: Section) -> None:
     )
     items, figures = [], []
     for index, (name, bins) in enumerate(diagrams.items()):
-        error = curves.calibration_error(bins)
+        error = _error(view, name, bins)
         figure = figures_calibration.reliability(bins['confidence'], bins['accuracy'], bins['count'], name)
         figures.append(figure)
         items.append(
             section.figure_html(
                 f'reliability_{index}',
                 figure,
-                f'ECE {words.percent(error, 2)}, {len(bins["count"])} equal-width bins.',
+                f'ECE {words.percent(error, 2)}; drawn with {len(bins["count"])} equal-width bins.',
                 f'Reliability diagram of {name}: expected calibration error {words.percent(error, 2)}.',
             )
         )
@@ -51,11 +53,11 @@ def fill(view: View, section: Section) -> None:
 def _diagrams(view: View) -> dict[str, Mapping[str, np.ndarray]]:
     """Return title -> bins, class probabilities first, then the scores from the best down."""
     diagrams = {}
-    if view.has_units:
-        diagrams['class probability'] = curves.reliability(view.class_probability, view.test.correct)
+    if view.has_units and not view.is_subsample:
+        diagrams[CLASS_PROBABILITY] = curves.reliability(view.class_probability, view.test.correct)
     for score in view.scores:
         # The baseline is the class probability, which has its diagram already.
-        is_drawn = view.role(score) == 'baseline' and view.has_units
+        is_drawn = view.role(score) == 'baseline' and CLASS_PROBABILITY in diagrams
         if is_drawn or view.is_bound(score) or not view.description(score).is_probability:
             continue
         confidence = view.confidence(score)
@@ -65,6 +67,13 @@ def _diagrams(view: View) -> dict[str, Mapping[str, np.ndarray]]:
         elif histogram is not None and histogram['edges'][0] >= 0 and histogram['edges'][-1] <= 1:
             diagrams[score] = curves.reliability_of_histogram(**histogram)
     return diagrams
+
+
+def _error(view: View, name: str, bins: Mapping[str, np.ndarray]) -> float:
+    """Return the calibration error as it was measured, or of the bins where it was not."""
+    scores = view.evaluation.with_role('baseline') if name == CLASS_PROBABILITY else [name]
+    measured = [view.evaluation.scores[s].calibration.get('ece') for s in scores if s in view.evaluation.scores]
+    return next((ece for ece in measured if words.is_number(ece)), curves.calibration_error(bins))
 
 
 def _add_table(section: Section, view: View) -> None:

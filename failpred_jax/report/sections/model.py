@@ -91,6 +91,12 @@ def _add_classes(section: Section, view: View) -> None:
     rows = _class_rows(view, confusion)
     _add_class_figures(section, view, confusion, rows)
     _add_report(section, rows)
+    notes = [
+        h.li[h.b[view.facts(metric).label], f': {reason}']
+        for metric, reason in view.evaluation.measures.undefined.items()
+        if metric in view.per_class
+    ]
+    section.add(h.ul('.notes')[notes] if notes else None)
     _add_confusions(section, view, confusion)
 
 

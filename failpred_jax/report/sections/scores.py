@@ -34,29 +34,34 @@ def _add_table(section: Section, view: View) -> None:
         facts = view.facts(metric)
         label = facts.label + view.arrow(metric)
         columns.append(Column(metric, label, _value_cell(view, metric), True, facts.definition or facts.meaning))
-    rows, with_ends = [], {}
+    rows, more = [], {}
     for score in view.scores:
         row: dict[str, Any] = {'score': score, 'role': view.role(score), '_muted': view.is_bound(score)}
         row['_marked'] = score == view.best
         for metric in view.metric_names:
             row[metric] = view.metric(score, metric)
             if ends := view.interval(score, metric):
-                with_ends[metric] = None
+                more |= {f'{metric}_low': None, f'{metric}_high': None}
                 row[f'{metric}_low'], row[f'{metric}_high'] = ends
+            if limits := view.limits(score, metric):
+                more |= {f'{metric}_at_least': None, f'{metric}_at_most': None}
+                row[f'{metric}_at_least'], row[f'{metric}_at_most'] = limits
         rows.append(row)
     keys = ['role', *(m for m in view.metric_names if m not in metrics)]
-    keys += [f'{metric}_{end}' for metric in with_ends for end in ('low', 'high')]
-    section.add_table(Table('scores', _caption(view, bool(with_ends)), columns, rows, keys))
+    section.add_table(Table('scores', _caption(view), columns, rows, [*keys, *more]))
     if notes := _notes(view):
         section.add(h.ul('.notes')[[h.li[note] for note in notes]])
 
 
-def _caption(view: View, has_intervals: bool) -> str:
+def _caption(view: View) -> str:
     sentences = ['Shares in percent; an arrow shows which direction is better.']
-    if has_intervals:
+    results = view.evaluation.scores.values()
+    if any(result.intervals for result in results):
         # Of predictions from a file, pixels are resampled one by one; see docs/metrics.md.
         of_images = ', from resampling whole images' if view.evaluation.measures.curves else ''
         sentences.append(f'Small numbers are {view.run.interval * 100:g}{words.THIN}% intervals{of_images}.')
+    if any(result.limits for result in results):
+        sentences.append('Confidences are counted at levels: hover over a value for the limits of the exact one.')
     sentences.append(
         f'Sorted by {view.facts(view.verdict_metric).label}; the best usable score is highlighted. Click a heading to '
         'sort differently.'
@@ -89,22 +94,16 @@ def _score_cell(view: View, score: str) -> h.Node:
 
 def _value_cell(view: View, metric: str) -> Callable[[Any, Row], h.Node]:
     def show(value: float | None, row: Row) -> h.Node:
-        result = view.evaluation.scores.get(row['score'])
-        limits = result.limits.get(metric) if result else None
-        small: list[tuple[Interval | None, str | None]] = [(view.interval(row['score'], metric), None)]
-        # What was counted at levels is known only between limits; they are shown where they change what is shown.
-        if limits and view.shown(metric, limits.low) != view.shown(metric, limits.high):
-            small.append((limits, 'the exact value lies between these'))
-        return [
-            view.shown(metric, value),
-            [
-                h.small(title=title)[f'{view.shown(metric, ends.low, 1)}{words.DASH}{view.shown(metric, ends.high, 1)}']
-                for ends, title in small
-                if ends
-            ],
-        ]
+        ends, limits = view.interval(row['score'], metric), view.limits(row['score'], metric)
+        small = h.small[_range(view, metric, ends, 1)] if ends else None
+        between = f'between {_range(view, metric, limits, 2)}' if limits else None
+        return [h.span(title=between)[view.shown(metric, value)] if between else view.shown(metric, value), small]
 
     return show
+
+
+def _range(view: View, metric: str, ends: Interval, digits: int) -> str:
+    return f'{view.shown(metric, ends.low, digits)}{words.DASH}{view.shown(metric, ends.high, digits)}'
 
 
 def _add_curves(section: Section, view: View) -> None:

@@ -138,7 +138,7 @@ def _class_key(view: View) -> h.Element:
 def _iou(view: View) -> np.ndarray | None:
     """Return [C] IoU per class as measured, or from a confusion matrix of every unit; NaN where undefined."""
     size = len(view.class_names)
-    given = view.classifier.per_class.get('iou')
+    given = view.per_class.get('iou')
     if given is not None and len(given) == size:
         return np.asarray(given, np.float64)
     if view.confusion is None or (view.is_subsample and view.classifier.confusion is None):

@@ -161,6 +161,7 @@ def warnings_of(view: View) -> list[h.Node]:
             f'The class probabilities are poorly calibrated: they differ from the accuracy by {words.percent(ece)} on '
             'average. A threshold on them does not mean what its number says; see Calibration.'
         )
+    # What is undefined for single classes stands with the classes.
     undefined = view.evaluation.measures.undefined
-    warnings += [[h.b[name], f' is undefined: {reason}'] for name, reason in undefined.items()]
+    warnings += [[h.b[k], f' is undefined: {reason}'] for k, reason in undefined.items() if k not in view.per_class]
     return warnings
