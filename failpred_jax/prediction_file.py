@@ -267,9 +267,11 @@ def _check_together(found: Mapping[str, Units]) -> list[str]:
             problems.append(
                 f'the {name} part has {units.logits.shape[1]} classes, the evaluated {first.logits.shape[1]}'
             )
-        if units.features is not None and first.features is None:
+        if units.features is None:
+            continue
+        if first.features is None:
             problems.append(f"the {name} part has features, but the evaluated part has no 'features'")
-        elif units.features is not None and units.features.shape[1] != first.features.shape[1]:
+        elif units.features.shape[1] != first.features.shape[1]:
             problems.append(
                 f'the {name} part has {units.features.shape[1]} features, the evaluated {first.features.shape[1]}'
             )

@@ -16,7 +16,7 @@ from failpred_jax.evaluate.seeds import to_markdown as seeds_to_markdown
 from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.pipeline import Pipeline
 from failpred_jax.predictions import score_file
-from failpred_jax.results import Evaluation, read_results, write_evaluation
+from failpred_jax.results import Evaluation, read_evaluation, write_evaluation
 from failpred_jax.stopping import Stop
 from failpred_jax.workdir import Workdir
 
@@ -136,8 +136,8 @@ def _report(workdir: Path) -> None:
 
 
 def _build_report(workdir: Path) -> None:
-    results = read_results(workdir / 'evaluation')
+    evaluation = read_evaluation(workdir / 'evaluation')
     # plotly takes a second to import, and training does not need it.
     from failpred_jax import report
 
-    say(f'report: {report.build(results, workdir / "report")}')
+    say(f'report: {report.build(evaluation, workdir / "report")}')

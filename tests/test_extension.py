@@ -69,7 +69,7 @@ def extended(tmp_path_factory):
 
 def test_the_documentation_shows_one_file_of_each_kind():
     rooms = sorted(Path(path).parent.name for path in examples())
-    assert rooms == ['data', 'losses', 'metrics', 'models', 'scores']
+    assert rooms == ['data', 'losses', 'metrics', 'models', 'scores', 'sections']
 
 
 def test_the_new_source_model_and_loss_are_trained_with_their_options(extended):
@@ -106,3 +106,9 @@ def test_the_new_score_and_metric_are_in_the_page(extended):
     assert 'Share of units whose confidence is higher than that of every error.' in page
     assert 'perfect selective classification' in page
     assert 'lead of the largest logit over the second' in page
+
+
+def test_the_new_section_is_in_the_page(extended):
+    page = (extended / 'report' / 'index.html').read_text()
+    assert re.findall(r'<section id="(\w+)"', page)[:3] == ['verdict', 'sizes', 'scores']
+    assert ' images, 3 scores.' in page

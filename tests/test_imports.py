@@ -75,6 +75,8 @@ def test_every_module_has_a_level():
         ('tensorflow', 'train/stage_log.py data/tfds.py'),
         ('clu', 'train/stage_log.py'),
         ('plotly', 'report'),
+        ('htpy', 'report'),
+        ('markupsafe', 'report'),
         ('torch', 'torch_import.py'),
         ('ml_collections', 'config main.py run.py'),
     ],

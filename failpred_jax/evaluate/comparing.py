@@ -57,11 +57,12 @@ def compare_scores(
     for metric in compared():
         if metric.name not in usable.metrics:
             continue
-        references = dict.fromkeys([*([reference] if reference in usable.scores else []), *best[metric.name][:1]])
-        for i, b in enumerate(references):
-            # The pair of two references would stand twice.
-            others = [a for a in usable.scores if a != b and a not in list(references)[:i]]
+        compared_with: list[str] = []
+        for b in [*([reference] if reference in usable.scores else []), *best[metric.name][:1]]:
+            # The best may be the reference, and their pair would stand twice.
+            others = [a for a in usable.scores if a not in (b, *compared_with)] if b not in compared_with else []
             rows += [_row(usable, metric.name, a, b, level) for a in others]
+            compared_with.append(b)
     # What is undefined has its reason beside the metric.
     return best, tuple(row for row in rows if row.difference == row.difference)
 

@@ -99,12 +99,13 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
         fingerprint=record.fingerprint,
     )
     images = data.test.images
+    keeps_images = images is not None and found.maps is None and images.nbytes <= options.keep_images_mb * 2**20
     return Evaluation(
         measures=found.measures,
         run=description,
         test=found.test,
         validation=found.validation,
-        images=images if found.maps is None and images.nbytes <= options.keep_images_mb * 2**20 else None,
+        images=images if keeps_images else None,
         history=record.history,
         maps=found.maps,
         augmented=record.augmented,

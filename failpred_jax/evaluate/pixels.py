@@ -92,7 +92,7 @@ def count_pixels(
     if validation is None:
         raise ValueError('the levels at which pixels are counted come from validation pixels; there are none')
     test, info = stream.examples, stream.info
-    num_clusters = min(len(test.images), MAX_CLUSTERS)
+    num_clusters = min(len(test.labels), MAX_CLUSTERS)
     totals = {
         name: ScoreTotals(confidence, validation.correct, num_clusters, name in SCORES and SCORES[name].is_probability)
         for name, confidence in validation.confidences.items()
@@ -107,11 +107,12 @@ def count_pixels(
             del totals[name], kept[name]
             unavailable[name] = f'test image {number}: {lost[name]}'
         labels, mask = _flat_labels(test.labels[number], info.ignore_label)
-        correct = classes.add(pixels.logits, labels, mask)
+        logits = np.asarray(pixels.logits)
+        correct = classes.add(logits, labels, mask)
         places = sample.places[number][sample.mask[number]]
-        kept['logits'].append(pixels.logits[places])
+        kept['logits'].append(logits[places])
         for name, of_score in totals.items():
-            of_score.add(confidences[name], correct, mask, number * num_clusters // len(test.images))
+            of_score.add(confidences[name], correct, mask, number * num_clusters // len(test.labels))
             kept[name].append(confidences[name][places])
     arrays = {name: np.concatenate(parts) for name, parts in kept.items()}
     logits = arrays.pop('logits')
@@ -169,7 +170,8 @@ def _maps(
     """Return image, label, prediction and the named confidence maps of a few images; see results/folder.py."""
     test, ignore_label = stream.examples, stream.info.ignore_label
     chosen = shown_images(accuracy)
-    examples = Examples(test.images[chosen], test.labels[chosen])
+    images = np.asarray(test.images)[chosen]
+    examples = Examples(images, test.labels[chosen])
     size = test.labels.shape[1:]
     maps: dict[str, list] = {}
     for _, pixels, confidences, _ in _images(stream.reader, plan, fitted, examples, chosen):
@@ -177,7 +179,7 @@ def _maps(
         for name in names:
             maps.setdefault(f'confidence_{name}', []).append(confidences[name].reshape(size))
     return {
-        'image': examples.images,
+        'image': images,
         # Void is no class of the maps.
         'label': np.where(valid_pixels(examples.labels, ignore_label), examples.labels.astype(np.int32), -1),
         'index': chosen,
