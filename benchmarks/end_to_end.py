@@ -23,12 +23,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from failpred_jax.pipeline import Pipeline
 from train_step import CLASSES, LEARNING_RATE, MOMENTUM, SHAPES, WEIGHT_DECAY, make_ours, seconds_a_step, torch_layers
 
 from failpred_jax import compiler
 from failpred_jax.config import default_config, read_config
 from failpred_jax.data.sources import RawData
-from failpred_jax.pipeline import Pipeline
 from failpred_jax.registry import SOURCES
 from failpred_jax.stopping import Stop
 from failpred_jax.types import DatasetInfo, Examples

@@ -170,8 +170,10 @@ def _override_problem(argv: Sequence[str], path: str, error: Exception) -> str:
 
 
 def _missing_file(path: Path) -> str:
-    shipped = ', '.join(sorted(file.stem for file in EXAMPLES.glob('*.py')))
-    hint = f'; the package has examples of its own, --config=NAME: {shipped}' if shipped else ''
+    shipped = sorted(file.stem for file in EXAMPLES.glob('*.py'))
+    hint = f'; the package has examples of its own, --config=NAME: {", ".join(shipped)}' if shipped else ''
+    if shipped and path.parent == Path():
+        hint = nearest(path.name, shipped) + hint
     there = sorted(p.name for p in path.parent.glob('*.py')) if path.parent.is_dir() else []
     if not there:
         return f"there is no config file '{path}', and its folder '{path.parent}' has no config files at all{hint}"
@@ -220,5 +222,7 @@ def _flag_help(flag: Flag, prefix: str = '') -> list[str]:
 
 def _modes_help() -> list[str]:
     width = max(map(len, COMMANDS))
-    rows = [f'{mode:<{width}}  {COMMANDS[mode].summary}' for mode in COMMANDS]
+    default = next(flag.default for flag in SHARED if flag.name == 'mode')
+    modes = sorted(COMMANDS, key=lambda mode: mode != default)
+    rows = [f'{mode:<{width}}  {COMMANDS[mode].summary}' for mode in modes]
     return [f'  {"--mode=MODE":<22} {rows[0]}', *(f'{"":25}{row}' for row in rows[1:])]

@@ -62,8 +62,10 @@ def _explained(error: BaseException) -> tuple[int, str, str]:
             return EXIT_NO_READER, 'stopped', 'whoever read the output is gone; the same command goes on'
         case OSError(errno=number) if number in DISK_ERRORS:
             where = f" '{error.filename}'" if error.filename else ''
-            return EXIT_USER_ERROR, 'error', (
-                f'cannot write{where}: {error.strerror}; fix this and rerun; earlier files are intact'
+            return (
+                EXIT_USER_ERROR,
+                'error',
+                (f'cannot write{where}: {error.strerror}; fix this and rerun; earlier files are intact'),
             )
         case _ if terminal.is_out_of_memory(error):
             return EXIT_USER_ERROR, 'error', terminal.OUT_OF_MEMORY.format(terminal.first_line(error))

@@ -10,6 +10,7 @@ import runpy
 import numpy as np
 import pytest
 from e2e.command import ROOT
+from failpred_jax.run import execute
 from flax import linen
 from PIL import Image
 
@@ -19,7 +20,6 @@ from failpred_jax.models.heads import ConvHead
 from failpred_jax.models.layers import EVAL, Conv, Dropout
 from failpred_jax.models.network import Architecture
 from failpred_jax.registry import MODELS
-from failpred_jax.run import execute
 
 SIZE = (8, 10)
 
