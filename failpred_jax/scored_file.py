@@ -61,7 +61,7 @@ def _digest(file: Path) -> str:
 
 @contextlib.contextmanager
 def _opened(predictions: Path, digest: str, workdir: Path | None, force: bool) -> Iterator[Path]:
-    """Yield the WORKDIR, locked and marked; given back as it was if the block ends in an error before it has a result."""
+    """Yield the WORKDIR, locked and marked; it is given back as it was if an error ends the block without a result."""
     locked = LockedFolder(workdir) if workdir else _free_folder(predictions, digest)
     folder = locked.path
     has_mark = (folder / MARK).exists()

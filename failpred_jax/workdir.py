@@ -161,7 +161,7 @@ def _content(file: Path) -> bytes | None:
 def lasting(config: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a config that decides what is trained; the rest may change between runs of a WORKDIR."""
     # Of several seeds, each has a folder of its own.
-    seeds = ('seed', 'seeds') if config.get('seeds') else ('seeds',)
+    seeds = ('seed', 'seeds') if config['seeds'] else ('seeds',)
     config = {key: value for key, value in config.items() if key not in ('run', 'evaluate', *seeds)}
     # Where data lie is no part of the experiment either.
     moving = ('tfds_data_dir', 'device_budget_mb', 'host_budget_mb')
