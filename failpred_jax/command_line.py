@@ -171,13 +171,16 @@ def _override_problem(argv: Sequence[str], path: str, error: Exception) -> str:
 
 def _missing_file(path: Path) -> str:
     shipped = sorted(file.stem for file in EXAMPLES.glob('*.py'))
-    hint = f'; the package has examples of its own, --config=NAME: {", ".join(shipped)}' if shipped else ''
-    if shipped and path.parent == Path():
-        hint = nearest(path.name, shipped) + hint
+    if path.name == str(path) and not path.suffix:
+        return (
+            f"there is no config file '{path}', and no example of that name in the package"
+            f'{nearest(path.name, shipped)} (examples: {", ".join(shipped)})'
+        )
+    hint = f'the package has examples, --config=NAME: {", ".join(shipped)}'
     there = sorted(p.name for p in path.parent.glob('*.py')) if path.parent.is_dir() else []
     if not there:
-        return f"there is no config file '{path}', and its folder '{path.parent}' has no config files at all{hint}"
-    return f"there is no config file '{path}'{nearest(path.name, there)} (in {path.parent}: {', '.join(there)}{hint})"
+        return f"there is no config file '{path}', and its folder '{path.parent}' has no config files at all; {hint}"
+    return f"there is no config file '{path}'{nearest(path.name, there)} (in {path.parent}: {', '.join(there)}; {hint})"
 
 
 def help_text() -> str:
