@@ -1,4 +1,4 @@
-"""A segmenter from folder to report: the pipeline's own code, around a network of two layers.
+"""A segmenter from folder to report: the program's own code, around a network of two layers.
 
 SegNet itself takes minutes to compile on two cores; its layers and outputs have tests of their own. So this runs in
 this process, where an architecture of two layers can be registered.
@@ -10,11 +10,10 @@ import runpy
 import numpy as np
 import pytest
 from e2e.command import ROOT
-from failpred_jax.run import execute
 from flax import linen
 from PIL import Image
 
-from failpred_jax import compiler
+from failpred_jax import compiler, session
 from failpred_jax.evaluate.folder import read_results
 from failpred_jax.models.heads import ConvHead
 from failpred_jax.models.layers import EVAL, Conv, Dropout
@@ -41,6 +40,14 @@ class TinyBackbone(linen.Module):
 
     def __call__(self, images, mode=EVAL):
         return self.suffix(self.prefix(images, mode), mode)
+
+
+def execute(config, workdir):
+    """Do what --mode=run does."""
+    with session.opened(config, workdir) as run:
+        run.train()
+        run.evaluate()
+    session.build_report(workdir)
 
 
 def make_tiny(model, info):
