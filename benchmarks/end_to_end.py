@@ -52,7 +52,7 @@ def train(options: argparse.Namespace) -> dict[str, float]:
     info = DatasetInfo('random', 'classification', shape, tuple(str(i) for i in range(CLASSES)))
     held_out = random_examples(1000, shape)
     data = RawData(info, random_examples(options.examples, shape), held_out, held_out)
-    SOURCES.register('random')(lambda config: data)
+    SOURCES.register('random')(lambda config, options: data)
     given = default_config()
     given.data.source, given.model.name = 'random', options.train
     given.baseline.epochs, given.baseline.eval_every_epochs = options.epochs, 1

@@ -7,6 +7,7 @@ UserError.
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from absl import flags
 from ml_collections import config_flags
@@ -130,17 +131,24 @@ def _parse_flags(argv: Sequence[str], path: str, own: Mapping[str, Flag]) -> dic
     config_flags.DEFINE_config_file('config', None, '', flag_values=given, sys_argv=list(argv))
     try:
         rest = given(argv)
-    except flags.Error as error:
+    except (UserError, flags.Error) as error:
         raise UserError(str(error)) from error
     except (AttributeError, KeyError, TypeError) as error:
-        raise UserError(_override_problem(argv, path, error)) from error
-    except UserError:
-        raise
+        raise UserError(_overrides().override_problem(argv, error, path)) from error
     except Exception as error:  # whatever a user's own config file raises as it is read
-        raise UserError(f"the config file '{path}' failed: {type(error).__name__}: {error}") from error
+        raise UserError(_overrides().config_file_problem(error, path)) from error
+    if path:
+        _overrides().check_used(given['config'].value, argv)
     if len(rest) > 1:
         raise UserError(f"unexpected argument '{rest[1]}'; options are written --name=value (see --help)")
     return {name: given[name].value for name in given if not name.startswith('config.')}
+
+
+def _overrides() -> ModuleType:
+    """Return config/overrides.py, which imports all that owns options; a command line without a config needs none."""
+    from failpred_jax.config import overrides
+
+    return overrides
 
 
 def _config_path(argv: Sequence[str]) -> str:
@@ -149,24 +157,6 @@ def _config_path(argv: Sequence[str]) -> str:
         if word.startswith('--config='):
             return word.removeprefix('--config=').split(':')[0]
     return ''
-
-
-def _override_problem(argv: Sequence[str], path: str, error: Exception) -> str:
-    """Return what is wrong with the first --config.a.b=value whose key does not exist, or the error itself."""
-    from failpred_jax import config as config_lib
-
-    known = config_lib.default_config()
-    for word in argv:
-        if not word.startswith('--config.'):
-            continue
-        section, name = known, 'config'
-        for key in word.split('=')[0].removeprefix('--config.').split('.'):
-            if not hasattr(section, 'keys'):
-                return f'{word}: {name} is a value, not a section with keys of its own'
-            if key not in section:
-                return f'unknown key {name}.{key}{nearest(key, section)} (keys of {name}: {", ".join(section)})'
-            section, name = section[key], f'{name}.{key}'
-    return f"the config file '{path}' failed: {type(error).__name__}: {error}"
 
 
 def _missing_file(path: Path) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from failpred_jax import __version__, processes
 from failpred_jax import data as data_room
-from failpred_jax.config import to_dict
+from failpred_jax.config import to_dict, what_trains
 from failpred_jax.console import say
 from failpred_jax.evaluate.collect import Reader, Weights, collect
 from failpred_jax.evaluate.evaluation import evaluate as measure
@@ -28,7 +28,6 @@ from failpred_jax.stages.targets import read_targets
 from failpred_jax.train.loop import StageResult
 from failpred_jax.train.stage import Stage, TrainState
 from failpred_jax.train.step import merge_params
-from failpred_jax.workdir import lasting
 
 Ensemble = Mapping[str, SampleSummary]
 
@@ -90,7 +89,7 @@ def _fingerprint(
     """Return a digest of all that decides what an evaluation finds; the same on every process."""
     options = to_dict(run.config)
     digest = hashlib.blake2b(digest_size=16)
-    known: list[Any] = [__version__, lasting(options), options['evaluate']]
+    known: list[Any] = [__version__, what_trains(options), options['evaluate']]
     known += [(stage.name, steps[stage.name], run.store.digest(stage, steps[stage.name])) for stage in stages]
     for member in members:
         first = member.stages[0]

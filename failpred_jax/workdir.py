@@ -87,7 +87,10 @@ class Workdir:
         except ValueError as error:
             raise UserError(f'{file} cannot be read ({error}); restore it, or start afresh with --force') from error
         self._check_number_of_seeds(there, config)
-        changed = config_lib.differences(lasting(there), lasting(config))
+        if config['seeds']:
+            # Each seed's folder has its own.
+            there = {**there, 'seed': config['seed']}
+        changed = config_lib.differences(there, config)
         if changed:
             raise UserError(
                 '\n'.join(
@@ -156,16 +159,6 @@ def _of_stages(names: Iterable[str]) -> list[str]:
 
 def _content(file: Path) -> bytes | None:
     return file.read_bytes() if file.exists() else None
-
-
-def lasting(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of a config that decides what is trained; the rest may change between runs of a WORKDIR."""
-    # Of several seeds, each has a folder of its own.
-    seeds = ('seed', 'seeds') if config['seeds'] else ('seeds',)
-    config = {key: value for key, value in config.items() if key not in ('run', 'evaluate', *seeds)}
-    # Where data lie is no part of the experiment either.
-    moving = ('tfds_data_dir', 'device_budget_mb', 'host_budget_mb')
-    return config | {'data': {k: v for k, v in config['data'].items() if k not in moving}}
 
 
 def read_record(file: Path) -> Any:

@@ -8,6 +8,7 @@ import pytest
 
 from failpred_jax.config import ModelConfig
 from failpred_jax.errors import UserError
+from failpred_jax.models.mlp import MlpOptions
 from failpred_jax.models.network import make_network
 from failpred_jax.torch_import import read_torch_checkpoint, start_from_vgg16
 from failpred_jax.types import DatasetInfo
@@ -169,7 +170,7 @@ REFERENCES = {
 def setting(name, classes=4):
     task = 'segmentation' if name == 'segnet' else 'classification'
     info = DatasetInfo('made up', task, SHAPES[name], tuple(f'class {i}' for i in range(classes)))
-    return ModelConfig(name=name, hidden_units=20), info
+    return ModelConfig(name=name, owned={'mlp': MlpOptions(hidden_units=20)}), info
 
 
 def reference(name, seed=0, with_head=True, head_only=False, classes=4):

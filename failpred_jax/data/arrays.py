@@ -1,40 +1,62 @@
 """The user's own images, in one npz."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from failpred_jax.config import DataConfig
-from failpred_jax.data.sources import RawData
+from failpred_jax.data.sources import RawData, images_of
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.files import DAMAGE
+from failpred_jax.options import option, rule
 from failpred_jax.registry import SOURCES
 from failpred_jax.types import DatasetInfo, Examples
 
 _NAMES = ('images_train', 'labels_train', 'images_val', 'labels_val', 'images_test', 'labels_test', 'class_names')
 
 
-@SOURCES.register('arrays')
-def load(config: DataConfig) -> RawData:
-    """Return the parts of the npz that `config.path` names.
+@dataclass(frozen=True)
+class ArraysOptions:
+    """What this source can be told."""
+
+    path: str = option('', 'npz of images and labels', changes_training=False)
+    ignore_label: int = option(
+        -1, 'label whose pixels count nowhere; -1 for none', rule('-1 or greater', lambda v: v >= -1)
+    )
+
+    def problems(self, path: str) -> Iterator[str]:
+        """Yield what cannot work."""
+        if not self.path:
+            yield f"{path}.path is ''; source 'arrays' reads the npz it names"
+
+
+@SOURCES.register('arrays', options=ArraysOptions)
+def load(data: DataConfig, options: ArraysOptions) -> RawData:
+    """Return the parts of the npz that `options.path` names.
 
     It holds `images_train` [N, H, W] or [N, H, W, channels] uint8 and `labels_train` [N] integers from 0 (or label
     maps [N, H, W], for segmentation), optionally the same with `_val` and `_test`, and optionally `class_names` [C] of
-    strings. A part that is not there is split off the training part. Pixels of `config.void_label` count nowhere.
+    strings. A part that is not there is split off the training part. Pixels of `options.ignore_label` count
+    nowhere.
 
     Raises:
       UserError: the file is missing or damaged, or its arrays are not these.
     """
-    path = Path(config.path)
+    del data  # nothing of it concerns a file that is read as it is
+    path = Path(options.path)
     if not path.is_file():
-        raise UserError(f"config.data.path is '{path}', and there is no such file; save an .npz with images_train, ...")
+        raise UserError(
+            f"config.data.arrays.path is '{path}', and there is no such file; save an .npz with images_train, ..."
+        )
     try:
         # Opened here: numpy leaves the file open when it finds no archive in it.
         with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except DAMAGE as error:
         raise UserError(
-            f"config.data.path: '{path}' cannot be read as an npz of plain arrays ({error}); nothing is ever "
+            f"config.data.arrays.path: '{path}' cannot be read as an npz of plain arrays ({error}); nothing is ever "
             'unpickled, so save numbers and fixed-length strings only'
         ) from error
     problems = [
@@ -51,9 +73,7 @@ def load(config: DataConfig) -> RawData:
     if problems:
         raise UserError('\n'.join([f"'{path}' has problems:", *(f'  - {problem}' for problem in problems)]))
 
-    def examples(part: str) -> Examples | None:
-        if f'images_{part}' not in arrays:
-            return None
+    def examples(part: str) -> Examples:
         images = arrays[f'images_{part}']
         return Examples(images if images.ndim == 4 else images[..., None], arrays[f'labels_{part}'])
 
@@ -61,14 +81,15 @@ def load(config: DataConfig) -> RawData:
     if 'class_names' in arrays:
         class_names = tuple(str(name) for name in arrays['class_names'])
     else:
-        known = train.labels[train.labels != config.void_label]
+        known = train.labels[train.labels != options.ignore_label]
         class_names = tuple(str(i) for i in range(int(known.max(initial=0)) + 1))
     task = 'segmentation' if train.labels.ndim == 3 else 'classification'
-    if task == 'classification' and config.void_label >= 0:
+    if task == 'classification' and options.ignore_label >= 0:
         raise UserError(
-            f"config.data.void_label is {config.void_label}, but '{path}' has one label an image; void is for label "
-            'maps: leave out those images, and set it to -1'
+            f"config.data.arrays.ignore_label is {options.ignore_label}, but '{path}' has one label per image; it is "
+            'for label maps: leave out those images, and set it to -1'
         )
-    void = config.void_label if config.void_label >= 0 else None
-    info = DatasetInfo(path.stem, task, train.images.shape[1:], class_names, void)
-    return RawData(info, train, examples('val'), examples('test'))
+    ignored = options.ignore_label if options.ignore_label >= 0 else None
+    info = DatasetInfo(path.stem, task, images_of(train).shape[1:], class_names, ignored)
+    held_out = (examples(part) if f'images_{part}' in arrays else None for part in ('val', 'test'))
+    return RawData(info, train, *held_out)

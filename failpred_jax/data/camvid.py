@@ -6,7 +6,8 @@ count, so that a list can neither miss our folder nor lead out of it. A part wit
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from failpred_jax.config import DataConfig
 from failpred_jax.data.resize import resize_images, resize_labels
 from failpred_jax.data.sources import RawData
 from failpred_jax.errors import UserError
+from failpred_jax.options import option
 from failpred_jax.registry import SOURCES
 from failpred_jax.types import DatasetInfo, Examples
 
@@ -36,22 +38,35 @@ class Pair(NamedTuple):
     label: Path
 
 
-@SOURCES.register('camvid')
-def load(config: DataConfig) -> RawData:
-    """Return the three parts of the folder that `config.path` names, at `config.image_size` if that is set.
+@dataclass(frozen=True)
+class CamvidOptions:
+    """What this source can be told."""
+
+    path: str = option('', 'folder with train/, trainannot/, val/, ...', changes_training=False)
+    score_unlabeled: bool = option(False, "train on and score the unlabeled pixels too, as the paper's code does")
+
+    def problems(self, path: str) -> Iterator[str]:
+        """Yield what cannot work."""
+        if not self.path:
+            yield f"{path}.path is ''; source 'camvid' reads the folder it names, with train/, trainannot/, ..."
+
+
+@SOURCES.register('camvid', options=CamvidOptions)
+def load(data: DataConfig, options: CamvidOptions) -> RawData:
+    """Return the three parts of the folder that `options.path` names, at `data.image_size` if that is set.
 
     Images are resized one by one as they are read, bilinearly, and label maps by nearest neighbor, so that the set
-    is never held at its full size. Pixels of class 11, unlabeled, count nowhere unless `config.score_void`.
+    is never held at its full size. Pixels of class 11, unlabeled, count nowhere unless `options.score_unlabeled`.
 
     Raises:
       UserError: a folder or file is missing, an image has no label map or a label map no image, sizes differ, a file
         cannot be read, or a label is not a class.
     """
-    folder = Path(config.path)
+    folder = Path(options.path)
     if not folder.is_dir():
         raise UserError(
-            f"config.data.path is '{folder}', and there is no such folder; give the one that holds train/, "
-            'trainannot/, val/, valannot/, test/ and testannot/: --config.data.path=DIR'
+            f"config.data.camvid.path is '{folder}', and there is no such folder; give the one that holds train/, "
+            'trainannot/, val/, valannot/, test/ and testannot/: --config.data.camvid.path=DIR'
         )
     wanted = [f'{part}{kind}' for part in ('train', 'val', 'test') for kind in ('', 'annot')]
     missing = [name for name in wanted if not (folder / name).is_dir()]
@@ -61,10 +76,11 @@ def load(config: DataConfig) -> RawData:
             f'{", ".join(f"{name}/" for name in wanted)}'
         )
     pairs = {part: find_pairs(folder, part) for part in ('train', 'val', 'test')}
-    size = config.image_size or _open(pairs['train'][0].image, 'RGB').shape[:2]
-    train, validation, test = (read_pairs(found, size, resize=bool(config.image_size)) for found in pairs.values())
-    void = None if config.score_void else VOID
-    return RawData(DatasetInfo('camvid', 'segmentation', (*size, 3), CLASS_NAMES, void), train, validation, test)
+    height, width = data.new_size or _open(pairs['train'][0].image, 'RGB').shape[:2]
+    size = (height, width)
+    train, validation, test = (read_pairs(found, size, resize=data.new_size is not None) for found in pairs.values())
+    ignored = None if options.score_unlabeled else VOID
+    return RawData(DatasetInfo('camvid', 'segmentation', (*size, 3), CLASS_NAMES, ignored), train, validation, test)
 
 
 def find_pairs(folder: Path, part: str) -> list[Pair]:

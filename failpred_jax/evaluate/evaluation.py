@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from failpred_jax.calibrate.temperature import fit_temperature
-from failpred_jax.config import Config, EvaluateConfig, to_dict
+from failpred_jax.config import Config, EvaluateConfig, to_dict, used_options
 from failpred_jax.console import say
 from failpred_jax.data import Data
 from failpred_jax.data.prepare import PrepareFn
@@ -98,7 +98,7 @@ def evaluate(
                 'num_val': len(data.val.images),
                 'num_test': len(data.test.images),
             },
-            'model': dataclasses.asdict(config.model),
+            'model': used_options(config.model),
             'stages': list(stages),
             'warnings': list(warnings),
             'config': to_dict(config),

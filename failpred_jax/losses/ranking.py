@@ -11,7 +11,7 @@ from failpred_jax.types import Array, Outputs
 BLOCK = 2048
 
 
-@LOSSES.register('ranking')
+@LOSSES.register('ranking', is_per_unit=False)
 def ranking(outputs: Outputs, labels: Array, mask: Array, *, error_weight: float, temperature: float) -> Array:
     """Return the structured hinge loss of average precision, the same for all units that were ranked together.
 

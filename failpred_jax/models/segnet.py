@@ -10,7 +10,7 @@ from flax import linen
 from failpred_jax.config import ModelConfig
 from failpred_jax.models.heads import ConvHead
 from failpred_jax.models.layers import EVAL, BatchNorm, Conv, Dropout, Mode
-from failpred_jax.models.network import Architecture, check_fits
+from failpred_jax.models.network import Architecture
 from failpred_jax.models.pooling import max_pool, max_pool_places, max_unpool
 from failpred_jax.registry import MODELS
 from failpred_jax.types import Array, DatasetInfo, PyTree
@@ -80,10 +80,9 @@ class SegnetBackbone(linen.Module):
         return {'pooled': x, 'places': places}
 
 
-@MODELS.register('segnet')
-def make_segnet(model: ModelConfig, info: DatasetInfo) -> Architecture:
+@MODELS.register('segnet', task='segmentation', min_size=32)
+def make_segnet(model: ModelConfig, options: None, info: DatasetInfo) -> Architecture:
     """Return SegNet for a data set of images of at least 32 x 32 pixels; its logits are 0 or greater."""
-    check_fits('segnet', info, 'segmentation', smallest=32)
     dtype = jnp.dtype(model.dtype)
     return Architecture(
         backbone=SegnetBackbone(info.image_shape[:2], model.dropout, dtype),

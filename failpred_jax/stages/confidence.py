@@ -36,4 +36,7 @@ def make_stage(config: Config, num_train: int) -> Stage:
 
 def confidence_loss(config: HeadConfig) -> functools.partial:
     """Return the configured loss as a Stage takes it: (outputs, labels, mask) -> per unit."""
-    return functools.partial(LOSSES[config.loss], error_weight=config.error_weight, temperature=config.temperature)
+    options = config.options_of(config.loss)
+    own = {} if options is None else {'options': options}
+    loss = LOSSES[config.loss]
+    return functools.partial(loss, error_weight=config.error_weight, temperature=config.temperature, **own)

@@ -111,8 +111,8 @@ def jitted(name: str):
 
 
 def needed(name: str, inputs: ScoreInputs) -> ScoreInputs:
-    """Return the inputs with all but the declared needs taken away; fusion may use whatever there is."""
-    keeps = set(ScoreInputs._fields) - {'labels'} if name == 'fusion' else SCORES[name].needs
+    """Return the inputs with all but the declared needs taken away; what combines others may use all there is."""
+    keeps = set(ScoreInputs._fields) - {'labels'} if SCORES[name].combines else SCORES[name].needs
     return ScoreInputs(**{f: getattr(inputs, f) if f in keeps else None for f in ScoreInputs._fields if f != 'logits'},
                        logits=inputs.logits if 'logits' in keeps else None)  # fmt: skip
 

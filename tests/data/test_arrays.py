@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from failpred_jax.config import DataConfig
+from failpred_jax.data.arrays import ArraysOptions
 from failpred_jax.data.resize import resize_images
 from failpred_jax.data.splits import load_data
 from failpred_jax.errors import UserError
@@ -17,9 +18,13 @@ def arrays(rng):
     }
 
 
+def config_for(folder, **options):
+    return DataConfig(source='arrays', owned={'arrays': ArraysOptions(str(folder / 'mine.npz'))}, **options)
+
+
 def load(arrays, tmp_path, **options):
     np.savez(tmp_path / 'mine.npz', **arrays)
-    return load_data(DataConfig(source='arrays', path=str(tmp_path / 'mine.npz'), **options))
+    return load_data(config_for(tmp_path, **options))
 
 
 def test_parts_that_are_there_are_used_and_others_split_off(arrays, tmp_path):
@@ -57,7 +62,7 @@ def test_what_is_refused(arrays, change, words, tmp_path):
 def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / 'mine.npz').write_bytes(b'PK\x03\x04 nothing')
     with pytest.raises(UserError, match=r"mine\.npz' cannot be read as an npz"):
-        load_data(DataConfig(source='arrays', path=str(tmp_path / 'mine.npz')))
+        load_data(config_for(tmp_path))
 
 
 def test_images_are_resized_once_and_the_network_sees_the_new_size(arrays, tmp_path):

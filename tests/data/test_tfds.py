@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from failpred_jax.config import DataConfig
-from failpred_jax.data.tfds import load
+from failpred_jax.data.tfds import TfdsOptions, load
 from failpred_jax.errors import UserError
 
 # Preparing a set imports tfds's builders, which warn in ways that are not ours: it gets a process of its own.
@@ -57,7 +57,7 @@ def prepared(tmp_path_factory):
 
 
 def test_classes_shapes_and_splits_come_from_tfds(prepared):
-    raw = load(DataConfig(name='tiny', tfds_data_dir=prepared))
+    raw = load(DataConfig(), TfdsOptions(name='tiny', data_dir=prepared))
     assert raw.info.image_shape == (4, 5, 1)
     assert raw.info.class_names == ('cat', 'dog', '<b>')
     assert raw.train.images.shape == (30, 4, 5, 1)
@@ -66,19 +66,19 @@ def test_classes_shapes_and_splits_come_from_tfds(prepared):
 
 
 def test_part_of_a_split_can_be_named(prepared):
-    config = DataConfig(name='tiny', tfds_data_dir=prepared, train_split='train[:20]', validation_split='train[20:]')
-    raw = load(config)
+    splits = {'train_split': 'train[:20]', 'validation_split': 'train[20:]'}
+    raw = load(DataConfig(), TfdsOptions(name='tiny', data_dir=prepared, **splits))
     assert (len(raw.train.images), len(raw.validation.images)) == (20, 10)
     together = np.concatenate([raw.train.images, raw.validation.images])[:, 0, 0, 0]
     assert sorted(together) == list(range(30))
 
 
 def test_an_unknown_split_is_named(prepared):
-    with pytest.raises(UserError, match=r"config\.data\.test_split is 'tset'; 'tiny' has the splits: t"):
-        load(DataConfig(name='tiny', tfds_data_dir=prepared, test_split='tset'))
+    with pytest.raises(UserError, match=r"config\.data\.tfds\.test_split is 'tset'; 'tiny' has the splits: t"):
+        load(DataConfig(), TfdsOptions(name='tiny', data_dir=prepared, test_split='tset'))
 
 
 def test_a_set_without_images_is_refused(tmp_path):
     folder = prepare(tmp_path, 'labels')
     with pytest.raises(UserError, match="'tiny' is not an image classification data set: it needs the features"):
-        load(DataConfig(name='tiny', tfds_data_dir=folder))
+        load(DataConfig(), TfdsOptions(name='tiny', data_dir=folder))

@@ -27,7 +27,7 @@ class Run:
         made = default_config()
         made.data.source = 'digits'
         made.data.augment.flip = flip
-        made.model.update({'name': model, 'hidden_units': 8, 'head_units': (6, 6)})
+        made.model.update({'name': model, 'mlp': {'hidden_units': 8}, 'head_units': (6, 6)})
         for section in (made.baseline, made.confidence, made.finetune):
             section.update({'epochs': 2, 'batch_size': 16, 'learning_rate': 0.01})
         made.confidence.update(confidence)

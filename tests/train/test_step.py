@@ -22,7 +22,7 @@ def config(**model):
     made = default_config()
     made.data.source = 'digits'
     made.data.augment.flip = True
-    made.model.update({'hidden_units': 8, 'head_units': (6, 6), **model})
+    made.model.update({'mlp': {'hidden_units': 8}, 'head_units': (6, 6), **model})
     for stage in (made.baseline, made.confidence, made.finetune):
         stage.update({'epochs': 2, 'batch_size': 16, 'learning_rate': 0.01})
     return read_config(made)
