@@ -103,19 +103,20 @@ def _with_example(word: str) -> str:
 
 def _last_of_each_key(argv: Sequence[str]) -> list[str]:
     """Return the words with the last --config.a.b=value of each key alone; ml_collections would add tuples up."""
-    keys = [re.match(r'(--config\.[^=]+)=', word) for word in argv]
-    last = {match[1]: place for place, match in enumerate(keys) if match}
-    return [word for i, word in enumerate(argv) if not keys[i] or last[keys[i][1]] == i]
+    matches = [re.match(r'(--config\.[^=]+)=', word) for word in argv]
+    keys = [match[1] if match else None for match in matches]
+    last = {key: place for place, key in enumerate(keys)}
+    return [word for place, (word, key) in enumerate(zip(argv, keys, strict=True)) if key is None or last[key] == place]
 
 
 def _check_words(argv: Sequence[str], known: Sequence[str]) -> None:
     """Raise a UserError for a flag that is none, before a config file is read for it."""
     for word in argv[1:]:
-        match = re.match(r'--?(?:no)?([A-Za-z_]\w*)', word)
+        match = re.match(r'--?([A-Za-z_]\w*)', word)
         if match is None:
             continue
-        name = re.match(r'--?([A-Za-z_]\w*)', word)[1]
-        if name not in known and match[1] not in known:
+        name = match[1]
+        if name not in known and name.removeprefix('no') not in known:
             raise UserError(f"unknown flag '--{name}'{nearest(name, known)} (flags: --{', --'.join(known)})")
         if re.match(r'--?(?:no)?config\.', word) and not _config_path(argv):
             key = word.lstrip('-').split('=')[0]

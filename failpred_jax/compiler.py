@@ -33,7 +33,7 @@ def keep_compilations() -> None:
 
     JAX_COMPILATION_CACHE_DIR names another folder, and JAX_ENABLE_COMPILATION_CACHE=false turns it off, as JAX has it.
     """
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.values['jax_compilation_cache_dir'] is None:
         try:
             cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
             # A home folder may be shared by machines whose processors cannot run one another's programs.

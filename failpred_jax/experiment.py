@@ -50,7 +50,7 @@ class Experiment:
             start = with_initial_weights(self.config, stage, start)
             if examples is None:
                 examples = self.run.data.train if previous is None else self._examples_of_head
-            if stage.name == 'confidence':
+            if stage.name == 'confidence' and previous is not None:
                 look_at_targets(self.config.confidence.targets, examples, previous, self.run.program, self.workdir)
             data = self.config.data
             result = train_stage(

@@ -79,8 +79,8 @@ def prepare_run(config: Config, workdir: Path) -> PreparedRun:
                 'classifiers are trained on augmented ones')  # fmt: skip
     stages = make_stages(config, len(data.train.labels), len(head_train.labels))
     say(
-        f'{data.info.name}: {len(data.train.images):,} training, {len(data.val.images):,} validation and '
-        f'{len(data.test.images):,} test examples, {data.info.num_classes} classes; {config.model.name} on '
+        f'{data.info.name}: {len(data.train.labels):,} training, {len(data.val.labels):,} validation and '
+        f'{len(data.test.labels):,} test examples, {data.info.num_classes} classes; {config.model.name} on '
         f'{devices.describe()}; WORKDIR {workdir}'
     )
     store = Store(workdir, stages, network, config.seed)

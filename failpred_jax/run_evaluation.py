@@ -96,9 +96,9 @@ def _fingerprint(
         known.append((member.config.seed, member.store.digest(first, member.store.finished(first).best_step)))
     digest.update(json.dumps(known).encode())
     for part in (run.data.test, run.data.val):
-        digest.update(np.ascontiguousarray(part.images))
-        digest.update(np.ascontiguousarray(part.labels))
-    digest.update(np.ascontiguousarray(run.data.train.labels))
+        digest.update(np.ascontiguousarray(part.images).data)
+        digest.update(np.ascontiguousarray(part.labels).data)
+    digest.update(np.ascontiguousarray(run.data.train.labels).data)
     return digest.hexdigest()
 
 

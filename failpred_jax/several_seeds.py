@@ -10,6 +10,7 @@ from pathlib import Path
 from failpred_jax import processes, run_evaluation
 from failpred_jax.config import Config
 from failpred_jax.console import say
+from failpred_jax.errors import UserError
 from failpred_jax.evaluate.folder import write_results
 from failpred_jax.evaluate.seeds import summarize_ensemble, summarize_seeds, to_markdown, with_seeds
 from failpred_jax.experiment import Experiment
@@ -39,6 +40,10 @@ class SeveralSeeds:
         for seed in self.config.seeds:
             say(f'seed {seed}:')
             self._experiment(seed).train()
+
+    def import_torch(self, path: str) -> None:
+        """Refuse: a checkpoint is of one seed."""
+        raise UserError(f"'{path}' is of one seed; import it with --config.seeds=() and --workdir=DIR/seed_K")
 
     def evaluate(self, last: str | None = None, step: int | None = None, again: bool = False) -> bool:
         """Measure every seed into its folder, and the mean and spread over seeds into the WORKDIR's.

@@ -46,23 +46,23 @@ class Workdir:
         processes.from_main(lambda: self._take(config_lib.to_dict(config), force))
 
     def _take(self, config: dict[str, Any], force: bool) -> None:
-        self._folder = LockedFolder(self.path)
+        folder = self._folder = LockedFolder(self.path)
         try:
-            self._check_contents(config, force)
+            self._check_contents(config, folder, force)
             files.sweep(self.path)
             self._before = {name: _content(self.path / name) for name in PREPARED}
             write_json(self.path / 'config.json', config)
         except BaseException:
-            self._folder.undo()
+            folder.undo()
             raise
 
     def _contents(self) -> list[str]:
         return sorted(p.name for p in self.path.iterdir() if p.name != LOCK and not files.is_unfinished(p))
 
-    def _check_contents(self, config: dict[str, Any], force: bool) -> None:
+    def _check_contents(self, config: dict[str, Any], folder: LockedFolder, force: bool) -> None:
         file, contents = self.path / 'config.json', self._contents()
         if contents and force:
-            self._folder.move_aside()
+            folder.move_aside()
         elif contents and not file.exists():
             raise UserError(
                 f"the WORKDIR '{self.path}' is not empty and holds no run ({', '.join(contents[:5])}); choose "
@@ -118,8 +118,8 @@ class Workdir:
 
     def undo(self) -> None:
         """Give the folder back as it was, if nothing was saved in it since; else do nothing."""
-        if not processes.is_main_process():
-            return
+        if self._folder is None:
+            return  # Another process has it.
         if self._before['config.json'] is not None:
             for name, content in self._before.items():
                 if content is not None and content != _content(self.path / name):

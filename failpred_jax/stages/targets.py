@@ -49,7 +49,7 @@ def look_at_targets(
     if found is not None:
         return found
     if examples.cached.logits is not None:
-        parts: Iterable[Outcomes] = [outcomes_of(examples.cached.logits, examples.labels)]
+        parts: Iterable[Outcomes] = [outcomes_of(np.asarray(examples.cached.logits), examples.labels)]
     else:
         parts = _outcomes_of_classifier(examples, baseline, program)
     found = describe_targets(parts, source)
