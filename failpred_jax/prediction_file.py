@@ -40,7 +40,7 @@ class Units:
       labels: [N] int32.
       logits: [N, C] float32.
       features: [N, D] float32, or None.
-      confidences: the user's own scores, each [N] float32.
+      confidences: the user's own scores, each [N] of the type that was given.
       shape: of the labels as given.
     """
 
@@ -208,7 +208,8 @@ def _parse_part(given: dict[str, np.ndarray], prefix: str, problems: list[str]) 
     flat = {}
     for name, array in given.items():
         if name.startswith(CONFIDENCE):
-            flat[name.removeprefix(CONFIDENCE)] = array.reshape(-1)[mask].astype(np.float32)
+            # As it is: in float32 different float64 or int64 values would become ties.
+            flat[name.removeprefix(CONFIDENCE)] = array.reshape(-1)[mask]
             if np.isnan(flat[name.removeprefix(CONFIDENCE)]).any():
                 count = int(np.isnan(array.reshape(-1)[mask]).sum())
                 problems.append(f"'{prefix}{name}' holds {count} NaN; a ranking needs numbers (infinities are allowed)")
@@ -218,8 +219,19 @@ def _parse_part(given: dict[str, np.ndarray], prefix: str, problems: list[str]) 
             problems.append(f"'{prefix}features' holds values that are not finite")
     if len(problems) > before:
         return None
-    logits = outputs if kind == 'logits' else np.log(np.maximum(outputs, SMALLEST))
-    return Units(labels_flat.astype(np.int32), logits.astype(np.float32), features, flat, labels.shape)
+    # In double precision, or the floor of a float16 would be 0.
+    logits = outputs if kind == 'logits' else np.log(np.maximum(outputs.astype(np.float64), SMALLEST))
+    return Units(labels_flat.astype(np.int32), _narrow(logits), features, flat, labels.shape)
+
+
+def _narrow(logits: np.ndarray) -> np.ndarray:
+    """Return logits [N, C] as float32 with the same predicted classes, also where rounding would make a tie."""
+    with np.errstate(over='ignore'):
+        narrow = logits.astype(np.float32)
+    top = logits.argmax(axis=-1)
+    lost = np.flatnonzero(narrow.argmax(axis=-1) != top)
+    narrow[lost, top[lost]] = np.nextafter(narrow[lost].max(axis=-1), np.float32(np.inf))
+    return narrow
 
 
 def _check_values(outputs: np.ndarray, labels: np.ndarray, kind: str, prefix: str, problems: list[str]) -> None:
@@ -230,8 +242,10 @@ def _check_values(outputs: np.ndarray, labels: np.ndarray, kind: str, prefix: st
             f"'{prefix}labels' has {int(bad.sum())} values out of range, such as {labels[bad][0]}; with {num_classes} "
             f"classes they must be 0 to {num_classes - 1} (leave units out with '{prefix}mask')"
         )
-    if not np.isfinite(outputs).all():
-        problems.append(f"'{prefix}{kind}' holds {int(np.sum(~np.isfinite(outputs)))} values that are not finite")
+    with np.errstate(over='ignore'):
+        bad = ~np.isfinite(outputs.astype(np.float32))
+    if bad.any():
+        problems.append(f"'{prefix}{kind}' holds {int(bad.sum())} values that are not finite (or not in float32)")
     elif kind == 'probs':
         if outputs.min() < 0 or outputs.max() > 1 + SUM_TOLERANCE:
             problems.append(f"'{prefix}probs' has values outside [0, 1]; did you mean '{prefix}logits'?")
@@ -253,9 +267,11 @@ def _check_together(found: Mapping[str, Units]) -> list[str]:
             problems.append(
                 f'the {name} part has {units.logits.shape[1]} classes, the evaluated {first.logits.shape[1]}'
             )
-        if units.features is not None and first.features is None:
+        if units.features is None:
+            continue
+        if first.features is None:
             problems.append(f"the {name} part has features, but the evaluated part has no 'features'")
-        elif units.features is not None and units.features.shape[1] != first.features.shape[1]:
+        elif units.features.shape[1] != first.features.shape[1]:
             problems.append(
                 f'the {name} part has {units.features.shape[1]} features, the evaluated {first.features.shape[1]}'
             )

@@ -1,23 +1,21 @@
 """Anybody's predictions: the evaluation and the report without a model, a config or a data set of ours."""
 
 import dataclasses
-import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
 import numpy as np
 
-from failpred_jax.calibrate.temperature import fit_temperature
 from failpred_jax.config import EvaluateConfig
-from failpred_jax.evaluate.collect import predictions
-from failpred_jax.evaluate.evaluation import aurc
-from failpred_jax.evaluate.scoring import Fitted, Plan, compute_scores, fit_scores, make_plan
-from failpred_jax.evaluate.table import definitions, measure, to_markdown
+from failpred_jax.evaluate.describe import describe
+from failpred_jax.evaluate.measure import measure
+from failpred_jax.evaluate.parts import Part, Parts
+from failpred_jax.evaluate.scoring import Plan, make_plan
+from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.prediction_file import Units, parse_arrays, read_predictions
-from failpred_jax.results import Results
-from failpred_jax.scores.score import FitInputs, ScoreInputs
+from failpred_jax.results import DatasetDescription, Evaluation
+from failpred_jax.scores.score import ScoreInputs
 from failpred_jax.types import Array
 from failpred_jax.workdir import environment
 
@@ -33,11 +31,11 @@ class Table:
     """The evaluation of some predictions; `print(table)` shows it, and a notebook renders it.
 
     Attributes:
-      results: everything, as the report takes it: `results.metrics['scores']['mcp']['aurc']`, say.
+      evaluation: everything, as the report takes it: `evaluation.scores['mcp'].metrics['aurc']`, say.
       text: the table in markdown.
     """
 
-    results: Results
+    evaluation: Evaluation
     text: str
 
     def __str__(self) -> str:
@@ -95,61 +93,49 @@ def evaluate_file(path: Path) -> Table:
     return _evaluate(read_predictions(path), path.stem, EvaluateConfig().resamples)
 
 
-def _evaluate(parts: Mapping[str, Units], name: str, resamples: int) -> Table:
-    units = parts['evaluated']
-    task = 'segmentation' if units.is_segmentation else 'classification'
+def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
+    units = given['evaluated']
     warnings = []
     if resamples and (units.is_segmentation or len(units.labels) > MAX_RESAMPLED):
-        resamples = 0
         warnings.append(NO_INTERVALS)
-    inputs = _inputs(units)._replace(labels=units.labels)
-    plan = _plan(parts, inputs, task)
-    fitted = Fitted({}, {}, {})
-    if 'validation' in parts:
-        fitted = fit_scores(plan, _fit_inputs(parts))
-    computed, unavailable = compute_scores(plan, inputs, fitted)
-    # The user's own columns first: they are what the file was made for.
-    confidences = {**units.confidences, **computed}
-    correct = predictions(units.logits) == units.labels
-    metrics = measure(
-        np.asarray(jax.nn.softmax(units.logits)),
-        units.labels,
-        correct,
-        confidences,
-        task,
-        dataclasses.replace(EvaluateConfig(), resamples=resamples),
-        notes=fitted.notes,
-        unavailable={**plan.unavailable, **unavailable},
+    parts = Parts(
+        task='segmentation' if units.is_segmentation else 'classification',
+        test=_part(units),
+        val=_part(given['validation']) if 'validation' in given else None,
+        train=_part(given['training']) if 'training' in given else None,
+        no_intervals=NO_INTERVALS if warnings else '',
     )
+    options = dataclasses.replace(EvaluateConfig(), resamples=resamples)
+    found = measure(parts, _plan(given, parts), options)
     num_classes = units.logits.shape[1]
-    context = {
-        'mode': 'score',
-        'created': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
-        'dataset': {
-            'name': name,
-            'task': task,
-            'num_classes': num_classes,
-            'class_names': [str(i) for i in range(num_classes)],
-            'num_train': len(parts['training'].labels) if 'training' in parts else 0,
-            'num_val': len(parts['validation'].labels) if 'validation' in parts else 0,
-            'num_test': units.shape[0],
-        },
-        'stages': [],
-        'warnings': warnings,
-        'environment': environment(),
-        'definitions': definitions(confidences),
-    }
-    results = Results(metrics, context, units.labels, units.logits, correct, confidences)
-    return Table(results, to_markdown(metrics, context))
+    dataset = DatasetDescription(
+        name=name,
+        task=parts.task,
+        num_classes=num_classes,
+        class_names=tuple(map(str, range(num_classes))),
+        num_train=len(given['training'].labels) if 'training' in given else 0,
+        num_val=len(given['validation'].labels) if 'validation' in given else 0,
+        num_test=units.shape[0],
+    )
+    run = describe(
+        found.measures,
+        dataset,
+        options.interval,
+        mode='score',
+        warnings=tuple(warnings),
+        environment=environment(),
+    )
+    evaluation = Evaluation(found.measures, run, found.test, found.validation)
+    return Table(evaluation, to_markdown(found.measures, run))
 
 
-def _inputs(units: Units) -> ScoreInputs:
-    return ScoreInputs(logits=units.logits, features=units.features)
+def _part(units: Units) -> Part:
+    return Part(ScoreInputs(logits=units.logits, features=units.features), units.labels, units.confidences)
 
 
-def _plan(parts: Mapping[str, Units], inputs: ScoreInputs, task: str) -> Plan:
+def _plan(given: Mapping[str, Units], parts: Parts) -> Plan:
     """Return which scores these predictions can have; the user's own columns of the same name take their place."""
-    given = parts['evaluated'].confidences
+    own = given['evaluated'].confidences
     reasons = {
         'features': "it reads features: add 'features'",
         'confidence_logit': 'it is the output of a trained confidence head',
@@ -157,11 +143,12 @@ def _plan(parts: Mapping[str, Units], inputs: ScoreInputs, task: str) -> Plan:
         'mc_dropout': 'it needs dropout passes of the model',
         'ensemble': 'it needs several models',
     }
-    missing = {need: reason for need, reason in reasons.items() if getattr(inputs, need) is None}
-    plan = make_plan(('all',), missing, task)
-    kept, unavailable = [], {k: v for k, v in plan.unavailable.items() if k not in given}
+    if given['evaluated'].features is not None:
+        del reasons['features']
+    plan = make_plan(('all',), reasons, parts.task)
+    kept, unavailable = [], {k: v for k, v in plan.unavailable.items() if k not in own}
     for score in plan.scores:
-        if score.name in given:
+        if score.name in own:
             continue
         if score.fit is None:
             kept.append(score)
@@ -169,25 +156,12 @@ def _plan(parts: Mapping[str, Units], inputs: ScoreInputs, task: str) -> Plan:
         asked = [('validation', 'val_')] + ([('training', 'train_')] if score.fits_on_train else [])
         lacking = []
         for part, prefix in asked:
-            if part not in parts:
+            if part not in given:
                 lacking.append(f"'{prefix}labels' and '{prefix}logits'")
-            if 'features' in score.needs and (part not in parts or parts[part].features is None):
+            if 'features' in score.needs and (part not in given or given[part].features is None):
                 lacking.append(f"'{prefix}features'")
         if lacking:
             unavailable[score.name] = f'it is fitted on other units: add {", ".join(lacking)}'
         else:
             kept.append(score)
     return Plan(tuple(kept), unavailable)
-
-
-def _fit_inputs(parts: Mapping[str, Units]) -> FitInputs:
-    training = parts.get('training')
-    return FitInputs(
-        val=_inputs(parts['validation']),
-        val_labels=parts['validation'].labels,
-        train=_inputs(training) if training else None,
-        train_labels=training.labels if training else None,
-        key=jax.random.key(0),
-        aurc_fn=aurc,
-        temperature_fn=fit_temperature,
-    )

@@ -4,9 +4,9 @@ What an evaluation would find is known before: it is decided by the weights, the
 (`fingerprint`) is kept with it, and an evaluation that is there is not made again.
 """
 
-import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,11 +18,12 @@ from failpred_jax import data as data_room
 from failpred_jax.config import to_dict, what_trains
 from failpred_jax.console import say
 from failpred_jax.evaluate.collect import Reader, Weights, collect
-from failpred_jax.evaluate.evaluation import evaluate as measure
-from failpred_jax.evaluate.folder import read_results, write_results
+from failpred_jax.evaluate.evaluation import RunRecord, TrainedRun
+from failpred_jax.evaluate.evaluation import evaluate as measure_run
 from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.prepared import PreparedRun
-from failpred_jax.results import Results
+from failpred_jax.results import Evaluation, StageDescription, write_evaluation
+from failpred_jax.results.codec import targets_from_json
 from failpred_jax.scores.score import SampleSummary
 from failpred_jax.stages.targets import read_targets
 from failpred_jax.train.loop import StageResult
@@ -64,10 +65,9 @@ def evaluate(
         say(f'{folder} is up to date (--mode=evaluate makes it again):')
         say(processes.from_main(lambda: (folder / 'table.md').read_text(encoding='utf-8')))
         return False
-    results = _measure(run, chosen, finished, steps, ensemble_fn())
-    results = dataclasses.replace(results, context={**results.context, 'fingerprint': fingerprint})
-    table = to_markdown(results.metrics, results.context)
-    processes.from_main(lambda: write_results(results, table, folder))
+    evaluation = _measure(run, chosen, finished, steps, ensemble_fn(), fingerprint)
+    table = to_markdown(evaluation.measures, evaluation.run)
+    processes.from_main(lambda: write_evaluation(evaluation, table, folder))
     say(table)
     return True
 
@@ -108,37 +108,28 @@ def _measure(
     finished: Mapping[str, StageResult],
     steps: Mapping[str, int],
     ensemble: Ensemble | None,
-) -> Results:
+    fingerprint: str,
+) -> Evaluation:
     states = {stage.name: run.store.load(stage, steps[stage.name]) for stage in chosen}
     targets = read_targets(run.workdir)
     warnings = [f'{name}: {text}' for name, result in finished.items() for text in result.warnings]
-    results = measure(
-        run.config,
-        run.data,
-        run.network,
-        _weights(states),
-        run.program.prepare_eval_fn,
-        [_described(stage, finished[stage.name], steps[stage.name]) for stage in chosen],
-        [*warnings, *(targets['warnings'] if targets else ())],
-        run.store.curves(chosen),
-        run.environment,
-        targets,
-        ensemble,
+    return measure_run(
+        TrainedRun(run.config, run.data, run.network, _weights(states), run.program.prepare_eval_fn, ensemble),
+        RunRecord(
+            stages=[_described(stage, finished[stage.name], steps[stage.name]) for stage in chosen],
+            warnings=[*warnings, *(targets['warnings'] if targets else ())],
+            history=run.store.curves(chosen),
+            environment=run.environment,
+            targets=targets and targets_from_json(targets),
+            fingerprint=fingerprint,
+            augmented=data_room.draw_augmented(run.config.data.augment, run.data.info, run.data.train, run.config.seed),
+        ),
     )
-    augmented = data_room.draw_augmented(run.config.data.augment, run.data.info, run.data.train, run.config.seed)
-    return dataclasses.replace(results, augmented=augmented)
 
 
-def _described(stage: Stage, result: StageResult, step: int) -> dict[str, Any]:
-    return {
-        'name': stage.name,
-        'select_by': stage.select_by,
-        'num_steps': result.step,
-        'best_step': result.best_step,
-        'best_value': result.best_value,
-        'seconds': result.seconds,
-        'step': step,
-    }
+def _described(stage: Stage, result: StageResult, step: int) -> StageDescription:
+    value = math.nan if result.best_value is None else result.best_value
+    return StageDescription(stage.name, stage.select_by, result.step, step, result.best_step, value, result.seconds)
 
 
 def _weights(states: Mapping[str, TrainState]) -> Weights:
@@ -164,8 +155,3 @@ def class_probs(run: PreparedRun) -> dict[str, np.ndarray]:
         )  # fmt: skip
         found[name] = np.asarray(jax.nn.softmax(collect(reader, examples).logits))
     return found
-
-
-def read_evaluation(run: PreparedRun) -> Results:
-    """Return what the evaluation folder of a run holds."""
-    return read_results(run.workdir / 'evaluation')

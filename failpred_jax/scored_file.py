@@ -12,10 +12,10 @@ from pathlib import Path
 from failpred_jax import compiler, files, processes
 from failpred_jax.console import say
 from failpred_jax.errors import UserError
-from failpred_jax.evaluate.folder import read_results, write_results
 from failpred_jax.files import read_json, write_json
 from failpred_jax.locking import LOCK, InUse, LockedFolder
 from failpred_jax.predictions import evaluate_file
+from failpred_jax.results import read_results, write_evaluation
 
 MARK = 'predictions.json'
 # All that a scoring writes.
@@ -42,7 +42,7 @@ def _score(predictions: Path, workdir: Path | None, force: bool) -> None:
     digest = _digest(predictions)
     with _opened(predictions, digest, workdir, force) as folder:
         table = evaluate_file(predictions)
-        write_results(table.results, table.text, folder / 'evaluation')
+        write_evaluation(table.evaluation, table.text, folder / 'evaluation')
         say(str(table))
         # plotly takes a second to import.
         from failpred_jax import report

@@ -9,8 +9,8 @@ from failpred_jax import compiler, processes
 from failpred_jax.config import read_config
 from failpred_jax.console import say
 from failpred_jax.errors import UserError
-from failpred_jax.evaluate.folder import read_results
 from failpred_jax.experiment import Experiment
+from failpred_jax.results import read_results
 from failpred_jax.several_seeds import SeveralSeeds
 from failpred_jax.stopping import Stop, Stopped
 from failpred_jax.workdir import Workdir

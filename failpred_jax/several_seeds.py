@@ -11,9 +11,9 @@ from failpred_jax import processes, run_evaluation
 from failpred_jax.config import Config
 from failpred_jax.console import say
 from failpred_jax.errors import UserError
-from failpred_jax.evaluate.folder import write_results
 from failpred_jax.evaluate.seeds import summarize_ensemble, summarize_seeds, to_markdown, with_seeds
 from failpred_jax.experiment import Experiment
+from failpred_jax.results import read_evaluation, write_evaluation
 from failpred_jax.run_evaluation import Ensemble
 from failpred_jax.stopping import Stop
 from failpred_jax.workdir import Workdir
@@ -71,8 +71,8 @@ class SeveralSeeds:
         return is_new
 
     def _summarize(self) -> None:
-        found = {seed: run_evaluation.read_evaluation(self._experiment(seed).run) for seed in self.config.seeds}
-        summary = summarize_seeds({seed: results.metrics for seed, results in found.items()})
-        table = to_markdown(summary, next(iter(found.values())).context)
-        write_results(with_seeds(found, summary), table, self.workdir / 'evaluation')
+        found = {seed: read_evaluation(self.workdir / f'seed_{seed}' / 'evaluation') for seed in self.config.seeds}
+        summary = summarize_seeds({seed: evaluation.measures for seed, evaluation in found.items()})
+        table = to_markdown(summary, next(iter(found.values())).run)
+        write_evaluation(with_seeds(found, summary), table, self.workdir / 'evaluation')
         say(table)

@@ -33,20 +33,20 @@ def test_figures_are_those_of_the_metrics(arrays):
         arrays['labels'], arrays['logits'], {'mine': arrays['confidence_mine']}, resamples=20
     )
     correct = arrays['logits'].argmax(-1) == arrays['labels']
-    found = table.results.metrics['scores']
+    found = table.evaluation.scores
     assert FROM_LOGITS | {'mine'} <= set(found)
     expected = failure_metrics(arrays['confidence_mine'], correct)
-    assert {name: found['mine'][name] for name in expected} == expected
+    assert {name: found['mine'].metrics[name] for name in expected} == expected
     assert '| mine' in str(table)
-    assert 'temperature_mcp is not there: it is fitted on other units' in str(table)
-    assert 'trust_score is not there: it reads features' in str(table)
-    assert found['mine']['ci']['aurc'][0] <= expected['aurc'] <= found['mine']['ci']['aurc'][1]
+    assert 'temperature_mcp unavailable: it is fitted on other units' in str(table)
+    assert 'trust_score unavailable: it reads features' in str(table)
+    assert found['mine'].intervals['aurc'].low <= expected['aurc'] <= found['mine'].intervals['aurc'].high
 
 
 def test_held_out_units_make_fitted_scores_possible(arrays):
     validation = {'labels': arrays['labels'][:30], 'logits': arrays['logits'][:30]}
     table = failpred_jax.evaluate_predictions(arrays['labels'], arrays['logits'], validation=validation, resamples=0)
-    assert {'temperature_mcp', 'max_logit_pnorm'} <= set(table.results.metrics['scores'])
+    assert {'temperature_mcp', 'max_logit_pnorm'} <= set(table.evaluation.scores)
 
 
 def test_probabilities_serve_as_logits(arrays):
@@ -70,14 +70,14 @@ def test_masked_pixels_are_left_out(rng):
 def test_pixels_get_iou_and_no_intervals(rng):
     labels = rng.integers(0, 3, (2, 6, 5))
     table = failpred_jax.evaluate_predictions(labels, rng.normal(size=(2, 6, 5, 3)))
-    found = table.results.metrics
-    predicted = table.results.logits.argmax(-1)
+    found = table.evaluation
+    predicted = found.test.logits.argmax(-1)
     iou = [
         np.sum((predicted == k) & (labels.ravel() == k)) / np.sum((predicted == k) | (labels.ravel() == k))
         for k in range(3)
     ]
-    assert found['classifier']['mean_iou'] == pytest.approx(np.mean(iou))
-    assert 'ci' not in found['scores']['mcp']
+    assert found.classifier.metrics['mean_iou'] == pytest.approx(np.mean(iou))
+    assert not found.scores['mcp'].intervals
     assert 'no intervals are given: neighboring pixels err together' in str(table)
 
 

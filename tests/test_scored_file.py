@@ -13,7 +13,7 @@ class Table:
     text = 'table'
 
     def __init__(self, path):
-        self.results = path.read_bytes()
+        self.evaluation = path.read_bytes()
 
     def __str__(self):
         return self.text
@@ -34,7 +34,7 @@ def quick(monkeypatch, tmp_path):
         return folder / 'index.html'
 
     monkeypatch.setattr(scored_file, 'evaluate_file', Table)
-    monkeypatch.setattr(scored_file, 'write_results', write)
+    monkeypatch.setattr(scored_file, 'write_evaluation', write)
     monkeypatch.setattr(scored_file, 'read_results', lambda folder: None)
     monkeypatch.setattr('failpred_jax.report.build', build)
 

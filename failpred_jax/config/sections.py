@@ -180,6 +180,11 @@ class EvaluateConfig:
     mc_samples: int = option(50, 'dropout passes of the mc_dropout scores', rule('2 or greater', lambda v: v >= 2))
     resamples: int = option(1000, 'bootstrap resamples behind the intervals; 0 for none', NOT_NEGATIVE)
     interval: float = option(0.95, 'probability that an interval covers', OPEN_UNIT)
+    reference_score: str = option(
+        '',
+        "score that the others are compared with, named beforehand; '' is the baseline (mcp)",
+        Rule(lambda: "'' or one of: " + ', '.join(SCORES), lambda v: v == '' or v in SCORES),
+    )
     train_pixels: int = option(20_000, 'training pixels that distance scores keep (segmentation)', POSITIVE)
     sample_pixels: int = option(
         100_000, 'validation pixels that fit scores, and test pixels in predictions.npz (segmentation)', POSITIVE

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from failpred_jax import devices
@@ -89,7 +88,7 @@ class Reader:
           Fields of shape [B, ...] for images, [B, H, W, ...] for pixels, [B, P, ...] with `places`. The last batch is
           padded to B rows like all others.
         """
-        numbers = np.arange(len(examples.images)) if numbers is None else numbers
+        numbers = np.arange(len(examples.labels)) if numbers is None else numbers
         start = 0
         for batch, real in batches_in_order(examples, self.batch_size):
             rows = np.full(self.batch_size, start)
@@ -111,16 +110,19 @@ def _make_forward(
     network: Network, prepare_fn: PrepareFn, needs: Set[str], mc_samples: int
 ) -> Callable[..., ScoreInputs]:
     def forward(
-        classifier: PyTree, finetuned: PyTree, batch: Batch, numbers: Array, places: Array | None, key_data: Array
+        classifier: PyTree, finetuned: PyTree, batch: Batch, numbers: Array, places: Array | None, key_data: jax.Array
     ) -> ScoreInputs:
         params, batch_stats = classifier
+        # Nothing is cached in an evaluation, so images are there.
+        assert batch.image is not None
         images, _ = prepare_fn(None, batch.image, batch.label)
         hidden = network.prefix(params, batch_stats, images)
         outputs = network.suffix(params, batch_stats, hidden, with_confidence='confidence_logit' in needs)
         finetuned_logit = None
         if 'finetuned_logit' in needs:
             # The classifier inside is the same one; what is not asked for is not computed.
-            finetuned_logit = network.apply(*finetuned, images, with_confidence=True)[0].confidence_logit
+            own_params, own_stats = finetuned
+            finetuned_logit = network.apply(own_params, own_stats, images, with_confidence=True)[0].confidence_logit
         mc_dropout = None
         if 'mc_dropout' in needs:
             keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.wrap_key_data(key_data), number))(numbers)
@@ -158,8 +160,3 @@ def _sample(
     shape = jax.eval_shape(lambda h: network.suffix(params, batch_stats, h).logits, hidden).shape
     samples = jax.lax.fori_loop(0, num_samples, body, init_samples(shape))
     return finish_samples(samples)
-
-
-def predictions(logits: np.ndarray) -> np.ndarray:
-    """Return the predicted class of each unit: [N, C] -> [N] int32; the first of equal logits."""
-    return np.asarray(jnp.argmax(logits, axis=-1), np.int32)

@@ -1,18 +1,16 @@
 """What is counted over the pixels of a test set, image by image, and the metrics that the counts give."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
 
 from failpred_jax import metrics as metric_room
-from failpred_jax.config import EvaluateConfig
-from failpred_jax.evaluate.collect import predictions
-from failpred_jax.evaluate.scoring import Fitted
-from failpred_jax.evaluate.table import RESAMPLES_SEED, add_resampled
-from failpred_jax.metrics import CalibrationSums, LevelCounts
+from failpred_jax.evaluate.tally import RESAMPLES_SEED
+from failpred_jax.metrics import CalibrationSums, LevelCounts, Resamples
+from failpred_jax.outcomes import predicted_classes
+from failpred_jax.results import ClassifierResult, Confusion, Interval, ScoreCurves, ScoreResult
 from failpred_jax.types import Array, DatasetInfo
 
 # Thresholds kept of each score for the report's curves.
@@ -59,8 +57,28 @@ class ScoreTotals:
             sums = metric_room.calibration_sums(confidence, correct, mask)
             self.calibration = sums if self.calibration is None else jax.tree.map(np.add, self.calibration, sums)
 
-    def curves(self) -> dict[str, Any]:
-        """Return {'counts', 'histogram'} for the report: thresholds with what lies above them, and binned counts."""
+    def result(self) -> ScoreResult:
+        """Return the metrics of what was counted, with limits for what levels cannot know."""
+        found = metric_room.compute_streamed(self.total)
+        notes = []
+        width = found.high['aurc'] - found.low['aurc']
+        if not np.isnan(width) and width > TOLD_WIDTH:
+            notes.append(
+                f'counted at levels: its AURC lies between {found.low["aurc"]:.5f} and {found.high["aurc"]:.5f}'
+            )
+        return ScoreResult(
+            metrics=found.values,
+            limits={
+                metric: Interval(found.low[metric], found.high[metric])
+                for metric, value in found.values.items()
+                if not np.isnan(value)
+            },
+            calibration={} if self.calibration is None else metric_room.calibration_from_sums(self.calibration),
+            notes=tuple(notes),
+        )
+
+    def curves(self) -> ScoreCurves:
+        """Return thresholds with what lies above them, and binned counts, for the report."""
         correct, errors = (np.asarray(x, np.int64) for x in (self.total.correct, self.total.errors))
         filled = np.flatnonzero(correct + errors)[::-1]
         units, right = np.cumsum((correct + errors)[filled]), np.cumsum(correct[filled])
@@ -77,10 +95,7 @@ class ScoreTotals:
         bins = np.linspace(low, high if high > low else low + 1, HISTOGRAM_BINS + 1)
         place = np.clip(np.searchsorted(bins, thresholds, side='right') - 1, 0, HISTOGRAM_BINS - 1)
         in_bins = [np.bincount(place, x[filled], HISTOGRAM_BINS).astype(np.int64) for x in (correct, errors)]
-        return {
-            'counts': {'threshold': thresholds[rows], 'units': units[rows], 'correct': right[rows]},
-            'histogram': {'edges': bins, 'correct': in_bins[0], 'wrong': in_bins[1]},
-        }
+        return ScoreCurves(thresholds[rows], units[rows], right[rows], bins, *in_bins)
 
 
 _count = jax.jit(metric_room.update_counts)
@@ -94,7 +109,7 @@ class ClassTotals:
       confusion: [C, C] int64, rows labels.
       surprise: float, sum of -log p of the label over valid pixels.
       squared: float, sum of the squared distances between probabilities and one-hot labels.
-      accuracy: one number an image, NaN for an image without valid pixels.
+      accuracy: one number per image, NaN for an image without valid pixels.
     """
 
     confusion: np.ndarray
@@ -105,7 +120,7 @@ class ClassTotals:
     def add(self, logits: np.ndarray, labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Add an image: logits [H W, C], labels and mask [H W]; returns which pixels are correct, [H W] bool."""
         num_classes = logits.shape[-1]
-        predicted = predictions(logits)
+        predicted = np.asarray(predicted_classes(logits))
         correct = predicted == labels
         flat = labels[mask].astype(np.int64) * num_classes + predicted[mask]
         self.confusion += np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)
@@ -119,57 +134,32 @@ class ClassTotals:
         self.accuracy.append(float(correct[mask].mean()) if mask.any() else float('nan'))
         return correct
 
+    def result(self, info: DatasetInfo) -> ClassifierResult:
+        """Return the metrics of what was counted."""
+        found = metric_room.classifier_from_confusion(Confusion.from_dense(self.confusion), 'segmentation')
+        num_pixels = found.num_units or float('nan')
+        metrics = {
+            **found.metrics,
+            'multiclass_nll': self.surprise / num_pixels,
+            'multiclass_brier': self.squared / num_pixels,
+        }
+        per_class = dict(found.per_class)
+        if info.ignore_label is not None and info.ignore_label < info.num_classes:
+            # Its pixels are left out, so an overlap with them has no meaning; predicting it is an error like any other.
+            iou = np.array(per_class['iou'])
+            iou[info.ignore_label] = np.nan
+            per_class['iou'] = iou
+            metrics['mean_iou'] = float(np.nanmean(iou)) if np.isfinite(iou).any() else float('nan')
+        return replace(found, metrics=metrics, per_class=per_class)
 
-def to_metrics(
-    classes: ClassTotals,
-    totals: Mapping[str, ScoreTotals],
-    info: DatasetInfo,
-    options: EvaluateConfig,
-    fitted: Fitted,
-    unavailable: Mapping[str, str],
-) -> dict[str, Any]:
-    num_pixels = int(classes.confusion.sum())
-    num_right = int(np.trace(classes.confusion))
-    classifier = metric_room.segmentation_metrics(classes.confusion)
-    if info.ignore_label is not None and info.ignore_label < info.num_classes:
-        # Its pixels are left out, so an overlap with them has no meaning; predicting it is an error like any other.
-        classifier['iou'][info.ignore_label] = float('nan')
-        classifier['mean_iou'] = float(np.nanmean(classifier['iou']))
-    scores: dict[str, Any] = {}
-    undefined: dict[str, str] = {}
-    for name, of_score in totals.items():
-        found = metric_room.compute_streamed(of_score.total)
-        undefined |= metric_room.undefined_reasons(found.values)
-        notes = [*fitted.notes.get(name, ())]
-        width = found.high['aurc'] - found.low['aurc']
-        if not np.isnan(width) and width > TOLD_WIDTH:
-            notes.append(
-                f'counted at levels: its AURC lies between {found.low["aurc"]:.5f} and {found.high["aurc"]:.5f}'
-            )
-        limits = {metric: [found.low[metric], found.high[metric]] for metric in found.values}
-        scores[name] = {**found.values, 'limits': limits, 'notes': notes}
-        if of_score.calibration is not None:
-            scores[name]['calibration'] = metric_room.calibration_from_sums(of_score.calibration)
-    metrics = {
-        'classifier': {
-            **classifier,
-            'accuracy': num_right / num_pixels if num_pixels else float('nan'),
-            'multiclass_nll': classes.surprise / max(num_pixels, 1),
-            'multiclass_brier': classes.squared / max(num_pixels, 1),
-            'num_errors': num_pixels - num_right,
-            'num_units': num_pixels,
-        },
-        'scores': scores,
-        'curves': {name: of_score.curves() for name, of_score in totals.items()},
-        'unavailable': dict(unavailable),
-        'undefined': undefined,
-    }
-    if options.resamples and totals and len(classes.accuracy) > 1:
-        drawn = metric_room.bootstrap_clusters(
-            {name: of_score.clusters for name, of_score in totals.items()},
-            {name: {m: scores[name][m] for m in scores[name]['limits']} for name in totals},
-            num_resamples=options.resamples,
-            seed=RESAMPLES_SEED,
-        )
-        add_resampled(metrics, drawn, options.interval)
-    return metrics
+
+def bootstrap_images(
+    totals: Mapping[str, ScoreTotals], scores: Mapping[str, ScoreResult], num_resamples: int
+) -> Resamples:
+    """Return every score's metrics on the same resamples of whole images."""
+    return metric_room.bootstrap_clusters(
+        {name: of_score.clusters for name, of_score in totals.items()},
+        {name: scores[name].metrics for name in totals},
+        num_resamples=num_resamples,
+        seed=RESAMPLES_SEED,
+    )

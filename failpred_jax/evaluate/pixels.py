@@ -8,18 +8,22 @@ images for the report.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from failpred_jax.config import EvaluateConfig
-from failpred_jax.evaluate.collect import Reader, predictions
-from failpred_jax.evaluate.pixel_totals import ClassTotals, ScoreTotals, to_metrics, valid_pixels
+from failpred_jax.evaluate.collect import Reader
+from failpred_jax.evaluate.parts import PixelStream
+from failpred_jax.evaluate.pixel_totals import ClassTotals, ScoreTotals, bootstrap_images, valid_pixels
 from failpred_jax.evaluate.scoring import Fitted, Plan, compute_scores
+from failpred_jax.evaluate.tally import Tally
+from failpred_jax.metrics import without_shared_pass
+from failpred_jax.outcomes import is_correct, predicted_classes
 from failpred_jax.registry import SCORES
+from failpred_jax.results import Predictions
 from failpred_jax.scores.score import ScoreInputs
-from failpred_jax.types import DatasetInfo, Examples
+from failpred_jax.types import Examples
 
 # Images are resampled in at most so many groups of neighbors, which bounds the memory of their counts.
 MAX_CLUSTERS = 1000
@@ -73,71 +77,58 @@ def collect_pixels(reader: Reader, examples: Examples, sample: Sample) -> ScoreI
     return jax.tree.map(lambda *columns: np.concatenate(columns), *parts)
 
 
-class PixelResults(NamedTuple):
-    """What the pass over the test images leaves, as the fields of results.Results that it fills."""
-
-    metrics: dict[str, Any]
-    labels: np.ndarray
-    logits: np.ndarray
-    correct: np.ndarray
-    confidences: dict[str, np.ndarray]
-    maps: dict[str, np.ndarray]
-
-
-def measure_pixels(
-    reader: Reader,
-    plan: Plan,
-    fitted: Fitted,
-    val: tuple[ScoreInputs, np.ndarray],
-    test: Examples,
-    info: DatasetInfo,
-    options: EvaluateConfig,
-    seed: int,
-) -> PixelResults:
-    """Measure every score of the plan on all valid pixels of the test images.
+def count_pixels(
+    stream: PixelStream, plan: Plan, fitted: Fitted, validation: Predictions | None, options: EvaluateConfig
+) -> Tally:
+    """Count every score of the plan on all valid pixels of the test images.
 
     Args:
-      reader: of everything the plan needs.
+      stream: the test images.
       plan: the scores.
       fitted: their fits.
-      val: the validation pixels that set the levels, and their labels.
-      test: images and label maps.
-      info: of the data set.
+      validation: the validation pixels, which set the levels.
       options: what is measured.
-      seed: of the sample that is kept.
     """
-    inputs, val_labels = val
-    of_val, unavailable = compute_scores(plan, inputs._replace(labels=val_labels), fitted)
-    val_correct = predictions(inputs.logits) == val_labels
-    num_clusters = min(len(test.images), MAX_CLUSTERS)
+    if validation is None:
+        raise ValueError('the levels at which pixels are counted come from validation pixels; there are none')
+    test, info = stream.examples, stream.info
+    num_clusters = min(len(test.labels), MAX_CLUSTERS)
     totals = {
-        name: ScoreTotals(confidence, val_correct, num_clusters, name in SCORES and SCORES[name].is_probability)
-        for name, confidence in of_val.items()
+        name: ScoreTotals(confidence, validation.correct, num_clusters, name in SCORES and SCORES[name].is_probability)
+        for name, confidence in validation.confidences.items()
     }
+    unavailable = dict(fitted.unavailable)
     classes = ClassTotals(np.zeros((info.num_classes,) * 2, np.int64), 0.0, 0.0, [])
-    sample = draw_pixels(test.labels, info.ignore_label, options.sample_pixels, seed)
+    sample = draw_pixels(test.labels, info.ignore_label, options.sample_pixels, stream.seed)
     kept: dict[str, list[np.ndarray]] = {'logits': [], **{name: [] for name in totals}}
-    for number, pixels, confidences, lost in _images(reader, plan, fitted, test):
+    for number, pixels, confidences, lost in _images(stream.reader, plan, fitted, test):
         # A score that a single image cannot have is no score of the set.
         for name in [name for name in totals if name in lost]:
             del totals[name], kept[name]
             unavailable[name] = f'test image {number}: {lost[name]}'
         labels, mask = _flat_labels(test.labels[number], info.ignore_label)
-        correct = classes.add(pixels.logits, labels, mask)
+        logits = np.asarray(pixels.logits)
+        correct = classes.add(logits, labels, mask)
         places = sample.places[number][sample.mask[number]]
-        kept['logits'].append(pixels.logits[places])
+        kept['logits'].append(logits[places])
         for name, of_score in totals.items():
-            of_score.add(confidences[name], correct, mask, number * num_clusters // len(test.images))
+            of_score.add(confidences[name], correct, mask, number * num_clusters // len(test.labels))
             kept[name].append(confidences[name][places])
     arrays = {name: np.concatenate(parts) for name, parts in kept.items()}
     logits = arrays.pop('logits')
-    return PixelResults(
-        metrics=to_metrics(classes, totals, info, options, fitted, {**plan.unavailable, **unavailable}),
-        labels=sample.labels,
-        logits=logits,
-        correct=predictions(logits) == sample.labels,
-        confidences=arrays,
-        maps=_maps(reader, plan, fitted, test, info.ignore_label, np.array(classes.accuracy), list(totals)),
+    scores = {name: of_score.result() for name, of_score in totals.items()}
+    can_resample = bool(options.resamples and totals and len(classes.accuracy) > 1)
+    return Tally(
+        classifier=classes.result(info),
+        scores=scores,
+        unavailable=unavailable,
+        kept=Predictions(sample.labels, logits, np.asarray(is_correct(logits, sample.labels)), arrays),
+        resamples=bootstrap_images(totals, scores, options.resamples) if can_resample else None,
+        undefined={
+            metric.name: 'not measured: it does not follow from counts of pixels' for metric in without_shared_pass()
+        },
+        curves={name: of_score.curves() for name, of_score in totals.items()},
+        maps=_maps(stream, plan, fitted, np.array(classes.accuracy), list(totals)),
     )
 
 
@@ -174,25 +165,21 @@ def shown_images(accuracy: np.ndarray) -> np.ndarray:
 
 
 def _maps(
-    reader: Reader,
-    plan: Plan,
-    fitted: Fitted,
-    test: Examples,
-    ignore_label: int | None,
-    accuracy: np.ndarray,
-    names: Sequence[str],
+    stream: PixelStream, plan: Plan, fitted: Fitted, accuracy: np.ndarray, names: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Return image, label, prediction and the named confidence maps of a few images; see results.Results."""
+    """Return image, label, prediction and the named confidence maps of a few images; see results/folder.py."""
+    test, ignore_label = stream.examples, stream.info.ignore_label
     chosen = shown_images(accuracy)
-    examples = Examples(test.images[chosen], test.labels[chosen])
+    images = np.asarray(test.images)[chosen]
+    examples = Examples(images, test.labels[chosen])
     size = test.labels.shape[1:]
     maps: dict[str, list] = {}
-    for _, pixels, confidences, _ in _images(reader, plan, fitted, examples, chosen):
-        maps.setdefault('prediction', []).append(predictions(pixels.logits).reshape(size))
+    for _, pixels, confidences, _ in _images(stream.reader, plan, fitted, examples, chosen):
+        maps.setdefault('prediction', []).append(np.asarray(predicted_classes(pixels.logits)).reshape(size))
         for name in names:
             maps.setdefault(f'confidence_{name}', []).append(confidences[name].reshape(size))
     return {
-        'image': examples.images,
+        'image': images,
         # Void is no class of the maps.
         'label': np.where(valid_pixels(examples.labels, ignore_label), examples.labels.astype(np.int32), -1),
         'index': chosen,

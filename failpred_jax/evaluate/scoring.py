@@ -1,7 +1,7 @@
-"""Which scores a run can have, and their values."""
+"""Which scores a run can have, and their values: each is computed once, and those that combine others read them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import numpy as np
@@ -11,7 +11,8 @@ from failpred_jax.registry import SCORES
 from failpred_jax.scores.score import FitInputs, Score, ScoreInputs
 from failpred_jax.types import PyTree
 
-PAPER = ('mcp', 'mc_dropout', 'trust_score', 'confidnet', 'confidnet_finetuned')
+# The order of the table: what costs nothing, what is learned, all others by name, and what cannot be used.
+ORDER = ('baseline', 'learned', '', 'bound')
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,7 @@ def make_plan(requested: Sequence[str], missing: Mapping[str, str], task: str) -
       UserError: a score that was asked for by name cannot be had.
     """
     scores, unavailable = [], {}
-    # The paper's four first, the upper bound last, all others by name.
-    bound = [name for name in SCORES if SCORES[name].reads_label]
-    others = sorted(set(SCORES) - set(PAPER) - set(bound))
-    for name in [*(name for name in PAPER if name in SCORES), *others, *bound]:
+    for name in sorted(SCORES, key=lambda name: (ORDER.index(SCORES[name].role), name)):
         if 'all' not in requested and name not in requested:
             continue
         score: Score = SCORES[name]
@@ -69,40 +67,89 @@ def make_plan(requested: Sequence[str], missing: Mapping[str, str], task: str) -
 
 @dataclass(frozen=True)
 class Fitted:
-    """What fitting left: name -> pytree, sentences for the table, and the scores that could not be fitted."""
+    """What fitting left.
 
-    values: Mapping[str, PyTree]
-    notes: Mapping[str, tuple[str, ...]]
-    unavailable: Mapping[str, str]
+    Attributes:
+      values: score -> pytree.
+      notes: score -> sentences for the table.
+      unavailable: score -> why it could not be fitted.
+      columns: score -> [N], the values of the validation units; empty without any.
+    """
+
+    values: Mapping[str, PyTree] = field(default_factory=dict)
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def fit_scores(plan: Plan, inputs: FitInputs) -> Fitted:
-    """Fit every score of the plan that needs it; those that combine others come last and are handed their fits."""
+def fit_scores(plan: Plan, inputs: FitInputs, own: Mapping[str, np.ndarray] | None = None) -> Fitted:
+    """Fit every score of the plan that needs it, and compute all of them for the validation units.
+
+    Args:
+      plan: the scores.
+      inputs: what they are fitted on.
+      own: scores that came with the validation units.
+    """
     values, notes, unavailable = {}, {}, {}
-    for score in sorted(plan.scores, key=lambda score: score.combines):
-        if score.fit is None:
-            continue
+    columns = dict(own or {})
+    val = inputs.val._replace(labels=inputs.val_labels)
+    for score in _in_order(plan):
         try:
-            given = inputs._replace(fits=dict(values)) if score.combines else inputs
-            values[score.name], notes[score.name] = score.fit(given)
+            if score.fit is not None:
+                usable = _usable(columns)
+                given = inputs
+                if score.combines:
+                    given = inputs._replace(fits=dict(values), val=inputs.val._replace(columns=usable))
+                values[score.name], notes[score.name] = score.fit(given)
+            columns[score.name] = _compute(score, val, values, columns)
         except ScoreUnavailableError as error:
             unavailable[score.name] = str(error)
-    return Fitted(values, notes, unavailable)
+            for found in (values, notes):
+                found.pop(score.name, None)
+    return Fitted(values, notes, unavailable, columns)
 
 
-def compute_scores(plan: Plan, inputs: ScoreInputs, fitted: Fitted) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Return (name -> confidences [N] float32, name -> why a score turned out to be unavailable)."""
-    confidences, unavailable = {}, dict(fitted.unavailable)
-    for score in plan.scores:
+def compute_scores(
+    plan: Plan, inputs: ScoreInputs, fitted: Fitted, own: Mapping[str, np.ndarray] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Compute every score of the plan.
+
+    Args:
+      plan: the scores.
+      inputs: of the units, `labels` among them where a score reads them.
+      fitted: what fitting left.
+      own: scores that came with the units, which a score that combines others may read.
+
+    Returns:
+      (name -> confidences [N], the user's own left out; name -> why a score turned out to be unavailable).
+    """
+    found, unavailable = dict(own or {}), dict(fitted.unavailable)
+    for score in _in_order(plan):
         if score.name in unavailable:
             continue
         try:
-            if score.fit is None:
-                confidence = score.fn(inputs)
-            else:
-                confidence = score.fn(inputs, fitted.values[score.name])
+            found[score.name] = _compute(score, inputs, fitted.values, found)
         except ScoreUnavailableError as error:
             unavailable[score.name] = str(error)
-            continue
-        confidences[score.name] = np.asarray(jax.device_get(confidence), np.float32)
-    return confidences, unavailable
+    return {score.name: found[score.name] for score in plan.scores if score.name in found}, unavailable
+
+
+def _in_order(plan: Plan) -> list[Score]:
+    """Return the scores, those that combine others last."""
+    return sorted(plan.scores, key=lambda score: score.combines)
+
+
+def _usable(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the values of the scores that do not read the label."""
+    return {name: value for name, value in columns.items() if not (name in SCORES and SCORES[name].reads_label)}
+
+
+def _compute(
+    score: Score, inputs: ScoreInputs, fits: Mapping[str, PyTree], columns: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    if score.combines:
+        inputs = inputs._replace(columns=_usable(columns))
+    value = score.fn(inputs) if score.fit is None else score.fn(inputs, fits[score.name])
+    value = np.asarray(jax.device_get(value))
+    # NumPy's own types are kept as they are; a bfloat16 is none of them, and float32 holds it exactly.
+    return value if value.dtype.kind in 'biuf' else value.astype(np.float32)

@@ -2,14 +2,22 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from failpred_jax.evaluate.table import COLUMNS, COMPARED, arrow, rule_table
-from failpred_jax.registry import METRICS, SCORES
-from failpred_jax.results import Results
+from failpred_jax.evaluate.table import format_value, heading, percent, rule_table, shown_columns
+from failpred_jax.metrics import Metric, compared
+from failpred_jax.results import (
+    Evaluation,
+    Measures,
+    RunDescription,
+    ScoreResult,
+    SeedComparison,
+    SeedResult,
+    SeedsSummary,
+    Spread,
+)
 from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
 from failpred_jax.scores.score import SampleSummary
 
@@ -25,92 +33,82 @@ def summarize_ensemble(members: Sequence[Mapping[str, np.ndarray]]) -> dict[str,
     return found
 
 
-def summarize_seeds(found: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+def summarize_seeds(found: Mapping[int, Measures]) -> SeedsSummary:
     """Return the figures of several seeds together.
 
     Args:
-      found: seed -> metrics, as `table.measure` returns them.
+      found: seed -> what was measured.
 
     Returns:
-      {'seeds': [seed], 'classifier': {metric: {'mean', 'std'}}, 'scores': {score: {metric: {'mean', 'std'}}},
-      'paired': [{'metric', 'a', 'b', 'mean', 'std', 'a_wins', 'num_seeds'}]}. `std` is the sample standard deviation
-      over seeds, NaN for one seed. `paired` has the difference a - b seed by seed, b being MCP. A score that some
-      seed could not have is left out.
+      SeedsSummary: means and sample standard deviations, NaN for one seed, and the differences to the reference score
+      seed by seed. A score that some seed could not have is left out.
     """
     every = list(found.values())
-    names = [name for name in every[0]['scores'] if all(name in m['scores'] for m in every)]
+    first = every[0]
+    names = [name for name in first.scores if all(name in m.scores for m in every)]
+    tables = {name: [m.scores[name].metrics for m in every] for name in names}
     scores = {
-        name: {
-            metric: _mean_and_std([m['scores'][name][metric] for m in every])
-            for metric, value in every[0]['scores'][name].items()
-            if isinstance(value, int | float)
-        }
-        for name in names
+        name: {metric: spread_of(metrics[metric] for metrics in rows) for metric in rows[0]}
+        for name, rows in tables.items()
     }
     classifier = {
-        metric: _mean_and_std([m['classifier'][metric] for m in every])
-        for metric, value in every[0]['classifier'].items()
-        if isinstance(value, int | float)
-    }
+        metric: spread_of(m.classifier.metrics[metric] for m in every) for metric in first.classifier.metrics
+    } | {'num_errors': spread_of(m.classifier.num_errors for m in every)}
     paired = []
-    for metric in COMPARED:
-        sign = 1 if METRICS[metric].higher_is_better else -1
+    reference = first.reference if first.reference in names else None
+    for metric in compared():
         for name in names:
-            if name == 'mcp' or 'mcp' not in names or SCORES[name].reads_label:
+            if reference in (None, name) or first.scores[name].is_bound:
                 continue
-            change = np.array([m['scores'][name][metric] - m['scores']['mcp'][metric] for m in every])
-            paired.append(
-                {
-                    'metric': metric,
-                    'a': name,
-                    'b': 'mcp',
-                    **_mean_and_std(change),
-                    'a_wins': float(np.mean(sign * change > 0) + np.mean(change == 0) / 2),
-                    'num_seeds': len(every),
-                }
-            )
-    return {'seeds': list(found), 'classifier': classifier, 'scores': scores, 'paired': paired}
+            a, b = (np.array([metrics[metric.name] for metrics in tables[s]]) for s in (name, reference))
+            change = spread_of(a - b)
+            better = (a - b) * (-1 if metric.higher_is_better is False else 1)
+            wins = float(np.mean(better > 0) + np.mean(better == 0) / 2)
+            paired.append(SeedComparison(metric.name, name, reference, change.mean, change.std, wins, len(every)))
+    return SeedsSummary(tuple(found), classifier, scores, tuple(paired))
 
 
-def _mean_and_std(values: Any) -> dict[str, float]:
-    values = np.asarray(values, np.float64)
-    return {'mean': float(np.mean(values)), 'std': float(np.std(values, ddof=1)) if len(values) > 1 else math.nan}
+def spread_of(values: Iterable[float]) -> Spread:
+    """Return the mean and sample standard deviation of one value per seed."""
+    array = np.fromiter(values, np.float64)
+    return Spread(float(np.mean(array)), float(np.std(array, ddof=1)) if len(array) > 1 else math.nan)
 
 
-def with_seeds(found: Mapping[int, Results], summary: Mapping[str, Any]) -> Results:
-    """Return the first seed's results with what all seeds say together, which the report shows beside them."""
+def with_seeds(found: Mapping[int, Evaluation], summary: SeedsSummary) -> Evaluation:
+    """Return the first seed's evaluation with what all seeds say together, which the report shows beside it."""
     first = next(iter(found.values()))
     return dataclasses.replace(
         first,
-        metrics={**first.metrics, 'seeds': summary},
-        context={
-            **first.context,
-            'seeds': [{'seed': seed, 'metrics': dict(results.metrics)} for seed, results in found.items()],
-        },
+        measures=dataclasses.replace(first.measures, seeds=summary),
+        seeds=tuple(SeedResult(seed, evaluation.measures) for seed, evaluation in found.items()),
     )
 
 
-def to_markdown(summary: Mapping[str, Any], context: Mapping[str, Any]) -> str:
+def to_markdown(summary: SeedsSummary, run: RunDescription) -> str:
     """Return the table of means and standard deviations over seeds."""
-    seeds = ', '.join(map(str, summary['seeds']))
-    rows = []
-    for name, found in summary['scores'].items():
-        marked = f'{name} *' if SCORES[name].reads_label else name
-        rows.append([marked, *(_cell(found[column], title) for column, title in COLUMNS.items())])
-    accuracy, errors = summary['classifier']['accuracy'], summary['classifier']['num_errors']
-    lines = [
-        f'{context["dataset"]["name"]}, seeds {seeds}: accuracy {accuracy["mean"]:.2%} ± {accuracy["std"]:.2%}, '
-        f'{errors["mean"]:.1f} errors; mean ± standard deviation over seeds (percent, unless marked x1000)',
-        '',
-        *rule_table(['score', *(f'{title} {arrow(name)}' for name, title in COLUMNS.items())], rows),
-        '',
-        '\\* reads the label: an upper bound, not a score that can be used',
+    bounds = {name for name, score in run.scores.items() if score.role == 'bound'}
+    means = {name: ScoreResult({m: s.mean for m, s in found.items()}) for name, found in summary.scores.items()}
+    columns = shown_columns(means)
+    rows = [
+        [f'{name} *' if name in bounds else name, *(_cell(found.get(metric.name), metric) for metric in columns)]
+        for name, found in summary.scores.items()
     ]
+    accuracy, errors = summary.classifier['accuracy'], summary.classifier['num_errors']
+    lines = [
+        f'{run.dataset.name}, seeds {", ".join(map(str, summary.seeds))}: accuracy {percent(accuracy.mean)} ± '
+        f'{percent(accuracy.std)}, {errors.mean:.1f} errors; mean ± standard deviation over seeds (percent, unless '
+        'marked otherwise)',
+        '',
+        *rule_table(['score', *map(heading, columns)], rows),
+        *(f'\n- {note}' for note in summary.notes),
+    ]
+    if bounds & summary.scores.keys():
+        lines += ['', '\\* reads the label: an upper bound, not a score that can be used']
     return '\n'.join(lines) + '\n'
 
 
-def _cell(value: Mapping[str, float], title: str) -> str:
-    if math.isnan(value['mean']):
-        return 'undefined'
-    factor, digits = (1000, 3) if title.endswith('x1000') else (100, 2)
-    return f'{value["mean"] * factor:.{digits}f} ± {value["std"] * factor:.{digits}f}'
+def _cell(value: Spread | None, metric: Metric) -> str:
+    if value is None:
+        return '-'
+    mean = format_value(value.mean, metric)
+    return mean if math.isnan(value.std) else f'{mean} ± {format_value(value.std, metric)}'

@@ -24,7 +24,14 @@ from failpred_jax.metrics.curves import (
     threshold_counts,
 )
 from failpred_jax.metrics.failure import fpr_at_tpr
-from failpred_jax.metrics.metric import Metric
+from failpred_jax.metrics.measured import (
+    classifier_from_confusion,
+    measure_calibration,
+    measure_classifier,
+    measure_score,
+    without_shared_pass,
+)
+from failpred_jax.metrics.metric import Metric, compared, main_columns
 from failpred_jax.metrics.ranking import (
     FAILURE_METRICS,
     failure_metrics,
@@ -78,11 +85,13 @@ __all__ = [
     'calibration_from_sums',
     'calibration_metrics',
     'calibration_sums',
+    'classifier_from_confusion',
     'classifier_metrics',
     'classwise_ece',
     'coarse_edges',
     'coarsen',
     'compare',
+    'compared',
     'compute_streamed',
     'confidence_calibration',
     'confusion_matrix',
@@ -93,6 +102,10 @@ __all__ = [
     'intervals',
     'level_with_best',
     'levels_from',
+    'main_columns',
+    'measure_calibration',
+    'measure_classifier',
+    'measure_score',
     'merge_counts',
     'multiclass_brier',
     'multiclass_nll',
@@ -113,4 +126,5 @@ __all__ = [
     'undefined_reasons',
     'update_counts',
     'weighted_metrics',
+    'without_shared_pass',
 ]

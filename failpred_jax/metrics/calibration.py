@@ -4,7 +4,8 @@ A confidence outside [0, 1] is no probability: everything here is then NaN.
 """
 
 import functools
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -202,6 +203,32 @@ def multiclass_nll(probs: Array, labels: Array, mask: Array | None = None) -> ja
     return nan_unless(defined, masked_mean(each, mask))
 
 
+def multiclass_nll_from_logits(logits: Array, labels: Array, mask: Array | None = None) -> jax.Array:
+    """Return the mean negative log probability of the label, in nats, where the softmax of `logits` may round to 0.
+
+    Args:
+      logits: [..., C] float; -inf is a class that cannot be.
+      labels: [...] int32 in [0, C).
+      mask: [...] bool or None.
+
+    Returns:
+      Scalar >= 0; infinite where the logit of a label is -inf, NaN if no unit is counted or a counted one is out of
+      range.
+
+    Reference: scikit-learn log_loss.
+    """
+    logits = jnp.asarray(logits)
+    logits, labels = logits.reshape(-1, logits.shape[-1]), jnp.ravel(jnp.asarray(labels)).astype(jnp.int32)
+    mask = jnp.ones(labels.shape, bool) if mask is None else jnp.ravel(jnp.asarray(mask))
+    top = jnp.max(logits, axis=-1)
+    good = jnp.isfinite(top) & (labels >= 0) & (labels < logits.shape[-1])
+    of_label = jnp.take_along_axis(logits, jnp.clip(labels, 0, logits.shape[-1] - 1)[:, None], axis=-1)[:, 0]
+    # Differences of [N] in full precision; what is summed over [N, C] is at least 1, and its logarithm exact enough.
+    rest = jnp.log(jnp.sum(jnp.exp(logits - top[:, None]), axis=-1))
+    each = (top.astype(float_type()) - of_label.astype(float_type())) + rest.astype(float_type())
+    return nan_unless(jnp.any(mask) & jnp.all(~mask | good), masked_mean(jnp.where(mask, each, 0), mask))
+
+
 def _one(name: str, confidence: Array, correct: Array, mask: Array | None = None) -> jax.Array:
     return confidence_calibration(confidence, correct, mask)[name]
 
@@ -210,103 +237,138 @@ _OUTSIDE = 'a counted confidence is outside [0, 1]'
 _GUO = 'Guo et al., ICML 2017'
 _MURPHY = 'Murphy, Journal of Applied Meteorology 1973'
 _BINNED = f'{NUM_BINS} bins (k/K, (k+1)/K] of equal width'
-for _name, _definition, _reference, _higher, _limits in (
-    ('ece', f'Mean over units of |accuracy - mean confidence| of their bin; {_BINNED}.', f'{_GUO}, eq. 3', False, {}),
-    (
-        'ece_equal_mass',
-        f'The same with {NUM_BINS} bins of equally many units, cut by rank; equal confidences share a bin.',
-        "Nguyen & O'Connor, EMNLP 2015",
-        False,
-        {},
-    ),
-    (
-        'signed_ece',
-        'Mean confidence less accuracy: above 0 is overconfident. (Bins cancel in the signed sum.)',
-        f'{_GUO}, equation 3 without the absolute value',
-        None,
-        {'low': -1.0},
-    ),
-    (
-        'mce',
-        f'Largest |accuracy - mean confidence| of any bin that is not empty; {_BINNED}.',
-        f'{_GUO}, eq. 5',
-        False,
-        {},
-    ),
-    (
-        'brier',
-        'Mean squared difference between confidence and correctness (1 or 0).',
-        'scikit-learn brier_score_loss; Brier, Monthly Weather Review 1950',
-        False,
-        {},
-    ),
-    (
-        'brier_reliability',
-        f'Part of the Brier score due to miscalibration: mean squared gap between accuracy and confidence; {_BINNED}.',
-        f'{_MURPHY}, first term',
-        False,
-        {},
-    ),
-    (
-        'brier_resolution',
-        f'Part of the Brier score gained by telling units apart: variance of accuracy between bins; {_BINNED}. '
-        'Brier = reliability - resolution + uncertainty, up to the spread of confidence inside a bin.',
-        f'{_MURPHY}, second term',
-        True,
-        {'high': 0.25},
-    ),
-    (
-        'brier_uncertainty',
-        "The Brier score of always saying the accuracy: accuracy (1 - accuracy). The classifier's, not the score's.",
-        f'{_MURPHY}, third term',
-        None,
-        {'high': 0.25},
-    ),
-    (
-        'nll',
-        'Mean negative log likelihood of correctness, in nats; infinite if a confidence of 1 was wrong or 0 right.',
-        'scikit-learn log_loss (which clips probabilities; this does not)',
-        False,
-        {'high': INFINITY},
-    ),
-):
-    _fn = functools.partial(_one, _name)
+
+
+def _register(name: str, **facts: Any) -> None:
+    fn = functools.partial(_one, name)
+    register(Metric(name=name, family='calibration', inputs='probability', fn=fn, undefined=_OUTSIDE, **facts))
+
+
+def _register_of_classes(fn: Callable[..., jax.Array], **facts: Any) -> None:
+    undefined = 'a counted probability is outside [0, 1]'
     register(
         Metric(
-            _name, 'calibration', 'probability', _fn, _definition, _reference, _higher, undefined=_OUTSIDE, **_limits
+            name=fn.__name__,
+            family='calibration',
+            inputs='classes',
+            fn=fn,
+            undefined=undefined,
+            higher_is_better=False,
+            **facts,
         )
     )
-for _fn, _definition, _reference, _high in (
-    (
-        classwise_ece,
-        f'Mean over classes of the ECE of "probability of this class" against "label is this class"; {_BINNED}.',
-        'Kull et al., NeurIPS 2019 ("classwise-ECE")',
-        1.0,
-    ),
-    (
-        multiclass_brier,
-        'Mean squared distance between class probabilities and the one-hot label.',
-        'Brier, Monthly Weather Review 1950',
-        2.0,
-    ),
-    (
-        multiclass_nll,
-        'Mean negative log probability of the label, in nats; infinite if a label had probability 0.',
-        'scikit-learn log_loss (which clips probabilities; this does not)',
-        INFINITY,
-    ),
-):
-    _undefined = 'a counted probability is outside [0, 1]'
-    register(
-        Metric(
-            _fn.__name__,
-            'calibration',
-            'classes',
-            _fn,
-            _definition,
-            _reference,
-            False,
-            high=_high,
-            undefined=_undefined,
-        )
-    )
+
+
+_register(
+    'ece',
+    label='ECE',
+    meaning='the mean gap between confidence and accuracy',
+    definition=f'Mean over units of |accuracy - mean confidence| of their bin; {_BINNED}.',
+    reference=f'{_GUO}, eq. 3',
+    higher_is_better=False,
+)
+_register(
+    'ece_equal_mass',
+    label='ECE, equal mass',
+    meaning='the mean gap over bins that hold equally many',
+    definition=f'The same with {NUM_BINS} bins of equally many units, cut by rank; equal confidences share a bin.',
+    reference="Nguyen & O'Connor, EMNLP 2015",
+    higher_is_better=False,
+)
+_register(
+    'signed_ece',
+    label='Signed ECE',
+    meaning='above 0 where confidence exceeds accuracy',
+    definition='Mean confidence less accuracy: above 0 is overconfident. (Bins cancel in the signed sum.)',
+    reference=f'{_GUO}, equation 3 without the absolute value',
+    higher_is_better=None,
+    low=-1.0,
+)
+_register(
+    'mce',
+    label='MCE',
+    meaning='the widest gap of any bin',
+    definition=f'Largest |accuracy - mean confidence| of any bin that is not empty; {_BINNED}.',
+    reference=f'{_GUO}, eq. 5',
+    higher_is_better=False,
+)
+_register(
+    'brier',
+    label='Brier',
+    meaning='squared error of the probabilities',
+    definition='Mean squared difference between confidence and correctness (1 or 0).',
+    reference='scikit-learn brier_score_loss; Brier, Monthly Weather Review 1950',
+    higher_is_better=False,
+    is_share=False,
+)
+_register(
+    'brier_reliability',
+    label='Brier: reliability',
+    meaning='its part from miscalibration',
+    definition='Part of the Brier score due to miscalibration: mean squared gap between accuracy and confidence; '
+    f'{_BINNED}.',
+    reference=f'{_MURPHY}, first term',
+    higher_is_better=False,
+    is_share=False,
+)
+_register(
+    'brier_resolution',
+    label='Brier: resolution',
+    meaning='what telling units apart gains',
+    definition=f'Part of the Brier score gained by telling units apart: variance of accuracy between bins; {_BINNED}. '
+    'Brier = reliability - resolution + uncertainty, up to the spread of confidence inside a bin.',
+    reference=f'{_MURPHY}, second term',
+    higher_is_better=True,
+    high=0.25,
+    is_share=False,
+)
+_register(
+    'brier_uncertainty',
+    label='Brier: uncertainty',
+    meaning='what the error rate alone costs',
+    definition='The Brier score of always saying the accuracy: accuracy (1 - accuracy). It belongs to the classifier, '
+    'not to the score.',
+    reference=f'{_MURPHY}, third term',
+    higher_is_better=None,
+    high=0.25,
+    is_share=False,
+)
+_register(
+    'nll',
+    label='NLL',
+    meaning='negative log-likelihood, in nats',
+    definition='Mean negative log-likelihood of correctness, in nats; infinite if a confidence of 1 was wrong or 0 '
+    'right.',
+    reference='scikit-learn log_loss (which clips probabilities; this does not)',
+    higher_is_better=False,
+    high=INFINITY,
+    infinite='a confidence of 1 was wrong, or one of 0 right',
+    is_share=False,
+)
+_register_of_classes(
+    classwise_ece,
+    label='Classwise ECE',
+    meaning='the gap of every class probability, averaged',
+    definition=f'Mean over classes of the ECE of "probability of this class" against "label is this class"; {_BINNED}.',
+    reference='Kull et al., NeurIPS 2019 ("classwise-ECE")',
+)
+_register_of_classes(
+    multiclass_brier,
+    label='Brier, all classes',
+    meaning='squared error of all class probabilities',
+    definition='Mean squared distance between class probabilities and the one-hot label.',
+    reference='Brier, Monthly Weather Review 1950',
+    high=2.0,
+    is_share=False,
+)
+_register_of_classes(
+    multiclass_nll,
+    label='NLL, all classes',
+    meaning='negative log-likelihood of the classes, in nats',
+    definition='Mean negative log probability of the label, in nats; infinite if a label had probability 0.',
+    reference='scikit-learn log_loss (which clips probabilities; this does not)',
+    high=INFINITY,
+    infinite='a label had probability 0',
+    from_logits=multiclass_nll_from_logits,
+    is_share=False,
+)

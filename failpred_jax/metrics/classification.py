@@ -1,6 +1,7 @@
 """Classification: confusion matrix and what follows from it, and top-k accuracy."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,14 +47,22 @@ def confusion_values(confusion: Array) -> dict[str, jax.Array]:
 
     Reference: scikit-learn accuracy_score, balanced_accuracy_score, precision_recall_fscore_support.
     """
-    confusion = jnp.asarray(confusion)
-    right = jnp.diagonal(confusion)
-    occurs, chosen = jnp.sum(confusion, axis=1), jnp.sum(confusion, axis=0)
+    return class_values(*marginals(jnp.asarray(confusion)))
+
+
+def marginals(confusion: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return, of a confusion matrix [C, C], the units of each class that are right, occur and are predicted: [C]."""
+    return jnp.diagonal(confusion), jnp.sum(confusion, axis=1), jnp.sum(confusion, axis=0)
+
+
+def class_values(right: Array, occurs: Array, chosen: Array) -> dict[str, jax.Array]:
+    """Return what `confusion_values` does, of the marginals [C] int32 alone."""
+    right, occurs, chosen = (jnp.asarray(x) for x in (right, occurs, chosen))
     recall = share(right, occurs)
     # Halves, so that the sum of two counts stays within int32.
     both = occurs.astype(float_type()) / 2 + chosen.astype(float_type()) / 2
     return {
-        'accuracy': share(jnp.sum(right), jnp.sum(confusion)),
+        'accuracy': share(jnp.sum(right), jnp.sum(occurs)),
         'balanced_accuracy': share(jnp.sum(jnp.where(occurs > 0, recall, 0)), jnp.sum(occurs > 0)),
         'recall': recall,
         'precision': share(right, chosen),
@@ -94,55 +103,56 @@ def _one(name: str, predicted: Array, labels: Array, mask: Array | None = None, 
     return confusion_values(confusion_matrix(predicted, labels, mask, num_classes=num_classes))[name]
 
 
-for _name, _definition, _reference, _undefined in (
-    (
-        'balanced_accuracy',
-        'Mean recall over the classes that occur.',
-        'scikit-learn balanced_accuracy_score',
-        '',
-    ),
-    (
-        'recall',
-        'Of the units of a class, the share predicted as that class.',
-        'scikit-learn recall_score',
-        'no unit has this class',
-    ),
-    (
-        'precision',
-        'Of the units predicted as a class, the share that has that class.',
-        'scikit-learn precision_score',
-        'this class is never predicted',
-    ),
-    (
-        'f1',
-        'Harmonic mean of precision and recall of a class.',
-        'scikit-learn f1_score',
-        'this class neither occurs nor is predicted',
-    ),
-):
-    _fn = functools.partial(_one, _name)
-    _per_class = _name != 'balanced_accuracy'
-    register(
-        Metric(
-            _name,
-            'classification',
-            'labels',
-            _fn,
-            _definition,
-            _reference,
-            True,
-            undefined=_undefined,
-            per_class=_per_class,
-        )
-    )
+def _register(name: str, **facts: Any) -> None:
+    fn = functools.partial(_one, name)
+    register(Metric(name=name, family='classification', inputs='labels', fn=fn, higher_is_better=True, **facts))
+
+
+_register(
+    'balanced_accuracy',
+    label='Balanced accuracy',
+    meaning='accuracy averaged over classes',
+    definition='Mean recall over the classes that occur.',
+    reference='scikit-learn balanced_accuracy_score',
+)
+_register(
+    'recall',
+    label='Recall',
+    meaning='the share of a class that is found',
+    definition='Of the units of a class, the share predicted as that class.',
+    reference='scikit-learn recall_score',
+    undefined='no unit has this class',
+    per_class=True,
+)
+_register(
+    'precision',
+    label='Precision',
+    meaning='the share of the predictions of a class that are right',
+    definition='Of the units predicted as a class, the share that has that class.',
+    reference='scikit-learn precision_score',
+    undefined='this class is never predicted',
+    per_class=True,
+)
+_register(
+    'f1',
+    label='F1',
+    meaning='recall and precision of a class in one number',
+    definition='Harmonic mean of precision and recall of a class.',
+    reference='scikit-learn f1_score',
+    undefined='this class neither occurs nor is predicted',
+    per_class=True,
+)
 register(
     Metric(
-        'top_5_accuracy',
-        'classification',
-        'classes',
-        functools.partial(top_k_accuracy, k=5),
-        'Share of units whose label is among the five most probable classes.',
-        'scikit-learn top_k_accuracy_score',
-        True,
+        name='top_5_accuracy',
+        family='classification',
+        inputs='classes',
+        fn=functools.partial(top_k_accuracy, k=5),
+        label='Top-5 accuracy',
+        meaning='the share of units whose label is among the five most probable classes',
+        definition='Share of units whose label is among the five most probable classes.',
+        reference='scikit-learn top_k_accuracy_score',
+        higher_is_better=True,
+        min_classes=6,
     )
 )

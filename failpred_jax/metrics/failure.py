@@ -5,6 +5,7 @@ accepted together and no value depends on the order of the units.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,11 @@ NO_CORRECT = 'there is no correct prediction'
 def fpr_name(tpr: float) -> str:
     """Return the name of the false positive rate at `tpr`, such as 'fpr_at_95tpr'."""
     return f'fpr_at_{100 * tpr:g}tpr'
+
+
+def failure_names(points: Points) -> tuple[str, ...]:
+    """Return the names of what `failure_values` returns, in the order of tables."""
+    return ('accuracy', 'num_errors', 'auroc', 'aupr_success', 'aupr_error', *map(fpr_name, points.tpr))
 
 
 def failure_values(found: Found, total: Counts, points: Points) -> dict[str, jax.Array]:
@@ -68,53 +74,75 @@ def _one(name: str, confidence: Array, correct: Array, mask: Array | None = None
     return nan_unless(count_nan(confidence, mask) == 0, value)
 
 
-def _register(name: str, definition: str, reference: str, higher: bool | None, undefined: str, **limits: float) -> None:
-    fn = functools.partial(_one, name)
-    register(Metric(name, 'failure', 'ranking', fn, definition, reference, higher, undefined=undefined, **limits))
+def _register(name: str, **facts: Any) -> None:
+    register(Metric(name=name, family='failure', inputs='ranking', fn=functools.partial(_one, name), **facts))
 
 
 _register(
     'accuracy',
-    'Share of units that are predicted correctly. Equal for all confidence scores of one classifier.',
-    'scikit-learn accuracy_score',
-    True,
-    '',
+    label='Accuracy',
+    meaning='the share of correct predictions',
+    definition='Share of units that are predicted correctly. Equal for all confidence scores of one classifier.',
+    reference='scikit-learn accuracy_score',
+    higher_is_better=True,
+    column=None,
 )
 _register(
     'num_errors',
-    'Number of wrong predictions; with few, all other figures are noise.',
-    'a count',
-    None,
-    'never; it is 0 for no unit',
+    label='Errors',
+    meaning='the number of wrong predictions',
+    definition='Number of wrong predictions; with few, all other figures are noise.',
+    reference='a count',
+    higher_is_better=None,
+    undefined='never; it is 0 for no unit',
     high=INFINITY,
+    is_share=False,
+    column=None,
 )
 _register(
     'auroc',
-    'Probability that a correct prediction has more confidence than an error; equal confidences count one half.',
-    'scikit-learn roc_auc_score(correct, confidence); Hendrycks & Gimpel, ICLR 2017, section 2',
-    True,
-    f'{NO_ERROR} or {NO_CORRECT}',
+    label='AUROC',
+    meaning='how often a correct prediction is ranked above a wrong one',
+    definition='Probability that a correct prediction has more confidence than an error; equal confidences count one '
+    'half.',
+    reference='scikit-learn roc_auc_score(correct, confidence); Hendrycks & Gimpel, ICLR 2017, section 2',
+    higher_is_better=True,
+    undefined=f'{NO_ERROR} or {NO_CORRECT}',
+    column=3,
+    is_compared=True,
 )
 _register(
     'aupr_success',
-    'Average precision of finding correct predictions by high confidence: precision at every distinct threshold, '
-    'weighted by the recall gained there.',
-    'scikit-learn average_precision_score(correct, confidence); Hendrycks & Gimpel, ICLR 2017, section 2',
-    True,
-    NO_CORRECT,
+    label='AUPR-Success',
+    meaning='how precisely high confidence points at correct predictions',
+    definition='Average precision of finding correct predictions by high confidence: precision at every distinct '
+    'threshold, weighted by the recall gained there.',
+    reference='scikit-learn average_precision_score(correct, confidence); Hendrycks & Gimpel, ICLR 2017, section 2',
+    higher_is_better=True,
+    undefined=NO_CORRECT,
+    column=2,
 )
 _register(
     'aupr_error',
-    'Average precision of finding errors by low confidence: precision at every distinct threshold, weighted by the '
-    'recall gained there.',
-    'scikit-learn average_precision_score(~correct, -confidence); Corbière et al., NeurIPS 2019, section 4',
-    True,
-    NO_ERROR,
+    label='AUPR-Error',
+    meaning='how precisely low confidence points at errors',
+    definition='Average precision of finding errors by low confidence: precision at every distinct threshold, '
+    'weighted by the recall gained there.',
+    reference='scikit-learn average_precision_score(~correct, -confidence); Corbière et al., NeurIPS 2019, section 4',
+    higher_is_better=True,
+    undefined=NO_ERROR,
+    column=1,
+    is_compared=True,
 )
 _register(
     'fpr_at_95tpr',
-    'Share of errors accepted at the largest threshold that accepts at least 95% of the correct predictions.',
-    'Liang, Li & Srikant, ICLR 2018 ("FPR at 95% TPR"); Corbière et al., NeurIPS 2019, section 4',
-    False,
-    f'{NO_ERROR} or {NO_CORRECT}',
+    label='FPR@95%TPR',
+    meaning='the share of errors let through when 95% of the correct predictions are accepted',
+    definition='Share of errors accepted at the largest threshold that accepts at least 95% of the correct '
+    'predictions.',
+    reference='Liang, Li & Srikant, ICLR 2018 ("FPR at 95% TPR"); Corbière et al., NeurIPS 2019, section 4',
+    higher_is_better=False,
+    undefined=f'{NO_ERROR} or {NO_CORRECT}',
+    column=0,
+    is_compared=True,
 )

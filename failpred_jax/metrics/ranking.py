@@ -7,25 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from failpred_jax.errors import UserError
-from failpred_jax.metrics.failure import failure_values, fpr_name
+from failpred_jax.metrics.failure import failure_names, failure_values
 from failpred_jax.metrics.metric import nan_unless
-from failpred_jax.metrics.selective import coverage_name, risk_name, selective_values
+from failpred_jax.metrics.selective import selective_names, selective_values
 from failpred_jax.metrics.sorting import CORRECT, count_nan, sort_order, sort_units
 from failpred_jax.metrics.walk import STANDARD, Counts, Found, Points, walk
 from failpred_jax.types import Array
 
-FAILURE_METRICS = (
-    'accuracy',
-    'num_errors',
-    'auroc',
-    'aupr_success',
-    'aupr_error',
-    'fpr_at_95tpr',
-    'aurc',
-    'e_aurc',
-    'augrc',
-)
-
+# Without the operating points of selective prediction.
+FAILURE_METRICS = (*failure_names(STANDARD), *selective_names(STANDARD._replace(coverage=(), risk=())))
 # Up to here the copy that padding makes, and the extra sorting, cost less than a compilation.
 _PADDED_SIZES = 1 << 20
 
@@ -36,14 +26,8 @@ def values(found: Found, total: Counts, points: Points = STANDARD) -> dict[str, 
 
 
 def names(points: Points = STANDARD) -> tuple[str, ...]:
-    """Return the names of every failure and selective metric, in the order of tables."""
-    return (
-        *FAILURE_METRICS[:5],
-        *map(fpr_name, points.tpr),
-        *FAILURE_METRICS[6:],
-        *map(risk_name, points.coverage),
-        *map(coverage_name, points.risk),
-    )
+    """Return the names of the failure and selective metrics that come from one walk, in the order of tables."""
+    return (*failure_names(points), *selective_names(points))
 
 
 def ranking_metrics(

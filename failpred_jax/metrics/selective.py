@@ -5,6 +5,7 @@ among those, and the generalized risk is the number of errors among those over t
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,11 @@ def best_aurc(error_rate: jax.Array) -> jax.Array:
     return error_rate + kept * jnp.log(jnp.where(kept > 0, kept, 1))
 
 
+def selective_names(points: Points) -> tuple[str, ...]:
+    """Return the names of what `selective_values` returns, in the order of tables."""
+    return ('aurc', 'e_aurc', 'augrc', *map(risk_name, points.coverage), *map(coverage_name, points.risk))
+
+
 def selective_values(found: Found, total: Counts, points: Points) -> dict[str, jax.Array]:
     """Return AURC, E-AURC, AUGRC, risks and coverages from a walk; [...] lanes of the default float type."""
     sums = found.totals()
@@ -59,47 +65,65 @@ def _one(name: str, confidence: Array, correct: Array, mask: Array | None = None
     return nan_unless(count_nan(confidence, mask) == 0, value)
 
 
-def _register(name: str, definition: str, reference: str, higher: bool, **limits: float) -> None:
-    fn = functools.partial(_one, name)
-    register(Metric(name, 'selective', 'ranking', fn, definition, reference, higher, **limits))
+def _register(name: str, **facts: Any) -> None:
+    register(Metric(name=name, family='selective', inputs='ranking', fn=functools.partial(_one, name), **facts))
 
 
 _register(
     'aurc',
-    'Area under the selective risk as a function of coverage, by trapezoids between distinct thresholds from '
-    'coverage 1 down; the last risk is carried to coverage 0.',
-    'Geifman, Uziel & El-Yaniv, ICLR 2019 ("AURC")',
-    False,
+    label='AURC',
+    meaning='the error rate among accepted predictions, averaged over every coverage',
+    definition='Area under the selective risk as a function of coverage, by trapezoids between distinct thresholds '
+    'from coverage 1 down; the last risk is carried to coverage 0.',
+    reference='Geifman, Uziel & El-Yaniv, ICLR 2019 ("AURC")',
+    higher_is_better=False,
+    scale=1000,
+    column=4,
+    is_compared=True,
 )
 _register(
     'e_aurc',
-    'AURC less that of a perfect ranking at the same error rate e in the limit of many units, '
+    label='E-AURC',
+    meaning='how far AURC is from that of a perfect ordering',
+    definition='AURC less that of a perfect ranking at the same error rate e in the limit of many units, '
     'e + (1 - e) ln(1 - e). Slightly below 0 is possible, because trapezoids are not that limit.',
-    'Geifman, Uziel & El-Yaniv, ICLR 2019 ("E-AURC")',
-    False,
+    reference='Geifman, Uziel & El-Yaniv, ICLR 2019 ("E-AURC")',
+    higher_is_better=False,
     low=-0.5,
+    scale=1000,
+    column=5,
 )
 _register(
     'augrc',
-    'Area under the generalized risk (errors accepted, over all units) as a function of coverage, by trapezoids '
-    'between distinct thresholds, ending in (0, 0): the chance that a prediction is wrong and accepted.',
-    'Traub et al., NeurIPS 2024 ("AUGRC")',
-    False,
+    label='AUGRC',
+    meaning='the share of all predictions that are accepted and wrong, averaged over every coverage',
+    definition='Area under the generalized risk (errors accepted, over all units) as a function of coverage, by '
+    'trapezoids between distinct thresholds, ending in (0, 0): the chance that a prediction is wrong and accepted.',
+    reference='Traub et al., NeurIPS 2024 ("AUGRC")',
+    higher_is_better=False,
     high=0.5,
+    scale=1000,
+    column=6,
 )
 for _coverage in STANDARD.coverage:
     _register(
         risk_name(_coverage),
-        f'Share of errors among the accepted at the largest threshold that accepts at least {100 * _coverage:g}% of '
-        'the units.',
-        'El-Yaniv & Wiener, JMLR 2010 ("selective risk")',
-        False,
+        label=f'Risk at {100 * _coverage:g}% coverage',
+        meaning=f'the error rate when the {100 * _coverage:g}% most confident predictions are accepted',
+        definition='Share of errors among the accepted at the largest threshold that accepts at least '
+        f'{100 * _coverage:g}% of the units.',
+        reference='El-Yaniv & Wiener, JMLR 2010 ("selective risk")',
+        higher_is_better=False,
+        column=None,
     )
 for _risk in STANDARD.risk:
     _register(
         coverage_name(_risk),
-        f'Largest share of units that some threshold accepts with at most {100 * _risk:g}% errors among them; 0 where '
-        'no threshold does.',
-        'Geifman & El-Yaniv, NeurIPS 2017 ("selection with guaranteed risk")',
-        True,
+        label=f'Coverage at {100 * _risk:g}% risk',
+        meaning=f'the share of predictions that can be accepted with at most {100 * _risk:g}% errors among them',
+        definition=f'Largest share of units that some threshold accepts with at most {100 * _risk:g}% errors among '
+        'them; 0 where no threshold does.',
+        reference='Geifman & El-Yaniv, NeurIPS 2017 ("selection with guaranteed risk")',
+        higher_is_better=True,
+        column=None,
     )

@@ -202,6 +202,7 @@ def _fit(given: FitInputs) -> tuple[Head, tuple[str, ...]]:
     fit=_fit,
     fits_on_train=True,
     is_probability=True,
+    role='learned',
 )
 def learned_from_features(inputs: ScoreInputs, fitted: Head) -> jax.Array:
     """Return sigmoid(u) of a confidence head that was trained on the training set's features and logits.

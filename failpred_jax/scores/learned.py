@@ -11,6 +11,7 @@ from failpred_jax.scores.score import ScoreInputs, score
     needs=['confidence_logit'],
     description='confidence head on the frozen classifier, trained on its true class probability',
     reference='Corbière et al., NeurIPS 2019, section 2.3',
+    role='learned',
     is_probability=True,
 )
 def confidnet(inputs: ScoreInputs) -> jax.Array:
@@ -32,6 +33,7 @@ def confidnet(inputs: ScoreInputs) -> jax.Array:
     needs=['finetuned_logit'],
     description='confidence head after fine-tuning it together with its own copy of the encoder',
     reference='Corbière et al., NeurIPS 2019, section 2.3 (learning scheme)',
+    role='learned',
     is_probability=True,
 )
 def confidnet_finetuned(inputs: ScoreInputs) -> jax.Array:
@@ -53,7 +55,7 @@ def confidnet_finetuned(inputs: ScoreInputs) -> jax.Array:
     needs=['logits', 'labels'],
     description='true class probability: reads the label, so an upper bound and no score',
     reference='Corbière et al., NeurIPS 2019, section 2.2',
-    reads_label=True,
+    role='bound',
 )
 def tcp(inputs: ScoreInputs) -> jax.Array:
     """Return p_y, the softmax output of the true class.

@@ -17,6 +17,7 @@ from failpred_jax.scores.softmax import max_probability, softmax_entropy, split_
     needs=['logits'],
     description='maximum class probability: the largest softmax output',
     reference='Hendrycks & Gimpel, ICLR 2017, section 2',
+    role='baseline',
     is_probability=True,
 )
 def mcp(inputs: ScoreInputs) -> jax.Array:

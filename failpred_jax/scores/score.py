@@ -9,6 +9,7 @@ from failpred_jax.registry import SCORES
 from failpred_jax.types import Array, PyTree
 
 ScoreFn = Callable[..., Array]
+ROLES = ('', 'baseline', 'learned', 'bound')
 
 
 class SampleSummary(NamedTuple):
@@ -38,6 +39,8 @@ class ScoreInputs(NamedTuple):
       mc_dropout: SampleSummary over dropout passes.
       ensemble: SampleSummary over the classifiers of several seeds.
       labels: [N] int32. Only for scores that are marked as reading the label.
+      columns: score name -> [N], the values of the other scores for these units (bounds left out), and of the user's
+        own. Filled for scores that combine others, in an evaluation; None elsewhere.
     """
 
     logits: Array
@@ -47,6 +50,7 @@ class ScoreInputs(NamedTuple):
     mc_dropout: SampleSummary | None = None
     ensemble: SampleSummary | None = None
     labels: Array | None = None
+    columns: Mapping[str, Array] | None = None
 
 
 class FitInputs(NamedTuple):
@@ -59,7 +63,8 @@ class FitInputs(NamedTuple):
       key: PRNG key for whatever is random in a fit.
       aurc_fn: (confidence [N], correct [N] bool) -> scalar AURC, for scores that choose a constant by it.
       temperature_fn: (logits [N, C], labels [N]) -> (scalar temperature, notes), for scores that rescale the logits.
-      fits: score name -> what its fit left, as far as it is done, for scores that combine others.
+      fits: score name -> what its fit left, as far as it is done, for scores that combine others. They find the
+        values of those scores for the validation units in `val.columns`.
     """
 
     val: ScoreInputs
@@ -86,7 +91,8 @@ class Score:
       combines: whether `fit` reads the fits of the other scores, and so comes after them.
       description: one line for the report.
       reference: paper and equation.
-      reads_label: an upper bound, marked as such wherever it is shown.
+      role: 'baseline' (what costs nothing to have, against which others are compared), 'learned' (a trained confidence
+        head), 'bound' (reads the label: an upper bound, marked as such wherever it is shown), or ''.
       is_probability: whether the value is meant as P(correct), so that its calibration can be judged.
       per_pixel: whether it makes sense for segmentation.
     """
@@ -99,9 +105,20 @@ class Score:
     fit: Callable[[FitInputs], tuple[PyTree, tuple[str, ...]]] | None = None
     fits_on_train: bool = False
     combines: bool = False
-    reads_label: bool = False
+    role: str = ''
     is_probability: bool = False
     per_pixel: bool = True
+
+    def __post_init__(self):
+        if self.role not in ROLES:
+            raise ValueError(f"score '{self.name}' has the role '{self.role}'; allowed: {', '.join(map(repr, ROLES))}")
+        if self.reads_label != ('labels' in self.needs):
+            raise ValueError(f"score '{self.name}': a score is a 'bound' exactly if it needs 'labels'")
+
+    @property
+    def reads_label(self) -> bool:
+        """Whether the score is an upper bound."""
+        return self.role == 'bound'
 
 
 def score(
@@ -113,7 +130,7 @@ def score(
     fit: Callable[[FitInputs], tuple[PyTree, tuple[str, ...]]] | None = None,
     fits_on_train: bool = False,
     combines: bool = False,
-    reads_label: bool = False,
+    role: str = '',
     is_probability: bool = False,
     per_pixel: bool = True,
 ) -> Callable[[ScoreFn], ScoreFn]:
@@ -127,7 +144,7 @@ def score(
       fit: see `Score`, as all that follows.
 
     Raises:
-      ValueError: if `name` is taken, or `needs` names what is no field of ScoreInputs.
+      ValueError: if `name` is taken, `needs` names what is no field of ScoreInputs, or `role` is none or does not fit.
     """
     needs = frozenset(needs)
     unknown = needs - set(ScoreInputs._fields)
@@ -144,7 +161,7 @@ def score(
             fit=fit,
             fits_on_train=fits_on_train,
             combines=combines,
-            reads_label=reads_label,
+            role=role,
             is_probability=is_probability,
             per_pixel=per_pixel,
         )
@@ -152,3 +169,8 @@ def score(
         return fn
 
     return add
+
+
+def with_role(role: str) -> list[str]:
+    """Return the names of the registered scores of a role."""
+    return [name for name in SCORES if SCORES[name].role == role]

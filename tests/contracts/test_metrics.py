@@ -20,7 +20,11 @@ def test_entry_tells_what_a_reader_needs(name):
     assert metric.inputs in KINDS
     assert metric.definition.endswith(('.', ')'))
     assert metric.reference
+    assert metric.label
+    assert '_' not in metric.label
     assert metric.low < metric.high
+    assert not metric.is_share or -1 <= metric.low < metric.high <= 1
+    assert metric.column is None or metric.inputs == 'ranking'
     assert metric.higher_is_better in (True, False, None)
 
 

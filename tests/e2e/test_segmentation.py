@@ -14,11 +14,11 @@ from flax import linen
 from PIL import Image
 
 from failpred_jax import compiler, session
-from failpred_jax.evaluate.folder import read_results
 from failpred_jax.models.heads import ConvHead
 from failpred_jax.models.layers import EVAL, Conv, Dropout
 from failpred_jax.models.network import Architecture
 from failpred_jax.registry import MODELS
+from failpred_jax.results import read_evaluation
 
 SIZE = (8, 10)
 
@@ -123,21 +123,21 @@ def test_every_pixel_but_void_is_measured(finished, scenes):
 
 def test_the_report_shows_maps_of_every_score(finished):
     page = (finished / 'report' / 'index.html').read_text()
-    results = read_results(finished / 'evaluation')
-    assert {f'confidence_{name}' for name in results.confidences} <= {*results.maps}
+    results = read_evaluation(finished / 'evaluation')
+    assert {f'confidence_{name}' for name in results.test.confidences} <= {*results.maps}
     assert len(results.maps['image']) == 6
     for words in ('Among the best', 'Around the median', 'Among the worst', 'pedestrian', 'whole images'):
         assert words in page
 
 
 def test_maps_say_what_the_pass_over_all_images_said(finished):
-    results = read_results(finished / 'evaluation')
+    results = read_evaluation(finished / 'evaluation')
     maps = results.maps
     valid = maps['label'] >= 0
     right = (maps['prediction'] == maps['label']) & valid
     assert np.allclose(right.sum(axis=(1, 2)) / valid.sum(axis=(1, 2)), maps['accuracy'])
     # Dropout is drawn by the number of the image, so that even its maps are those of the pass.
-    everything = np.sort(results.confidences['mc_dropout'])
+    everything = np.sort(results.test.confidences['mc_dropout'])
     assert np.isin(maps['confidence_mc_dropout'][0][valid[0]], everything).mean() > 0.5
 
 

@@ -8,20 +8,20 @@ import pytest
 
 from failpred_jax.config import EvaluateConfig
 from failpred_jax.errors import ScoreUnavailableError
-from failpred_jax.evaluate.collect import predictions
-from failpred_jax.evaluate.folder import read_results, without_nan, write_results
-from failpred_jax.evaluate.pixels import draw_pixels, measure_pixels, shown_images
-from failpred_jax.evaluate.scoring import Fitted, make_plan
-from failpred_jax.evaluate.table import definitions, measure, to_markdown
+from failpred_jax.evaluate.describe import describe
+from failpred_jax.evaluate.measure import measure
+from failpred_jax.evaluate.parts import Part, Parts, PixelStream
+from failpred_jax.evaluate.pixels import draw_pixels, shown_images
+from failpred_jax.evaluate.scoring import make_plan
+from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.metrics import FAILURE_METRICS
 from failpred_jax.registry import SCORES
-from failpred_jax.results import Results
+from failpred_jax.results import DatasetDescription, Evaluation, codec, read_evaluation, write_evaluation
 from failpred_jax.scores.score import ScoreInputs
 from failpred_jax.types import DatasetInfo, Examples
 
 SIZE, NUM_CLASSES, VOID = (6, 7), 4, 3
 MEASURED = ('mcp', 'entropy', 'max_logit', 'tcp')
-NONE = Fitted({}, {}, {})
 
 
 class Tables:
@@ -56,34 +56,35 @@ def run(rng, count=9, batch_size=2, void=VOID, sample_pixels=10_000, resamples=2
     info = DatasetInfo('scenes', 'segmentation', (*SIZE, 3), tuple('abcd'), void)
     # Levels are those of the test pixels themselves, so that counting at levels loses nothing.
     mask = np.ones(test.labels.shape, bool) if void is None else test.labels != void
-    val = ScoreInputs(logits=logits[mask]), test.labels[mask].astype(np.int32)
+    val = Part(ScoreInputs(logits=logits[mask]), test.labels[mask].astype(np.int32))
     reader = Tables(logits, batch_size)
     options = EvaluateConfig(sample_pixels=sample_pixels, resamples=resamples)
     plan = make_plan(MEASURED, {}, 'segmentation')
-    return measure_pixels(reader, plan, NONE, val, test, info, options, seed=0), val, reader
+    parts = Parts('segmentation', PixelStream(reader, test, info, seed=0), val)
+    return measure(parts, plan, options), val, reader
 
 
 @pytest.mark.parametrize('void', [VOID, 255, None])
 def test_streaming_equals_having_every_valid_pixel(rng, void):
-    found, (inputs, labels), _ = run(rng, void=void)
-    probs = np.asarray(jax.nn.softmax(inputs.logits))
-    correct = predictions(inputs.logits) == labels
-    confidences = {name: found.confidences[name] for name in MEASURED}
-    expected = measure(probs, labels, correct, confidences, 'segmentation', EvaluateConfig(resamples=0), {}, {})
+    streamed, val, _ = run(rng, void=void)
+    plan = make_plan(MEASURED, {}, 'segmentation')
+    found = streamed.measures
+    expected = measure(Parts('segmentation', val), plan, EvaluateConfig(resamples=0)).measures
     for name in MEASURED:
         for metric in FAILURE_METRICS:
-            assert found.metrics['scores'][name][metric] == pytest.approx(
-                expected['scores'][name][metric], abs=1e-9, nan_ok=True
-            ), (name, metric)
-            low, high = found.metrics['scores'][name]['limits'][metric]
-            assert low == high == found.metrics['scores'][name][metric]
+            value = found.scores[name].metrics[metric]
+            assert value == pytest.approx(expected.scores[name].metrics[metric], abs=1e-9, nan_ok=True), (name, metric)
+            assert {*found.scores[name].limits[metric]} == {value}
     for metric in ('ece', 'brier', 'nll'):
-        assert found.metrics['scores']['mcp']['calibration'][metric] == pytest.approx(
-            expected['scores']['mcp']['calibration'][metric], abs=1e-9
-        )
-    for metric in ('accuracy', 'pixel_accuracy', 'num_errors', 'num_units', 'multiclass_nll', 'multiclass_brier'):
-        assert found.metrics['classifier'][metric] == pytest.approx(expected['classifier'][metric], abs=1e-6), metric
-    assert found.metrics['classifier']['confusion'] == expected['classifier']['confusion']
+        of_stream, of_all = (m.scores['mcp'].calibration[metric] for m in (found, expected))
+        assert of_stream == pytest.approx(of_all, abs=1e-9)
+    one, other = found.classifier, expected.classifier
+    assert (one.num_errors, one.num_units) == (other.num_errors, other.num_units)
+    assert found.reference == expected.reference == 'mcp'
+    for metric, value in one.metrics.items():
+        if metric != 'mean_iou' or void is None or void >= NUM_CLASSES:
+            assert value == pytest.approx(other.metrics[metric], abs=1e-6), metric
+    np.testing.assert_array_equal(one.confusion.dense(), other.confusion.dense())
 
 
 def test_void_pixels_count_nowhere(rng):
@@ -92,11 +93,12 @@ def test_void_pixels_count_nowhere(rng):
     changed = np.where((test.labels == VOID)[..., None], rng.normal(size=logits.shape), logits).astype(np.float32)
     again, *_ = run(rng, known=(test, changed))
     for name in MEASURED:
-        assert without_nan(found.metrics['scores'][name]) == without_nan(again.metrics['scores'][name])
-        assert found.metrics['curves'][name]['counts']['units'][-1] == np.count_nonzero(test.labels != VOID)
-    assert np.isnan(found.metrics['classifier']['iou'][VOID])
-    assert found.metrics['classifier']['mean_iou'] == pytest.approx(np.mean(found.metrics['classifier']['iou'][:VOID]))
-    assert set(found.labels) == {0, 1, 2}
+        assert found.measures.curves[name].units[-1] == np.count_nonzero(test.labels != VOID)
+    assert codec.measures_to_json(found.measures) == codec.measures_to_json(again.measures)
+    iou = found.measures.classifier.per_class['iou']
+    assert np.isnan(iou[VOID])
+    assert found.measures.classifier.metrics['mean_iou'] == pytest.approx(np.mean(iou[:VOID]))
+    assert set(found.test.labels) == {0, 1, 2}
     assert np.array_equal(found.maps['label'] == -1, test.labels[found.maps['index']] == VOID)
 
 
@@ -105,7 +107,9 @@ def test_batches_change_nothing_and_are_all_that_is_held(rng):
     by_two, _, reader = run(rng, batch_size=2, known=known)
     by_five, *_ = run(rng, batch_size=5, known=known)
     assert reader.most_at_once == 2
-    jax.tree.map(np.testing.assert_array_equal, by_two._asdict(), by_five._asdict())
+    assert codec.measures_to_json(by_two.measures) == codec.measures_to_json(by_five.measures)
+    for one, other in ((vars(by_two.test), vars(by_five.test)), (by_two.maps, by_five.maps)):
+        jax.tree.map(np.testing.assert_array_equal, dict(one), dict(other))
 
 
 def test_a_sample_is_uniform_over_valid_pixels_and_seeded(rng):
@@ -128,12 +132,13 @@ def test_a_sample_is_uniform_over_valid_pixels_and_seeded(rng):
 
 
 def test_what_is_kept_are_the_sampled_pixels(rng):
-    found, (inputs, labels), _ = run(rng, sample_pixels=50)
-    assert len(found.labels) == len(found.logits) == len(found.confidences['mcp']) == 50
-    probs = np.asarray(jax.nn.softmax(found.logits))
-    assert np.allclose(found.confidences['mcp'], probs.max(axis=-1))
-    assert np.array_equal(found.correct, np.argmax(found.logits, -1) == found.labels)
-    assert found.metrics['classifier']['num_units'] == len(labels)
+    found, val, _ = run(rng, sample_pixels=50)
+    kept = found.test
+    assert len(kept.labels) == len(kept.logits) == len(kept.confidences['mcp']) == 50
+    probs = np.asarray(jax.nn.softmax(kept.logits))
+    assert np.allclose(kept.confidences['mcp'], probs.max(axis=-1))
+    assert np.array_equal(kept.correct, np.argmax(kept.logits, -1) == kept.labels)
+    assert found.measures.classifier.num_units == len(val.labels)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +158,7 @@ def test_an_image_of_nothing_but_void_is_no_obstacle(rng):
     test.labels[1] = VOID
     found, *_ = run(rng, known=(test, logits))
     assert 1 not in found.maps['index']
-    assert found.metrics['classifier']['num_units'] == np.count_nonzero(test.labels != VOID)
+    assert found.measures.classifier.num_units == np.count_nonzero(test.labels != VOID)
 
 
 def test_a_score_that_one_image_cannot_have_is_left_out_with_the_reason(rng, monkeypatch):
@@ -169,34 +174,26 @@ def test_a_score_that_one_image_cannot_have_is_left_out_with_the_reason(rng, mon
 
     monkeypatch.setitem(SCORES._entries, 'entropy', dataclasses.replace(SCORES['entropy'], fn=entropy))
     found, *_ = run(rng, known=known)
-    assert found.metrics['unavailable']['entropy'] == 'test image 2: nothing varies here'
-    assert {*found.metrics['scores']} == {*found.confidences} == {*MEASURED} - {'entropy'}
+    assert found.measures.unavailable['entropy'] == 'test image 2: nothing varies here'
+    assert {*found.measures.scores} == {*found.test.confidences} == {*MEASURED} - {'entropy'}
     assert 'confidence_entropy' not in found.maps
 
 
 def test_intervals_are_of_images(rng):
     found, *_ = run(rng, count=6, resamples=200)
-    low, high = found.metrics['scores']['mcp']['ci']['auroc']
-    assert low < found.metrics['scores']['mcp']['auroc'] < high
-    assert 'tcp' not in found.metrics['best']['aurc']
+    low, high = found.measures.scores['mcp'].intervals['auroc']
+    assert low < found.measures.scores['mcp'].metrics['auroc'] < high
+    assert 'tcp' not in found.measures.best['aurc']
 
 
 def test_the_folder_keeps_maps_and_curves(rng, tmp_path):
     found, *_ = run(rng)
-    dataset = {'name': 'scenes', 'task': 'segmentation'}
-    context = {'dataset': dataset, 'definitions': definitions(found.confidences), 'warnings': []}
-    results = Results(context=context, **found._asdict())
-    table = to_markdown(results.metrics, context)
+    described = describe(found.measures, DatasetDescription('scenes', 'segmentation'), 0.95)
+    table = to_markdown(found.measures, described)
     assert 'test pixels' in table
-    write_results(results, table, tmp_path)
-    back = read_results(tmp_path)
+    write_evaluation(Evaluation(found.measures, described, found.test, found.validation, maps=found.maps), '', tmp_path)
+    back = read_evaluation(tmp_path)
     assert {*back.maps} == {*found.maps}
-    assert (
-        back.metrics['curves']['mcp']['counts']['units'] == found.metrics['curves']['mcp']['counts']['units'].tolist()
-    )
+    assert {*back.validation.confidences} == {*MEASURED}
+    np.testing.assert_array_equal(back.measures.curves['mcp'].units, found.measures.curves['mcp'].units)
     assert 'curves' not in (tmp_path / 'metrics.json').read_text()
-    write_results(
-        Results(**{**results.__dict__, 'maps': None, 'metrics': {**found.metrics, 'curves': None}}), '', tmp_path
-    )
-    assert read_results(tmp_path).maps is None
-    assert 'curves' not in read_results(tmp_path).metrics

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from failpred_jax.errors import ScoreUnavailableError, UserError
-from failpred_jax.evaluate.scoring import PAPER, Fitted, Plan, compute_scores, fit_scores, make_plan
+from failpred_jax.evaluate.scoring import ORDER, Fitted, Plan, compute_scores, fit_scores, make_plan
 from failpred_jax.registry import SCORES
-from failpred_jax.scores.score import Score, ScoreInputs
+from failpred_jax.scores.score import FitInputs, Score, ScoreInputs
 
 MISSING = {'mc_dropout': 'the network has no dropout to sample', 'finetuned_logit': 'there is no fine-tuning stage'}
 
@@ -21,8 +21,8 @@ def test_all_is_every_score_whose_needs_are_met():
     assert set(names) | set(plan.unavailable) == set(SCORES)
     assert plan.unavailable['mc_dropout'] == MISSING['mc_dropout']
     assert plan.unavailable['confidnet_finetuned'] == MISSING['finetuned_logit']
-    assert names[:3] == [name for name in PAPER if name in names][:3]
-    assert names[-1] == 'tcp'
+    places = [ORDER.index(SCORES[name].role) for name in names]
+    assert places == sorted(places)
     assert 'features' in plan.needs()
     assert plan.train_needs() <= {'logits', 'features'}
 
@@ -57,12 +57,58 @@ def test_a_fit_or_a_score_that_gives_up_leaves_its_reason_and_the_others():
         ),
         {},
     )
-    fitted = fit_scores(plan, None)
-    assert fitted.notes == {'fits': ('twice',)}
     logits = np.arange(6, dtype=np.float32).reshape(3, 2)
+    fitted = fit_scores(plan, fit_inputs(logits))
+    assert fitted.notes == {'fits': ('twice',)}
+    assert {*fitted.columns} == {'fits'}
     found, unavailable = compute_scores(plan, ScoreInputs(logits), fitted)
     assert unavailable == {'unfitted': 'two classes only', 'refused': 'two classes only'}
     assert list(found) == ['fits']
     assert np.array_equal(found['fits'], [0, 4, 8])
     assert found['fits'].dtype == np.float32
-    assert compute_scores(Plan((), {}), ScoreInputs(logits), Fitted({}, {}, {})) == ({}, {})
+    assert compute_scores(Plan((), {}), ScoreInputs(logits), Fitted()) == ({}, {})
+
+
+def fit_inputs(logits):
+    return FitInputs(ScoreInputs(logits), np.zeros(len(logits), np.int32), None, None, None, None, None)
+
+
+def test_what_combines_reads_columns_that_were_computed_once(rng):
+    calls = {'plain': 0, 'combined': 0}
+
+    def plain(inputs):
+        calls['plain'] += 1
+        return inputs.logits[:, 0]
+
+    def combined(inputs, fitted):
+        calls['combined'] += 1
+        assert 'bound' not in inputs.columns
+        return sum(inputs.columns[name] for name in fitted)
+
+    bound = Score(
+        name='tcp',
+        fn=lambda inputs: inputs.labels,
+        needs=frozenset({'labels'}),
+        description='',
+        reference='',
+        role='bound',
+    )
+    plan = Plan(
+        (
+            score('combined', combined, fit=lambda given: (tuple(given.val.columns), ()), combines=True),
+            score('plain', plain),
+            bound,
+        ),
+        {},
+    )
+    logits = rng.normal(size=(5, 2)).astype(np.float32)
+    own = {'mine': rng.random(5)}
+    fitted = fit_scores(plan, fit_inputs(logits), own)
+    assert fitted.values['combined'] == ('mine', 'plain')
+    assert {*fitted.columns} == {'mine', 'plain', 'combined', 'tcp'}
+    test = ScoreInputs(2 * logits, labels=np.zeros(5, np.int32))
+    found, unavailable = compute_scores(plan, test, fitted, own)
+    np.testing.assert_allclose(found['combined'], 2 * logits[:, 0] + own['mine'])
+    assert list(found) == ['combined', 'plain', 'tcp']
+    assert not unavailable
+    assert calls == {'plain': 2, 'combined': 2}

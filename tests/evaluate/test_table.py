@@ -1,6 +1,6 @@
-"""The table: figures from the metrics, the best marked, and what cannot be shown said."""
+"""The table and the figures behind it: those of the metrics, the best marked, and what cannot be shown said."""
 
-import json
+import dataclasses
 import math
 
 import numpy as np
@@ -8,105 +8,220 @@ import pytest
 
 from failpred_jax.config import EvaluateConfig
 from failpred_jax.errors import UserError
-from failpred_jax.evaluate.folder import read_results, without_nan, write_results
+from failpred_jax.evaluate.describe import describe
+from failpred_jax.evaluate.measure import measure
+from failpred_jax.evaluate.parts import Part, Parts
+from failpred_jax.evaluate.scoring import Plan
 from failpred_jax.evaluate.seeds import summarize_ensemble, summarize_seeds
 from failpred_jax.evaluate.seeds import to_markdown as seeds_to_markdown
-from failpred_jax.evaluate.table import definitions, measure, to_markdown
-from failpred_jax.metrics import FAILURE_METRICS, failure_metrics
-from failpred_jax.results import Results
+from failpred_jax.evaluate.table import to_markdown
+from failpred_jax.metrics import FAILURE_METRICS, Metric, failure_metrics
+from failpred_jax.registry import METRICS
+from failpred_jax.results import DatasetDescription, codec
+from failpred_jax.scores.score import ScoreInputs
 
 
-def measured(rng, accuracy=0.8, resamples=50, scale=1.0):
-    labels = rng.integers(0, 3, 200)
+def measured(rng, accuracy=0.8, scale=1.0, **options):
+    """Return what is measured of scores that came with the units, and the units."""
+    labels = rng.integers(0, 3, 200).astype(np.int32)
     correct = rng.random(200) < accuracy
     predicted = np.where(correct, labels, (labels + 1) % 3)
     probs = np.full((200, 3), 0.1, np.float32)
     probs[np.arange(200), predicted] = 0.8
     noise = rng.random(200).astype(np.float32)
     confidences = {'mcp': noise, 'confidnet': np.clip(correct * scale + noise, 0, 1), 'tcp': correct.astype(np.float32)}
-    options = EvaluateConfig(resamples=resamples)
-    found = measure(
-        probs, labels, correct, confidences, 'classification', options, {'mcp': ('a note',)}, {'energy': 'a reason'}
-    )
-    return found, confidences, correct, labels, probs
+    parts = Parts('classification', Part(ScoreInputs(np.log(probs)), labels, confidences))
+    found = measure(parts, Plan((), {'energy': 'a reason'}), EvaluateConfig(**{'resamples': 50, **options}))
+    return found.measures, confidences, correct
 
 
-def context(found):
-    return {
-        'dataset': {'name': 'things', 'task': 'classification'},
-        'definitions': definitions(found['scores']),
-        'warnings': ['a warning'],
-    }
+def description(found):
+    return describe(found, DatasetDescription('things'), 0.95, warnings=('a warning',))
 
 
 def test_figures_are_those_of_the_metrics(rng):
-    found, confidences, correct, *_ = measured(rng)
+    found, confidences, correct = measured(rng)
     for name, confidence in confidences.items():
         expected = failure_metrics(confidence, correct)
-        assert {key: found['scores'][name][key] for key in FAILURE_METRICS} == expected
-        low, high = found['scores'][name]['ci']['auroc']
+        assert {key: found.scores[name].metrics[key] for key in FAILURE_METRICS} == expected
+        low, high = found.scores[name].intervals['auroc']
         assert low <= expected['auroc'] <= high
-    assert found['classifier']['num_errors'] == np.count_nonzero(~correct)
+    assert found.classifier.num_errors == np.count_nonzero(~correct)
+    assert found.classifier.metrics['accuracy'] == correct.mean()
 
 
 def test_the_upper_bound_never_counts_as_the_best(rng):
     found, *_ = measured(rng)
-    assert all('tcp' not in names for names in found['best'].values())
-    assert found['best']['auroc'][0] == 'confidnet'
-    assert 'tcp' not in {name for row in found['comparisons'] for name in (row['a'], row['b'])}
-    pairs = [(row['metric'], row['a'], row['b']) for row in found['comparisons']]
+    assert all('tcp' not in names for names in found.best.values())
+    assert found.best['auroc'][0] == 'confidnet'
+    assert 'tcp' not in {name for row in found.comparisons for name in (row.a, row.b)}
+    pairs = [(row.metric, frozenset((row.a, row.b))) for row in found.comparisons]
     assert len(pairs) == len(set(pairs))
 
 
-def test_the_table_marks_the_best_and_says_what_is_not_there(rng):
+def test_the_reference_is_the_baseline_or_what_was_named_beforehand(rng):
     found, *_ = measured(rng)
-    text = to_markdown(found, context(found))
+    assert found.reference == 'mcp'
+    assert {row.b for row in found.comparisons} == {'mcp'}
+    found, *_ = measured(rng, reference_score='confidnet')
+    assert found.reference == 'confidnet'
+    assert {row.b for row in found.comparisons} == {'confidnet'}
+    for name, why in (('tcp', 'it reads the label'), ('energy', 'a reason'), ('margin', 'not among the scores')):
+        with pytest.raises(UserError, match=f"reference_score is '{name}'.*{why}"):
+            measured(rng, reference_score=name)
+
+
+def test_the_table_marks_the_best_and_says_what_is_unavailable(rng):
+    found, *_ = measured(rng)
+    found = dataclasses.replace(
+        found, scores={n: dataclasses.replace(s, notes=('a note',) * (n == 'mcp')) for n, s in found.scores.items()}
+    )
+    text = to_markdown(found, description(found))
     row = next(line for line in text.splitlines() if line.startswith('| confidnet'))
     assert '=' in row
     assert '| tcp *' in text
-    for words in ('- mcp: a note', '- energy is not there: a reason', '- a warning'):
+    for words in ('- mcp: a note', '- energy unavailable: a reason', '- a warning'):
         assert words in text
 
 
 def test_without_errors_the_table_says_undefined_and_why(rng):
     found, *_ = measured(rng, accuracy=1.0)
-    text = to_markdown(found, context(found))
+    text = to_markdown(found, description(found))
     assert 'undefined' in text
     assert '- auroc is undefined: there is no error, so nothing to find' in text
-    written = json.loads(json.dumps(without_nan(found), allow_nan=False))
+    written = codec.measures_to_json(found)
     assert written['scores']['mcp']['auroc'] is None
-    assert to_markdown(written, context(found)) == text
+    assert to_markdown(codec.measures_from_json(written), description(found)) == text
 
 
-def test_a_folder_is_read_back_as_it_was_written(rng, tmp_path):
-    found, confidences, correct, labels, probs = measured(rng)
-    images = rng.integers(0, 256, (200, 4, 4, 1)).astype(np.uint8)
-    history = {'baseline': {'step': [0.0, 1.0], 'train_loss': [math.nan, 0.5]}}
-    written = Results(found, context(found), labels, np.log(probs), correct, confidences, images, history)
-    write_results(written, 'the table', tmp_path)
-    back = read_results(tmp_path)
-    assert back.metrics == without_nan(found)
-    assert back.history == {'baseline': {'step': [0.0, 1.0], 'train_loss': [None, 0.5]}}
-    assert np.array_equal(back.images, images)
-    assert all(np.array_equal(back.confidences[name], value) for name, value in confidences.items())
-    (tmp_path / 'predictions.npz').write_bytes(b'nothing')
-    with pytest.raises(UserError, match='run --mode=evaluate again'):
-        read_results(tmp_path)
-    (tmp_path / 'metrics.json').unlink()
-    with pytest.raises(UserError, match=r'holds no evaluation \(metrics\.json is missing\)'):
-        read_results(tmp_path)
+def nulls_of(value, path=()):
+    """Yield the paths of the nulls of a value of JSON."""
+    if value is None:
+        yield path
+    elif isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from nulls_of(inner, (*path, key))
+
+
+@pytest.mark.parametrize('accuracy', [0.0, 0.5, 1.0])
+@pytest.mark.parametrize('size', [1, 3, 40])
+def test_every_null_has_its_reason(rng, accuracy, size):
+    """Few units and classes that never occur; a certain confidence that is wrong; nothing but errors."""
+    labels = rng.integers(0, 2, size).astype(np.int32)
+    logits = np.zeros((size, 8), np.float32)
+    right = rng.random(size) < accuracy
+    logits[np.arange(size), np.where(right, labels, 1 - labels)] = 200
+    own = {'mcp': np.ones(size), 'own': rng.random(size)}
+    parts = Parts('segmentation', Part(ScoreInputs(logits), labels, own))
+    found = measure(parts, Plan((), {}), EvaluateConfig(resamples=20)).measures
+    written = codec.measures_to_json(found)
+    reasons = written.pop('undefined')
+    for path in nulls_of(written):
+        names = [part for part in path if isinstance(part, str) and part not in ('scores', 'classifier', 'calibration')]
+        assert names[-1] in reasons or '.'.join(names[-2:]) in reasons, path
+
+
+def test_a_label_of_probability_0_in_float32_has_a_finite_nll():
+    logits = np.array([[0, 100], [0, 0]], np.float32)
+    parts = Parts('classification', Part(ScoreInputs(logits), np.array([0, 0], np.int32)))
+    found = measure(parts, Plan((), {}), EvaluateConfig()).measures
+    assert found.classifier.metrics['multiclass_nll'] == pytest.approx((100 + math.log(2)) / 2, rel=1e-6)
+
+
+def test_scores_that_float32_would_tie_keep_their_order(rng):
+    labels = np.arange(40, dtype=np.int32) % 2
+    logits = np.zeros((40, 2), np.float32)
+    logits[:, 0] = 1
+    correct = labels == 0
+    rank = np.where(correct, 40, 0) + np.arange(40)
+    columns = {
+        'float64': 1 + rank * 1e-12,
+        'int64': 2**60 + rank,
+        'uint64': np.uint64(2**63) + rank.astype(np.uint64),
+        'bool': correct,
+    }
+    parts = Parts('classification', Part(ScoreInputs(logits), labels, columns))
+    found = measure(parts, Plan((), {}), EvaluateConfig(resamples=5))
+    assert {name: score.metrics['auroc'] for name, score in found.measures.scores.items()} == dict.fromkeys(columns, 1)
+    for name, column in columns.items():
+        assert found.test.confidences[name].dtype == column.dtype
+
+
+def test_a_column_that_is_no_probability_loses_its_calibration_and_nothing_else(rng):
+    labels = rng.integers(0, 2, 30).astype(np.int32)
+    logits = rng.normal(size=(30, 2)).astype(np.float32)
+    parts = Parts('classification', Part(ScoreInputs(logits), labels, {'mcp': rng.normal(size=30) * 9}))
+    (score,) = measure(parts, Plan((), {}), EvaluateConfig(resamples=0)).measures.scores.values()
+    assert not score.calibration
+    assert 'calibration unavailable: confidence is outside [0, 1]' in score.notes[0]
+
+
+@pytest.fixture
+def registered_metrics():
+    """Register one metric of each kind, as a file in metrics/ would, and take it back."""
+    facts = {'definition': 'A test.', 'reference': 'none', 'higher_is_better': True}
+    new = [
+        Metric(
+            name='share_above',
+            family='failure',
+            inputs='ranking',
+            fn=lambda confidence, correct, mask=None: (confidence[:, None] > confidence[None, :]).mean(),
+            label='Share above',
+            **facts,
+        ),
+        Metric(
+            name='mean_confidence',
+            family='calibration',
+            inputs='probability',
+            fn=lambda confidence, correct, mask=None: confidence.mean(),
+            **facts,
+        ),
+        Metric(
+            name='mean_top',
+            family='classification',
+            inputs='classes',
+            fn=lambda probs, labels, mask=None: probs.max(-1).mean(),
+            **facts,
+        ),
+        Metric(
+            name='share_of_zeros',
+            family='classification',
+            inputs='labels',
+            fn=lambda predicted, labels, mask=None, *, num_classes: (predicted == 0).mean() / num_classes,
+            **facts,
+        ),
+    ]
+    for metric in new:
+        METRICS.register(metric.name)(metric)
+    yield
+    for metric in new:
+        del METRICS._entries[metric.name]
+
+
+def test_a_registered_metric_is_measured_tabulated_and_described(rng, registered_metrics):
+    found, confidences, _ = measured(rng)
+    mcp = found.scores['mcp']
+    assert mcp.metrics['share_above'] == pytest.approx(199 / 400)
+    assert mcp.calibration['mean_confidence'] == pytest.approx(confidences['mcp'].mean())
+    assert found.classifier.metrics['mean_top'] == pytest.approx(0.8)
+    assert 0 < found.classifier.metrics['share_of_zeros'] < 1 / 3
+    assert 'share_above' in mcp.intervals or 'share_above' in mcp.no_interval
+    run = description(found)
+    assert 'Share above ↑' in to_markdown(found, run)
+    assert {'share_above', 'mean_confidence', 'mean_top', 'share_of_zeros'} <= run.metrics.keys()
+    assert codec.run_to_json(run)['definitions']['metrics']['share_above']['label'] == 'Share above'
+    assert 'Share above ↑' in seeds_to_markdown(summarize_seeds({0: found, 1: found}), run)
 
 
 def test_seeds_are_summed_up(rng):
     found = {seed: measured(np.random.default_rng(seed))[0] for seed in (1, 2, 3)}
     summary = summarize_seeds(found)
-    values = [m['scores']['confidnet']['aurc'] for m in found.values()]
-    assert summary['scores']['confidnet']['aurc'] == pytest.approx(
-        {'mean': np.mean(values), 'std': np.std(values, ddof=1)}
-    )
-    (row,) = [r for r in summary['paired'] if r['metric'] == 'auroc']
-    assert (row['a'], row['b'], row['a_wins'], row['num_seeds']) == ('confidnet', 'mcp', 1.0, 3)
-    text = seeds_to_markdown(summary, context(found[1]))
+    values = [m.scores['confidnet'].metrics['aurc'] for m in found.values()]
+    spread = summary.scores['confidnet']['aurc']
+    assert (spread.mean, spread.std) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
+    (row,) = [r for r in summary.paired if r.metric == 'auroc']
+    assert (row.a, row.b, row.a_wins, row.num_seeds) == ('confidnet', 'mcp', 1.0, 3)
+    text = seeds_to_markdown(summary, description(found[1]))
     assert 'seeds 1, 2, 3: accuracy' in text
     assert '±' in text
 

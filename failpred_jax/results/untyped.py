@@ -1,10 +1,14 @@
-"""The results of an evaluation, as the evaluation folder holds them and the report reads them."""
+"""The evaluation folder as nested dictionaries, which the report reads until it reads `Evaluation`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from failpred_jax.files import read_json
+from failpred_jax.results.folder import read_evaluation
 
 
 @dataclass(frozen=True)
@@ -35,3 +39,23 @@ class Results:
     history: Mapping[str, Mapping[str, list]] = field(default_factory=dict)
     maps: Mapping[str, np.ndarray] | None = None
     augmented: Mapping[str, np.ndarray] | None = None
+
+
+def read_results(folder: Path) -> Results:
+    """Read an evaluation folder; see `read_evaluation`."""
+    found = read_evaluation(folder)
+    metrics = read_json(folder / 'metrics.json')
+    if (folder / 'curves.json').exists():
+        metrics['curves'] = read_json(folder / 'curves.json')
+    return Results(
+        metrics=metrics,
+        context=read_json(folder / 'context.json'),
+        labels=found.test.labels,
+        logits=found.test.logits,
+        correct=found.test.correct,
+        confidences=found.test.confidences,
+        images=found.images,
+        history=found.history,
+        maps=found.maps,
+        augmented=found.augmented,
+    )

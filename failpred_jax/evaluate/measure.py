@@ -1,0 +1,195 @@
+"""From the units of each split to what is measured of them: one path for runs, pixels and prediction files."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import jax
+import numpy as np
+
+from failpred_jax.calibrate.temperature import fit_temperature
+from failpred_jax.config import EvaluateConfig
+from failpred_jax.errors import UserError
+from failpred_jax.evaluate.comparing import compare_scores, reference_of
+from failpred_jax.evaluate.parts import Part, Parts
+from failpred_jax.evaluate.pixels import count_pixels
+from failpred_jax.evaluate.scoring import Fitted, Plan, compute_scores, fit_scores
+from failpred_jax.evaluate.tally import RESAMPLES_SEED, Tally
+from failpred_jax.metrics import (
+    bootstrap,
+    intervals,
+    measure_calibration,
+    measure_classifier,
+    measure_score,
+    ranking_metrics,
+    undefined_reasons,
+    without_shared_pass,
+)
+from failpred_jax.outcomes import is_correct
+from failpred_jax.registry import METRICS, SCORES
+from failpred_jax.results import Interval, Measures, Predictions, ScoreResult
+from failpred_jax.scores.score import FitInputs
+from failpred_jax.types import Array
+
+NOT_RESAMPLED = 'it has no place in the pass that resamples the other metrics'
+
+
+@jax.jit
+def aurc(confidence: Array, correct: Array) -> Array:
+    """Return the AURC of confidences [N] float32, [N] bool; compiled, since fits ask for it again and again."""
+    return ranking_metrics(confidence, correct)['aurc']
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An evaluation without the description of where it comes from.
+
+    Attributes:
+      measures: the figures.
+      test: the evaluated units, or a sample of the pixels.
+      validation: those that scores were fitted on, or None.
+      maps: segmentation: maps of a few images; see results/folder.py.
+    """
+
+    measures: Measures
+    test: Predictions
+    validation: Predictions | None = None
+    maps: Mapping[str, np.ndarray] | None = None
+
+
+def measure(parts: Parts, plan: Plan, options: EvaluateConfig) -> Measured:
+    """Fit every score of the plan on held-out units, and measure all of them on the test units.
+
+    Args:
+      parts: the units of each split; scores that came with them are measured too.
+      plan: the scores to compute.
+      options: what is measured.
+
+    Returns:
+      Measured; every value that is not finite has its reason in `measures.undefined`.
+
+    Raises:
+      UserError: `options.reference_score` is not among the scores.
+    """
+    fitted = _fit(parts, plan)
+    tally = count_units(parts, plan, fitted, options) if isinstance(parts.test, Part) else count_pixels(
+        parts.test, plan, fitted, _validation(parts, fitted), options
+    )  # fmt: skip
+    return Measured(_assemble(tally, plan, fitted, options), tally.kept, _validation(parts, fitted), tally.maps)
+
+
+def _fit(parts: Parts, plan: Plan) -> Fitted:
+    if parts.val is None:
+        return Fitted()
+    train = parts.train
+    given = FitInputs(
+        val=parts.val.inputs,
+        val_labels=parts.val.labels,
+        train=None if train is None else train.inputs,
+        train_labels=None if train is None else train.labels,
+        key=parts.key,
+        aurc_fn=aurc,
+        temperature_fn=fit_temperature,
+    )
+    return fit_scores(plan, given, parts.val.confidences)
+
+
+def _validation(parts: Parts, fitted: Fitted) -> Predictions | None:
+    if parts.val is None:
+        return None
+    logits, labels = np.asarray(parts.val.inputs.logits), np.asarray(parts.val.labels)
+    return Predictions(labels, logits, np.asarray(is_correct(logits, labels)), fitted.columns)
+
+
+def count_units(parts: Parts, plan: Plan, fitted: Fitted, options: EvaluateConfig) -> Tally:
+    """Measure units that are all in memory."""
+    test = parts.test
+    assert isinstance(test, Part)
+    logits, labels = np.asarray(test.inputs.logits), np.asarray(test.labels)
+    correct = np.asarray(is_correct(logits, labels))
+    computed, unavailable = compute_scores(
+        plan, test.inputs._replace(labels=labels), fitted, test.confidences
+    )  # fmt: skip
+    # Scores that came with the units first: they are what the units were given for.
+    confidences = {**test.confidences, **{k: v for k, v in computed.items() if k not in test.confidences}}
+    scores = {name: _score(name, confidence, correct) for name, confidence in confidences.items()}
+    resamples = None
+    if options.resamples and confidences and not parts.no_intervals:
+        resamples = bootstrap(confidences, correct, num_resamples=options.resamples, seed=RESAMPLES_SEED)
+    return Tally(
+        classifier=measure_classifier(logits, labels, parts.task),
+        scores=scores,
+        unavailable=unavailable,
+        kept=Predictions(labels, logits, correct, confidences),
+        resamples=resamples,
+    )
+
+
+def _score(name: str, confidence: np.ndarray, correct: np.ndarray) -> ScoreResult:
+    calibration, notes = {}, ()
+    if name in SCORES and SCORES[name].is_probability:
+        try:
+            calibration = measure_calibration(confidence, correct)
+        except UserError as error:
+            notes = (f'calibration unavailable: {error}',)
+    return ScoreResult(measure_score(confidence, correct), calibration=calibration, notes=notes)
+
+
+def _assemble(tally: Tally, plan: Plan, fitted: Fitted, options: EvaluateConfig) -> Measures:
+    """Return the figures with roles, notes, intervals, comparisons and the reasons of what is undefined."""
+    unavailable = {**plan.unavailable, **tally.unavailable}
+    found = {} if tally.resamples is None else intervals(tally.resamples, options.interval)
+    scores = {
+        name: replace(
+            _with_intervals(score, found.get(name)),
+            notes=(*fitted.notes.get(name, ()), *score.notes),
+            role=SCORES[name].role if name in SCORES else '',
+        )
+        for name, score in tally.scores.items()
+    }
+    reference = reference_of(options.reference_score, scores, unavailable)
+    best, comparisons = {}, ()
+    if tally.resamples is not None:
+        bounds = {name for name, score in scores.items() if score.is_bound}
+        best, comparisons = compare_scores(tally.resamples, bounds, reference, options.interval)
+    measures = Measures(
+        classifier=tally.classifier,
+        scores=scores,
+        unavailable={name: reason for name, reason in unavailable.items() if name not in scores},
+        reference=reference,
+        best=best,
+        comparisons=comparisons,
+        curves=tally.curves,
+    )
+    return replace(measures, undefined={**tally.undefined, **dict(_undefined(measures))})
+
+
+def _with_intervals(score: ScoreResult, found: Mapping[str, tuple[float, float]] | None) -> ScoreResult:
+    """Return a score with its intervals, and the reason where a metric that is defined has none."""
+    if found is None:
+        return score
+    defined = {name for name, value in score.metrics.items() if math.isfinite(value)}
+    kept = {name: Interval(*ends) for name, ends in found.items() if name in defined and not np.isnan(ends).any()}
+    reasons = {name: 'fewer than half of the resamples define it' for name in found if name in defined - kept.keys()}
+    reasons |= {metric.name: NOT_RESAMPLED for metric in without_shared_pass() if metric.name in score.metrics}
+    return replace(score, intervals=kept, no_interval={**reasons, **score.no_interval})
+
+
+def _undefined(measures: Measures) -> Iterator[tuple[str, str]]:
+    """Yield (metric, or 'score.metric', why) for every value that is not finite."""
+    classifier = measures.classifier
+    for name, value in classifier.metrics.items():
+        if not math.isfinite(value) and name in METRICS:
+            yield name, METRICS[name].reason(value)
+    for name, values in classifier.per_class.items():
+        if np.isnan(values).any():
+            yield name, f'undefined for {int(np.isnan(values).sum())} classes: {METRICS[name].undefined}'
+    for score, found in measures.scores.items():
+        others = {metric.name for metric in without_shared_pass()}
+        shared = undefined_reasons({name: value for name, value in found.metrics.items() if name not in others})
+        for name, value in found.metrics.items():
+            if not math.isfinite(value):
+                yield (name, shared[name]) if name in shared else (f'{score}.{name}', METRICS[name].reason(value))
+        for name, value in found.calibration.items():
+            if not math.isfinite(value):
+                yield f'{score}.{name}', METRICS[name].reason(value)

@@ -1,0 +1,64 @@
+"""What an evaluation measures: the units of each split, wherever they come from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import jax
+import numpy as np
+
+from failpred_jax.evaluate.collect import Reader
+from failpred_jax.scores.score import ScoreInputs
+from failpred_jax.types import Array, DatasetInfo, Examples
+
+
+@dataclass(frozen=True)
+class Part:
+    """Units of one split, all in memory.
+
+    Attributes:
+      inputs: what scores read of them; `labels` and `columns` are filled by whoever computes scores.
+      labels: [N] int32 in [0, C).
+      confidences: scores that came with the units, name -> [N] of any real type; ranked exactly, never rounded.
+    """
+
+    inputs: ScoreInputs
+    labels: np.ndarray
+    confidences: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PixelStream:
+    """Test images of a segmentation, whose pixels are too many to be held.
+
+    Attributes:
+      reader: of everything that the scores need.
+      examples: images and label maps.
+      info: of the data set.
+      seed: of the sample of pixels that is kept.
+    """
+
+    reader: Reader
+    examples: Examples
+    info: DatasetInfo
+    seed: int
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The splits of an evaluation.
+
+    Attributes:
+      task: 'classification' or 'segmentation'.
+      test: what is measured.
+      val: what scores are fitted on, or None.
+      train: what scores that say so are fitted on besides, or None.
+      key: of whatever is random in a fit.
+      no_intervals: why intervals of these units would mislead, or ''.
+    """
+
+    task: str
+    test: Part | PixelStream
+    val: Part | None = None
+    train: Part | None = None
+    key: Array = field(default_factory=lambda: jax.random.key(0))
+    no_intervals: str = ''

@@ -1,0 +1,51 @@
+"""Typed results of an evaluation, and the evaluation folder, written and read in one place."""
+
+from failpred_jax.results.description import (
+    DatasetDescription,
+    MetricDescription,
+    RunDescription,
+    ScoreDescription,
+    StageDescription,
+    TargetsDescription,
+)
+from failpred_jax.results.evaluation import Evaluation, Predictions, SeedResult
+from failpred_jax.results.folder import read_evaluation, write_evaluation
+from failpred_jax.results.measures import (
+    ClassifierResult,
+    Comparison,
+    Confusion,
+    Interval,
+    Measures,
+    ScoreCurves,
+    ScoreResult,
+    SeedComparison,
+    SeedsSummary,
+    Spread,
+)
+from failpred_jax.results.untyped import Results, read_results
+
+__all__ = [
+    'ClassifierResult',
+    'Comparison',
+    'Confusion',
+    'DatasetDescription',
+    'Evaluation',
+    'Interval',
+    'Measures',
+    'MetricDescription',
+    'Predictions',
+    'Results',
+    'RunDescription',
+    'ScoreCurves',
+    'ScoreDescription',
+    'ScoreResult',
+    'SeedComparison',
+    'SeedResult',
+    'SeedsSummary',
+    'Spread',
+    'StageDescription',
+    'TargetsDescription',
+    'read_evaluation',
+    'read_results',
+    'write_evaluation',
+]

@@ -1,0 +1,75 @@
+"""One evaluation in memory: what was measured, where it comes from, and the arrays behind it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from failpred_jax.results.description import RunDescription
+from failpred_jax.results.measures import ClassifierResult, Measures, ScoreResult
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Units of one split with what was predicted of them.
+
+    Attributes:
+      labels: [N] int32.
+      logits: [N, C] float32.
+      correct: [N] bool.
+      confidences: score name -> [N] of any real type, higher means more confident.
+    """
+
+    labels: np.ndarray
+    logits: np.ndarray
+    correct: np.ndarray
+    confidences: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """What was measured with one seed of several."""
+
+    seed: int
+    measures: Measures
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The evaluation folder in memory: all that the report reads.
+
+    Attributes:
+      measures: metrics.json.
+      run: context.json.
+      test: the evaluated units; of a segmentation, a uniform sample of the pixels.
+      validation: the units that scores were fitted on, with their confidences; None where there are none.
+      images: [N, H, W, channels] uint8 of the test units, or None where they were not kept.
+      history: stage -> {column: [values]}, the stages' metrics.csv.
+      maps: segmentation only: name -> array for a few images; see results/folder.py.
+      augmented: name -> array of a few training images under random changes; None where training makes none.
+      seeds: of several seeds, each one's measures.
+    """
+
+    measures: Measures
+    run: RunDescription
+    test: Predictions
+    validation: Predictions | None = None
+    images: np.ndarray | None = None
+    history: Mapping[str, Mapping[str, list]] = field(default_factory=dict)
+    maps: Mapping[str, np.ndarray] | None = None
+    augmented: Mapping[str, np.ndarray] | None = None
+    seeds: tuple[SeedResult, ...] = ()
+
+    @property
+    def classifier(self) -> ClassifierResult:
+        """How good the classifier itself is."""
+        return self.measures.classifier
+
+    @property
+    def scores(self) -> Mapping[str, ScoreResult]:
+        """Score -> how well it finds the errors."""
+        return self.measures.scores
+
+    def with_role(self, role: str) -> list[str]:
+        """Return the scores of a role, in the order of the table."""
+        return [name for name, found in self.scores.items() if found.role == role]
