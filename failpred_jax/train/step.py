@@ -41,6 +41,22 @@ class Sums(NamedTuple):
     bad_step: Array
 
 
+class Outcomes(NamedTuple):
+    """What the classifier makes of each unit: [B] for images, [B, H, W] for pixels.
+
+    Attributes:
+      correct: bool.
+      confidence: float32, the maximum class probability.
+      tcp: float32, probability of the true class.
+      mask: bool, False for padding and for the ignored label.
+    """
+
+    correct: Array
+    confidence: Array
+    tcp: Array
+    mask: Array
+
+
 class Units(NamedTuple):
     """What validation keeps of each unit: [B] for images, [B, H, W] for pixels.
 
@@ -196,25 +212,50 @@ def make_chunk(
     return chunk
 
 
+def make_outcome_step(
+    apply_fn: ApplyFn, prepare_fn: PrepareFn, ignore_label: int | None
+) -> Callable[[PyTree, PyTree, Batch], Outcomes]:
+    """Return `outcomes(params, batch_stats, batch) -> Outcomes` of the classifier alone, in evaluation mode.
+
+    It needs neither a stage nor a loss, and runs no confidence head.
+    """
+
+    def outcomes(params: PyTree, batch_stats: PyTree, batch: Batch) -> Outcomes:
+        outputs, label = _evaluate(apply_fn, prepare_fn, params, batch_stats, batch, with_confidence=False)
+        return _outcomes(outputs, label, unit_mask(batch.mask, label, ignore_label))
+
+    return outcomes
+
+
 def make_validation_step(
     stage: Stage, apply_fn: ApplyFn, prepare_fn: PrepareFn, ignore_label: int | None
 ) -> Callable[[PyTree, PyTree, Batch], Units]:
     """Return `validate(params, batch_stats, batch) -> Units` for one device, in evaluation mode."""
 
     def validate(params: PyTree, batch_stats: PyTree, batch: Batch) -> Units:
-        image, label = batch.image, batch.label
-        if image is not None:
-            image, label = prepare_fn(None, image, label)
-        outputs, _ = apply_fn(params, batch_stats, image, cached=batch.cached, with_confidence=stage.with_confidence)
+        outputs, label = _evaluate(apply_fn, prepare_fn, params, batch_stats, batch, stage.with_confidence)
         mask = unit_mask(batch.mask, label, ignore_label)
-        log_probs = jax.nn.log_softmax(outputs.logits)
-        in_range = _in_range(label, outputs.logits)
-        tcp = jnp.exp(jnp.take_along_axis(log_probs, in_range[..., None], axis=-1)[..., 0])
-        if stage.with_confidence:
-            confidence = jax.nn.sigmoid(outputs.confidence_logit)
-        else:
-            confidence = jnp.exp(jnp.max(log_probs, axis=-1))
-        correct = is_correct(outputs.logits, label)
-        return Units(stage.loss_fn(outputs, in_range, mask), correct, confidence, tcp, mask)
+        loss = stage.loss_fn(outputs, _in_range(label, outputs.logits), mask)
+        found = _outcomes(outputs, label, mask)
+        confidence = jax.nn.sigmoid(outputs.confidence_logit) if stage.with_confidence else found.confidence
+        return Units(loss, found.correct, confidence, found.tcp, mask)
 
     return validate
+
+
+def _evaluate(
+    apply_fn: ApplyFn, prepare_fn: PrepareFn, params: PyTree, batch_stats: PyTree, batch: Batch, with_confidence: bool
+) -> tuple[Outputs, Array]:
+    """Return the outputs in evaluation mode, and the labels as they were prepared."""
+    image, label = batch.image, batch.label
+    if image is not None:
+        image, label = prepare_fn(None, image, label)
+    outputs, _ = apply_fn(params, batch_stats, image, cached=batch.cached, with_confidence=with_confidence)
+    return outputs, label
+
+
+def _outcomes(outputs: Outputs, label: Array, mask: Array) -> Outcomes:
+    log_probs = jax.nn.log_softmax(outputs.logits)
+    in_range = _in_range(label, outputs.logits)
+    tcp = jnp.exp(jnp.take_along_axis(log_probs, in_range[..., None], axis=-1)[..., 0])
+    return Outcomes(is_correct(outputs.logits, label), jnp.exp(jnp.max(log_probs, axis=-1)), tcp, mask)
