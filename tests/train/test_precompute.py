@@ -5,7 +5,7 @@ import csv
 import jax
 import numpy as np
 import pytest
-from failpred_jax.train.cached import Budget, Program, precompute
+from failpred_jax.train.precompute import Budget, Program, precompute
 
 from failpred_jax.config import default_config, read_config
 from failpred_jax.data.prepare import make_prepare_fns
