@@ -11,7 +11,7 @@ from failpred_jax.config.renamed import new_name
 from failpred_jax.config.sections import Config
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.options import Rule
-from failpred_jax.registry import LOSSES
+from failpred_jax.registry import LOSSES, RECIPES
 
 # Counters on the devices are of 32 bits.
 LARGEST_INTEGER = 2**31 - 1
@@ -150,7 +150,22 @@ def _check_combinations(config: Config) -> list[str]:
             problems.append(f"config.{name}.milestones is (); schedule 'multi_step' needs the epochs of its steps")
         if list(stage.milestones) != sorted(stage.milestones):
             problems.append(f'config.{name}.milestones is {stage.milestones}; the epochs must increase')
+        problems.extend(_problems_of_recipes(name, stage.recipes))
     return problems
+
+
+def _problems_of_recipes(stage: str, recipes: tuple[str, ...]) -> typing.Iterator[str]:
+    """Yield the recipes that are not for this stage, or of which one is too many."""
+    fitting = [name for name in RECIPES if stage in RECIPES.fact(name, 'stages')]
+    for name in recipes:
+        if name not in fitting:
+            yield f"config.{stage}.recipes has '{name}', which is not for this stage; allowed: {', '.join(fitting)}"
+    choosing = [name for name in recipes if RECIPES.fact(name, 'replaces_evaluated')]
+    if len(choosing) > 1:
+        yield (
+            f'config.{stage}.recipes has {" and ".join(choosing)}, which each choose the weights that are evaluated; '
+            'keep one of them'
+        )
 
 
 def _problems_of_chosen(section: OwnerSection, prefix: str) -> typing.Iterator[str]:

@@ -27,7 +27,7 @@ from failpred_jax.options import (
     section,
     some_of,
 )
-from failpred_jax.registry import LOSSES, MODELS, RECIPES, SCORES, SOURCES
+from failpred_jax.registry import CLASSIFIER_LOSSES, LOSSES, MODELS, RECIPES, SCORES, SOURCES
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,10 @@ class StageConfig(OwnerSection):
 class BaselineConfig(StageConfig):
     """The classifier itself."""
 
+    NAMED_BY: ClassVar = {'recipes': RECIPES, 'loss': CLASSIFIER_LOSSES}
+
+    loss: str = option('cross_entropy', 'what the classifier minimizes', registered(CLASSIFIER_LOSSES))
+    label_smoothing: float = option(0.0, 'part of each target that is dealt out to all classes alike', FRACTION)
     init_from: str = option('', "torchvision VGG16 weights (.pth) to start the encoder from; '' for none")
 
 

@@ -4,6 +4,9 @@ A checkpoint holds the whole TrainState as one device sees it, so it can be resu
 small JSON `progress`: what the loop knows besides. A digest of all arrays tells a damaged checkpoint from a good
 one; a damaged one is renamed, never deleted, and the one before it is used.
 
+A stage whose recipes choose what is evaluated has both kinds of weights in its checkpoints: `restore_latest` gives
+those to go on with, `restore` those to evaluate.
+
 Of several processes, process 0 alone reads and writes them, and sends the others what it read.
 """
 
@@ -12,7 +15,7 @@ import functools
 import hashlib
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,13 @@ class Progress:
     seconds: float = 0.0
 
 
+# Of the arrays' names. In layout 1, which says nothing of it, two sub-trees of parameters had other names.
+LAYOUT = 2
+_FIRST_NAMES = {'backbone': 'trunk', 'classifier': 'top'}
+# Fields of the state that are empty unless a recipe fills them.
+_OF_RECIPES = ('recipe_states', 'evaluated')
+
+
 class Damaged(Exception):  # noqa: N818  (a finding, turned into a fallback or a UserError by its callers)
     """A checkpoint cannot be read, or is not what was written."""
 
@@ -63,10 +73,22 @@ class _KeepLatestAndBest:
         return [c.step == self.best_step or i >= first_latest for i, c in enumerate(checkpoints)]
 
 
-def _to_arrays(state: TrainState) -> PyTree:
+def _to_arrays(state: TrainState) -> dict[str, PyTree]:
     """Return the state as nested containers of NumPy arrays, which orbax restores exactly."""
     state = state.replace(key=jax.random.key_data(state.key))
-    return {name: jax.tree.map(np.asarray, getattr(state, name)) for name in state.__dataclass_fields__}
+    fields = {name: jax.tree.map(np.asarray, getattr(state, name)) for name in state.__dataclass_fields__}
+    # What no recipe remembers has no place: such a checkpoint is what it was before there were recipes.
+    return {name: value for name, value in fields.items() if name not in _OF_RECIPES or value}
+
+
+def _renamed(tree: Any, names: Mapping[str, str]) -> Any:
+    """Return nested containers with some keys of their dicts renamed."""
+    if isinstance(tree, dict):
+        return {names.get(key, key): _renamed(value, names) for key, value in tree.items()}
+    if isinstance(tree, tuple | list):
+        values = [_renamed(value, names) for value in tree]
+        return type(tree)(*values) if hasattr(tree, '_fields') else type(tree)(values)
+    return tree
 
 
 def _digest(arrays: PyTree) -> str:
@@ -124,7 +146,7 @@ class Checkpoints:
         self._keep.best_step = progress.best_step
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(arrays),
-            progress=ocp.args.JsonSave({**asdict(progress), 'digest': _digest(arrays)}),
+            progress=ocp.args.JsonSave({**asdict(progress), 'digest': _digest(arrays), 'layout': LAYOUT}),
         )
         try:
             with _orbax_in_silence():
@@ -132,25 +154,30 @@ class Checkpoints:
         except Exception as error:  # a full disk is an error of tensorstore's, of orbax's or of Python's
             raise UserError(
                 f'checkpoint {step} could not be written to {self.folder}: {_first_line(error)}; the earlier ones are '
-                'as they were. Make room or mend the disk; the same command then goes on from the last one'
+                'intact. Make room or repair the disk; the same command then goes on from the last one'
             ) from error
 
     def restore(self, step: int, like: TrainState) -> tuple[TrainState, Progress]:
-        """Return the checkpoint of a step; `like` gives the structure. Raises Damaged."""
-        return _from_plain(processes.from_main(lambda: self._read(step, like)), like)
+        """Return the checkpoint of a step as it was validated; `like` gives the structure. Raises Damaged.
+
+        Weights and statistics that a recipe chose take the place of the trained ones.
+        """
+        state, progress = _from_plain(processes.from_main(lambda: self._read(step, like)), like)
+        return state.replace(**state.evaluated), progress
 
     def _read(self, step: int, like: TrainState) -> dict[str, Any]:
         """Return {'leaves', 'progress'} of a checkpoint, which can be sent to other processes."""
         try:
-            items = ocp.args.Composite(
-                state=ocp.args.StandardRestore(_to_arrays(like)), progress=ocp.args.JsonRestore()
-            )
             with _orbax_in_silence():
-                restored = self._manager.restore(step, args=items)
-            arrays, progress = restored['state'], dict(restored['progress'])
+                items = ocp.args.Composite(progress=ocp.args.JsonRestore())
+                progress = dict(self._manager.restore(step, args=items)['progress'])
+                names = {} if progress.pop('layout', 1) == LAYOUT else _FIRST_NAMES
+                items = ocp.args.Composite(state=ocp.args.StandardRestore(_renamed(_to_arrays(like), names)))
+                arrays = self._manager.restore(step, args=items)['state']
             if _digest(arrays) != progress.pop('digest'):
                 raise ValueError('its arrays are not those that were written')
             Progress(**progress)
+            arrays = _renamed(arrays, {old: new for new, old in names.items()})
             return {'leaves': [np.asarray(leaf) for leaf in jax.tree.leaves(arrays)], 'progress': progress}
         except Exception as error:  # orbax, tensorstore and json each have errors of their own for broken files
             raise Damaged(f'checkpoint {step} in {self.folder} cannot be used: {_first_line(error)}') from error

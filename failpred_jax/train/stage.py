@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import flax.struct
 import optax
 
+from failpred_jax.registry import RECIPES
 from failpred_jax.train.recipe import Recipe
 from failpred_jax.types import Array, Outputs, PyTree
 
@@ -82,4 +83,4 @@ class Stage:
     @property
     def replaces_evaluated(self) -> bool:
         """Whether a recipe chooses the weights that are validated, selected and evaluated."""
-        return any(recipe.REPLACES_EVALUATED for recipe in self.recipes.values())
+        return any(RECIPES.fact(name, 'replaces_evaluated') for name in self.recipes)

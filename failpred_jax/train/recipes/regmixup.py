@@ -19,7 +19,7 @@ class RegMixupOptions:
     weight: float = option(1.0, "weight of the mixtures' loss; that of the examples is 1", NOT_NEGATIVE)
 
 
-@RECIPES.register('regmixup', options=RegMixupOptions)
+@RECIPES.register('regmixup', options=RegMixupOptions, stages=('baseline',))
 class RegMixup(Recipe):
     """Add a mixture of each example with the next to the batch, which doubles it: (loss + weight * mixtures' loss).
 
@@ -30,13 +30,11 @@ class RegMixup(Recipe):
     Robustness", NeurIPS 2022, equation 3.
     """
 
-    STAGES = frozenset({'baseline'})
-
     def change_batch(self, own: PyTree, batch: Batch, key: Array, num_classes: int) -> Batch:
         alpha, weight = self.options.alpha, self.options.weight
         if alpha == 0 or weight == 0:
             return batch
-        new = mixed(batch, key, alpha, num_classes)
+        new = mixed(batch, key, alpha, num_classes, self.num_examples_here)
         weights = jnp.ones(batch.mask.shape) if batch.weights is None else batch.weights
 
         def join(x: Array, y: Array) -> Array:

@@ -38,7 +38,7 @@ class Sam(Recipe):
 
         def update(grads: Any, opt_state: Any, params: Any = None, *, grad_fn: Any, **extra: Any) -> tuple[Any, Any]:
             # A gradient of nothing but zeros has no direction: stay.
-            scale = self.options.rho / jnp.maximum(optax.global_norm(grads), 1e-12)
+            scale = self.options.rho / jnp.maximum(optax.tree.norm(grads), 1e-12)
             highest = jax.tree.map(lambda p, g: p + scale * g, params, grads)
             return inner.update(grad_fn(highest), opt_state, params, grad_fn=grad_fn, **extra)
 
