@@ -25,7 +25,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from failpred_jax import processes
-from failpred_jax.errors import UserError
+from failpred_jax.errors import UserError, given
 from failpred_jax.files import read_json
 from failpred_jax.train.stage import TrainState
 from failpred_jax.types import PyTree
@@ -125,12 +125,17 @@ class Checkpoints:
             ),
         )
 
+    @property
+    def _orbax(self) -> ocp.CheckpointManager:
+        """Orbax's manager, on process 0."""
+        return given(self._manager, "process 0's manager of checkpoints")
+
     def steps(self) -> list[int]:
         """Return the steps that have a checkpoint, rising."""
         return processes.from_main(self._steps)
 
     def _steps(self) -> list[int]:
-        return sorted(self._manager.all_steps())
+        return sorted(self._orbax.all_steps())
 
     def save(self, state: TrainState, progress: Progress) -> None:
         """Write a checkpoint for the state's step, then drop those no longer needed.
@@ -150,7 +155,7 @@ class Checkpoints:
         )
         try:
             with _orbax_in_silence():
-                self._manager.save(step, args=items, force=True)
+                self._orbax.save(step, args=items, force=True)
         except Exception as error:  # a full disk is an error of tensorstore's, of orbax's or of Python's
             raise UserError(
                 f'checkpoint {step} could not be written to {self.folder}: {_first_line(error)}; the earlier ones are '
@@ -170,10 +175,10 @@ class Checkpoints:
         try:
             with _orbax_in_silence():
                 items = ocp.args.Composite(progress=ocp.args.JsonRestore())
-                progress = dict(self._manager.restore(step, args=items)['progress'])
+                progress = dict(self._orbax.restore(step, args=items)['progress'])
                 names = {} if progress.pop('layout', 1) == LAYOUT else _FIRST_NAMES
                 items = ocp.args.Composite(state=ocp.args.StandardRestore(_renamed(_to_arrays(like), names)))
-                arrays = self._manager.restore(step, args=items)['state']
+                arrays = self._orbax.restore(step, args=items)['state']
             if _digest(arrays) != progress.pop('digest'):
                 raise ValueError('its arrays are not those that were written')
             Progress(**progress)
@@ -222,7 +227,7 @@ class Checkpoints:
         return None
 
     def _set_aside(self, steps: list[int]) -> None:
-        self._manager.close()
+        self._orbax.close()
         for step in steps:
             folder = self.folder / f'{step:08d}'
             target = folder.with_name(f'{folder.name}.damaged')

@@ -193,12 +193,12 @@ class _Trainer:
                 progress,
                 loss_sum=progress.loss_sum + float(sums.loss_sum),
                 correct_count=progress.correct_count + int(sums.correct_count),
-                count=progress.count + int(sums.count),
+                count=progress.count + int(sums.num_units),
             )
             self.log.progress(
                 step,
-                float(sums.loss_sum) / max(int(sums.count), 1),
-                int(sums.correct_count) / max(int(sums.count), 1),
+                float(sums.loss_sum) / max(int(sums.num_units), 1),
+                int(sums.correct_count) / max(int(sums.num_units), 1),
                 num_steps * stage.batch_size / elapsed,
             )
             at_eval = step % stage.eval_every_steps == 0 or step == stage.num_steps

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import flax.struct
 import optax
@@ -11,8 +12,7 @@ from failpred_jax.train.recipe import Recipe
 from failpred_jax.types import Array, Outputs, PyTree
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """Everything a step changes or reads, besides data. It knows nothing of the number of devices.
 
     Attributes:
@@ -77,7 +77,7 @@ class Stage:
     steps_per_epoch: int
     eval_every_steps: int
     select_by: str
-    learning_rate_fn: Callable[[int], float]
+    learning_rate_fn: Callable[[Any], Any]
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
 
     @property

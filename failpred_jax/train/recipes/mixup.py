@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from failpred_jax import devices
+from failpred_jax.errors import given
 from failpred_jax.options import NOT_NEGATIVE, option
 from failpred_jax.registry import RECIPES
 from failpred_jax.train.recipe import Recipe
@@ -57,7 +58,7 @@ def mixed(batch: Batch, key: Array, alpha: float, num_classes: int, num_rows: in
         following = jax.vmap(devices.next_in_batch)(blocks).reshape(x.shape)
         return share * x + (1 - share) * following
 
-    return batch._replace(image=mix(batch.image), targets=mix(targets))
+    return batch._replace(image=mix(given(batch.image, 'an image')), targets=mix(targets))
 
 
 def targets_of(batch: Batch, num_classes: int) -> Array:

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 
+from failpred_jax.errors import given
 from failpred_jax.options import NOT_NEGATIVE, option
 from failpred_jax.registry import RECIPES
 from failpred_jax.train.recipe import Recipe
@@ -36,15 +38,7 @@ class RegMixup(Recipe):
             return batch
         new = mixed(batch, key, alpha, num_classes, self.num_examples_here)
         weights = jnp.ones(batch.mask.shape) if batch.weights is None else batch.weights
-
-        def join(x: Array, y: Array) -> Array:
-            return jnp.concatenate([x, y])
-
-        return Batch(
-            image=join(batch.image, new.image),
-            label=join(batch.label, new.label),
-            mask=join(batch.mask, new.mask),
-            index=join(batch.index, jnp.full_like(batch.index, -1)),
-            targets=join(targets_of(batch, num_classes), new.targets),
-            weights=join(weights / (1 + weight), weights * (weight / (1 + weight))),
-        )
+        examples = batch._replace(targets=targets_of(batch, num_classes), weights=weights / (1 + weight))
+        index = jnp.full_like(given(batch.index, 'an index'), -1)
+        mixtures = new._replace(index=index, weights=weights * (weight / (1 + weight)))
+        return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), examples, mixtures)
