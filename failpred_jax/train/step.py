@@ -242,8 +242,9 @@ def make_chunk(
 
         def body(carry: tuple[Array, TrainState, Sums]) -> tuple[Array, TrainState, Sums]:
             i, state, sums = carry
-            step_key = jax.random.fold_in(state.key, state.step)
-            batch = take_batch(examples, order[i], jax.random.fold_in(step_key, _AUGMENTATION), prepare_fn)
+            rows = order[i]
+            key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), _AUGMENTATION)
+            batch = take_batch(examples, rows, key, prepare_fn)
             state, new = train_step(state, batch)
             return (
                 i + 1,
