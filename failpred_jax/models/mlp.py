@@ -42,6 +42,6 @@ def make_mlp(model: ModelConfig, info: DatasetInfo) -> Architecture:
     dtype = jnp.dtype(model.dtype)
     return Architecture(
         backbone=MlpBackbone(model.hidden_units, model.dropout, dtype),
-        classifier=Dense(info.num_classes, dtype),
+        classifier=Dense(info.num_classes, is_output=True),
         head=DenseHead(model.head_units, dtype),
     )
