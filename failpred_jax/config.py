@@ -6,6 +6,7 @@ it means to change, so that every key can be overridden on the command line and 
 """
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,11 +118,35 @@ class StageConfig:
     final_learning_rate: float = option(0.0, 'learning rate at the end (cosine, polynomial)', NOT_NEGATIVE)
 
 
+def _is_rename_rule(text: str) -> bool:
+    pattern, equals, _ = text.rpartition('=')
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return bool(equals and pattern)
+
+
 @dataclass(frozen=True)
 class BaselineConfig(StageConfig):
     """The classifier itself."""
 
-    init_from: str = option('', "torchvision VGG16 weights (.pth) to start the encoder from; '' for none")
+    init_from: str = option(
+        '',
+        "weights to start from: another run's WORKDIR or stage folder, a checkpoint of the paper's code, torchvision's "
+        "VGG16, or a file of named arrays (see docs/importing.md); '' for none",
+    )
+    init_rename: tuple[str, ...] = option(
+        (),
+        'rules PATTERN=REPLACEMENT, regular expressions applied in order to the names in the file of init_from; an '
+        'entry whose name becomes empty is left out',
+        rule('PATTERN=REPLACEMENT each, PATTERN a regular expression', lambda v: all(map(_is_rename_rule, v))),
+    )
+    init_only: tuple[str, ...] = option(
+        (),
+        "parts to take from init_from, 'backbone' or 'classifier'; () takes both",
+        rule('some of: backbone, classifier', lambda v: set(v) <= {'backbone', 'classifier'}),
+    )
 
 
 @dataclass(frozen=True)
@@ -283,8 +308,7 @@ def _check_combinations(config: Config) -> list[str]:
         )
     if len(set(config.seeds)) != len(config.seeds):
         problems.append(f'config.seeds is {config.seeds}; a seed may stand in it once')
-    if config.baseline.epochs == 0:
-        problems.append('config.baseline.epochs is 0; a classifier that is not trained has nothing to predict')
+    problems.extend(_check_start(config))
     if config.finetune.epochs and not config.confidence.epochs:
         problems.append('config.finetune.epochs is set but config.confidence.epochs is 0; fine-tuning starts there')
     for name in ('baseline', 'confidence', 'finetune'):
@@ -293,4 +317,24 @@ def _check_combinations(config: Config) -> list[str]:
             problems.append(f"config.{name}.milestones is (); schedule 'multi_step' needs the epochs of its steps")
         if list(stage.milestones) != sorted(stage.milestones):
             problems.append(f'config.{name}.milestones is {stage.milestones}; the epochs must rise')
+    return problems
+
+
+def _check_start(config: Config) -> list[str]:
+    """Return what is wrong with where the classifier comes from."""
+    problems = []
+    baseline = config.baseline
+    if not baseline.epochs and not baseline.init_from:
+        problems.append(
+            'config.baseline.epochs is 0; a classifier that is not trained has nothing to predict: set it above 0, or '
+            'name a finished classifier with config.baseline.init_from'
+        )
+    if not baseline.epochs and config.confidence.targets == 'crossfit':
+        problems.append(
+            "config.baseline.epochs is 0; config.confidence.targets='crossfit' trains the baseline once per fold and "
+            "needs its epochs; set targets to 'train' or 'validation'"
+        )
+    for key in ('init_rename', 'init_only'):
+        if getattr(baseline, key) and not baseline.init_from:
+            problems.append(f"config.baseline.{key} is set, but config.baseline.init_from is ''")
     return problems

@@ -19,7 +19,8 @@ LEVELS = [
     {'config'},
     {'devices'},
     {'data', 'models', 'losses', 'scores', 'metrics', 'calibrate'},
-    {'train', 'workdir', 'torch_import'},
+    {'train', 'workdir'},
+    {'weights'},
     {
         'stages',
         'evaluate',
@@ -82,7 +83,8 @@ def test_every_module_has_a_level():
         ('tensorflow', 'train/stage_log.py data/tfds.py'),
         ('clu', 'train/stage_log.py'),
         ('plotly', 'report'),
-        ('torch', 'torch_import.py'),
+        ('torch', 'weights/files.py'),
+        ('safetensors', 'weights/files.py'),
         ('ml_collections', 'config.py command_line.py options.py'),
     ],
 )
