@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import linen
 from jax import lax
 
+from failpred_jax import compiler
 from failpred_jax.models.convolution import conv3x3, conv3x3_keeping_ties, strided3x3
 from failpred_jax.types import Array
 
@@ -242,7 +243,7 @@ def _scale_and_shift(x: Array, mean: Array, inverse: Array, scale: Array, bias: 
 
 
 def _output_precision(is_output: bool) -> contextlib.AbstractContextManager:
-    return jax.default_matmul_precision('highest') if is_output else contextlib.nullcontext()
+    return compiler.full_precision() if is_output else contextlib.nullcontext()
 
 
 def _uniform_by(fan_in: int) -> Initializer:

@@ -79,12 +79,14 @@ def _digest(arrays: PyTree) -> str:
 
 
 def _weights_of(arrays: PyTree) -> PyTree:
-    """Return the part of a checkpoint that another run can start from, whatever its optimizer was."""
-    return {name: arrays[name] for name in ('trained', 'frozen', 'batch_stats')}
+    """Return the part of a checkpoint that another run can start from, whatever its optimizer and its recipes were."""
+    return {name: arrays.get(name) or {} for name in ('trained', 'frozen', 'batch_stats', 'evaluated')}
 
 
 def read_weights(folder: Path, step: int) -> tuple[PyTree, PyTree]:
     """Return the parameters and BatchNorm statistics of a checkpoint of any run, of which nothing else is known.
+
+    Where a recipe chose the weights that were validated and evaluated, those are the ones.
 
     Args:
       folder: its stage's folder of checkpoints; nothing in it is changed.
@@ -102,10 +104,12 @@ def read_weights(folder: Path, step: int) -> tuple[PyTree, PyTree]:
             restored = checkpointer.restore((folder / f'{step:08d}').resolve(), items)
         weights = jax.tree.map(np.asarray, _weights_of(restored['state']))
         digest = dict(restored['progress']).get('weights_digest')
+        # Checkpoints of before there was one are taken as they are.
         if digest is not None and _digest(weights) != digest:
             raise ValueError('its arrays are not those that were written')
-        flat = traverse_util.flatten_dict(weights['trained']) | traverse_util.flatten_dict(weights['frozen'])
-        return traverse_util.unflatten_dict(flat), weights['batch_stats']
+        chosen = weights['evaluated'] or weights
+        flat = traverse_util.flatten_dict(weights['frozen']) | traverse_util.flatten_dict(chosen['trained'])
+        return traverse_util.unflatten_dict(flat), chosen['batch_stats']
     except Exception as error:  # orbax, tensorstore and json each have errors of their own for broken files
         raise Damaged(f'checkpoint {step} in {folder} cannot be used: {_first_line(error)}') from error
 
