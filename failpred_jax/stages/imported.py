@@ -25,9 +25,14 @@ _MOST_NAMED = 8
 
 
 def with_initial_weights(config: Config, info: DatasetInfo, stage: Stage, start: TrainState) -> TrainState:
-    """Return the state before a stage's first step with the weights of config.baseline.init_from, if it is the first."""
+    """Return the state before a stage's first step, from config.baseline.init_from if it is the first."""
     if stage.starts_from is not None or not config.baseline.init_from:
         return start
+    if config.confidence.targets == 'crossfit':
+        say(
+            f'warning: every classifier starts from {config.baseline.init_from}; if that was trained on images of the '
+            'training set, the targets of the confidence are not held out'
+        )
     params, batch_stats = start_from(config, info, merge_params(start.trained, start.frozen), start.batch_stats)
     return init_state(stage, params, batch_stats, start.key)
 
@@ -63,7 +68,8 @@ def import_torch(path: str, config: Config, info: DatasetInfo, store: Store) -> 
         _write(path, store, by_name[name], params, batch_stats, is_last=name == held[-1])
     kept = [name for name in there if name not in written]
     more = f' (beside {" and ".join(kept)}, which have the same classifier)' if kept else ''
-    say(f'imported {", ".join(written)} from {path} into {store.workdir}{more}')
+    known = [name for name in written if not _is_unavailable(store, by_name[name])]
+    say(f'imported {" and ".join(known)} from {path} into {store.workdir}{more}')
 
 
 def _write(path: str, store: Store, stage: Stage, params: PyTree, batch_stats: PyTree, is_last: bool) -> None:
