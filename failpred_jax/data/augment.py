@@ -66,7 +66,7 @@ def make_augment_fn(config: AugmentConfig, info: DatasetInfo) -> AugmentFn:
         if config.saturation:
             gray = jnp.broadcast_to(_gray(images), images.shape)
             images = _blend(images, gray, draw['saturation'], config.saturation)
-        return images, maps[..., 0] if has_map else labels
+        return images, labels if maps is None else maps[..., 0]
 
     return augment
 

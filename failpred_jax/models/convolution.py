@@ -66,13 +66,13 @@ def conv3x3(x: Array, kernel: Array) -> Array:
     """
     if jax.default_backend() != 'cpu':
         return native(x, kernel)
-    inputs, outputs = kernel.shape[2:]
+    (_, height, width, _), (*_, inputs, outputs) = x.shape, kernel.shape
     if 9 * outputs <= inputs:
         return product_first(x, kernel)
     if inputs < 16:
         return im2col(x, kernel)
     # Shorter numbers than float32 have no digits to lose in the transforms.
-    pays = x.dtype == jnp.float32 and _winograd_pays(*x.shape[1:], outputs)
+    pays = x.dtype == jnp.float32 and _winograd_pays(height, width, inputs, outputs)
     return winograd(x, kernel) if pays else direct(x, kernel)
 
 
@@ -126,13 +126,15 @@ conv3x3_keeping_ties.defvjp(
 
 def native(x: Array, kernel: Array, stride: int = 1) -> Array:
     """Return `strided3x3` by XLA's convolution."""
+    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
     return lax.conv_general_dilated(x, kernel, (stride, stride), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
 
 
 def shifted_products(x: Array, kernel: Array) -> Array:
     """Return `conv3x3` as the sum of 9 matrix products, one of the image shifted to each place of the kernel."""
     height, width = x.shape[1] - 2, x.shape[2] - 2
-    return sum(jnp.matmul(x[:, i : i + height, j : j + width], kernel[i, j]) for i in range(3) for j in range(3))
+    shifts = [(i, j) for i in range(3) for j in range(3)]
+    return functools.reduce(jnp.add, (jnp.matmul(x[:, i : i + height, j : j + width], kernel[i, j]) for i, j in shifts))
 
 
 @jax.custom_vjp
@@ -198,7 +200,8 @@ def product_first(x: Array, kernel: Array) -> Array:
     height, width = x.shape[1] - 2, x.shape[2] - 2
     inputs, outputs = kernel.shape[2:]
     y = jnp.matmul(x, kernel.transpose(2, 0, 1, 3).reshape(inputs, -1)).reshape(*x.shape[:3], 3, 3, outputs)
-    return sum(y[:, i : i + height, j : j + width, i, j] for i in range(3) for j in range(3))
+    shifts = [(i, j) for i in range(3) for j in range(3)]
+    return functools.reduce(jnp.add, (y[:, i : i + height, j : j + width, i, j] for i, j in shifts))
 
 
 @jax.custom_vjp

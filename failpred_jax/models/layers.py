@@ -8,7 +8,7 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.9
 
 # (key, shape) -> array
-Initializer = Callable[[Array, tuple[int, ...]], Array]
+Initializer = Callable[..., Array]
 # Of the convolutions of residual networks. Reference: He et al., "Delving Deep into Rectifiers", ICCV 2015, section 2.2
 # (by the backward pass, as their authors' code has it).
 he_normal: Initializer = linen.initializers.variance_scaling(2.0, 'fan_out', 'normal')
@@ -139,7 +139,9 @@ class BatchNorm(linen.Module):
         running_var = self.variable('batch_stats', 'var', jnp.ones, width)
         x = x.astype(jnp.float32)
         if mode.batch_norm:
-            y, mean, var, count = _normalize(x, scale, bias, mode.mask, mode.axis_name)
+            # `custom_vjp` hides from a type checker what it returns.
+            normalized: Any = _normalize(x, scale, bias, mode.mask, mode.axis_name)
+            y, mean, var, count = normalized
             unbiased = var * (count / jnp.maximum(count - 1, 1))
             running_mean.value += (1 - BATCH_NORM_MOMENTUM) * (lax.stop_gradient(mean) - running_mean.value)
             running_var.value += (1 - BATCH_NORM_MOMENTUM) * (lax.stop_gradient(unbiased) - running_var.value)

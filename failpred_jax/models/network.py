@@ -242,7 +242,7 @@ def check_fits(name: str, info: DatasetInfo, task: str, smallest: int) -> None:
         )
 
 
-def _subkey(key: Array, name: str) -> Array:
+def _subkey(key: Array, name: str) -> jax.Array:
     # A checksum, not hash(), which differs from process to process.
     return jax.random.fold_in(key, zlib.crc32(_FIRST_NAMES.get(name, name).encode()))
 

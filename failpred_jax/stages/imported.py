@@ -1,11 +1,9 @@
 """Weights that were trained elsewhere: as the start of the baseline, or as finished stages."""
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from flax import traverse_util
 
 from failpred_jax import processes
 from failpred_jax.config import Config
@@ -16,6 +14,7 @@ from failpred_jax.train.loop import StageResult
 from failpred_jax.train.stage import Stage, TrainState
 from failpred_jax.train.step import init_state, merge_params
 from failpred_jax.types import DatasetInfo, PyTree
+from failpred_jax.weights.format import leaves_of
 from failpred_jax.weights.reference import read_torch_checkpoint
 from failpred_jax.weights.start import CLASSIFIER, start_from
 
@@ -101,13 +100,13 @@ def _is_unavailable(store: Store, stage: Stage) -> bool:
 def _check_same_classifier(path: str, store: Store, stage: Stage, params: PyTree, batch_stats: PyTree) -> None:
     """Raise a UserError that names the difference unless the WORKDIR's baseline is the checkpoint's classifier."""
     state = store.load(stage, store.finished(stage).best_step)
-    ours = {**_flat(merge_params(state.trained, state.frozen)), **_flat(state.batch_stats)}
-    theirs = {**_flat(params), **_flat(batch_stats)}
+    ours = leaves_of(merge_params(state.trained, state.frozen), state.batch_stats)
+    theirs = leaves_of(params, batch_stats)
     lines = []
-    for name in (name for name in ours if name.split('/')[0] in CLASSIFIER):
-        distance = float(np.abs(np.asarray(ours[name]) - theirs[name]).max())
+    for place in (place for place in ours if place[0] in CLASSIFIER):
+        distance = float(np.abs(np.asarray(ours[place]) - theirs[place]).max())
         if distance > 0:
-            lines.append(f'  - {name} differs by up to {distance:.3g}')
+            lines.append(f'  - {"/".join(place)} differs by up to {distance:.3g}')
     if lines:
         more = [f'  - and {len(lines) - _MOST_NAMED} more'] if len(lines) > _MOST_NAMED else []
         raise UserError(
@@ -120,7 +119,3 @@ def _check_same_classifier(path: str, store: Store, stage: Stage, params: PyTree
                 ]
             )
         )
-
-
-def _flat(tree: PyTree) -> Mapping[str, np.ndarray]:
-    return traverse_util.flatten_dict(tree, sep='/')

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,12 +21,14 @@ class Source:
 
     Attributes:
       path: as the user gave it.
-      arrays: name -> float32 array; None for a folder.
+      arrays: name -> float32 array; empty for a folder.
+      is_folder: whether it is a folder.
       is_renamed: whether the names were changed by the user's own rules.
     """
 
     path: str
-    arrays: Mapping[str, np.ndarray] | None
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    is_folder: bool = False
     is_renamed: bool = False
 
 
@@ -51,11 +54,8 @@ class Target:
 
     def shapes(self) -> dict[Place, tuple[int, ...]]:
         """Return the shape of each leaf of all sub-trees; BatchNorm's 'mean' and 'var' among them."""
-        found = {}
-        for tree in (self.params, self.batch_stats):
-            for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-                found[tuple(part.key for part in path)] = tuple(leaf.shape)
-        return found
+        leaves = leaves_of(self.params, self.batch_stats)
+        return {place: tuple(leaf.shape) for place, leaf in leaves.items()}
 
     def wants(self, place: Place) -> bool:
         return place[0] in self.only
@@ -63,6 +63,15 @@ class Target:
     def words(self) -> str:
         """Return what it is, for messages."""
         return f"model '{self.model.name}' with {self.info.num_classes} classes and images {self.info.image_shape}"
+
+
+def leaves_of(*trees: PyTree) -> dict[Place, Any]:
+    """Return the leaves of nested dicts by their places."""
+    return {
+        tuple(part.key for part in path): leaf
+        for tree in trees
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
 
 
 @dataclass

@@ -15,7 +15,7 @@ _SEPARATORS = re.compile(r'[/.]')
 
 def _recognizes(source: Source, target: Target) -> bool:
     shapes = target.shapes()
-    return source.is_renamed or any(_place_of(name, shapes)[0] in shapes for name in source.arrays or ())
+    return source.is_renamed or any(_place_of(name, shapes)[0] in shapes for name in source.arrays)
 
 
 def _read(source: Source, target: Target) -> Found:

@@ -87,7 +87,7 @@ def _read_trees(source: Source, target: Target, prefixes: dict[str, str]) -> Fou
 
 
 def _recognizes(source: Source, target: Target) -> bool:
-    if source.arrays is None or source.is_renamed or target.model.name not in MODELS_OF_REFERENCE:
+    if source.is_renamed or target.model.name not in MODELS_OF_REFERENCE:
         return False
     prefix = _trees_in(source.arrays)['backbone']
     expected = {prefix + _torch_name(target.model.name, place) for place in target.shapes() if place[0] == 'backbone'}

@@ -2,17 +2,15 @@
 
 from pathlib import Path
 
-from flax import traverse_util
-
 from failpred_jax.errors import UserError
 from failpred_jax.files import read_json
 from failpred_jax.registry import WEIGHTS
 from failpred_jax.train.checkpoints import Damaged, read_weights
-from failpred_jax.weights.format import Found, Source, Target, WeightsFormat
+from failpred_jax.weights.format import Found, Source, Target, WeightsFormat, leaves_of
 
 
 def _recognizes(source: Source, target: Target) -> bool:
-    return source.arrays is None
+    return source.is_folder
 
 
 def _read(source: Source, target: Target) -> Found:
@@ -24,7 +22,7 @@ def _read(source: Source, target: Target) -> Found:
     except Damaged as error:
         raise UserError(f"config.baseline.init_from is '{source.path}', but {error}; restore it from a copy") from error
     found, shapes = Found(), target.shapes()
-    leaves = traverse_util.flatten_dict(params) | traverse_util.flatten_dict(batch_stats)
+    leaves = leaves_of(params, batch_stats)
     for place in (place for place in {**shapes, **leaves} if place[0] in ('backbone', 'classifier')):
         name = '/'.join(place)
         if not target.wants(place):

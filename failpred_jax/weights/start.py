@@ -56,7 +56,7 @@ def _open(path: str, rules: tuple[str, ...]) -> Source:
     if Path(path).is_dir():
         if rules:
             raise UserError(f"config.baseline.init_rename is for files of named arrays, but '{path}' is a folder")
-        return Source(path, None)
+        return Source(path, is_folder=True)
     return Source(path, _renamed(path, read_arrays(path), rules), is_renamed=bool(rules))
 
 
@@ -88,7 +88,7 @@ def _recognize(source: Source, target: Target) -> WeightsFormat:
     matching = [f for f in formats.values() if f.recognizes(source, target)]
     if len(matching) == 1:
         return matching[0]
-    names = list(source.arrays or ())
+    names = list(source.arrays)
     shown = ', '.join(names[:6]) + (f' and {len(names) - 6} more' if len(names) > 6 else '')
     what = ' or '.join(f.words for f in (matching or formats.values()))
     raise UserError(

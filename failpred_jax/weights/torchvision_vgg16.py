@@ -14,7 +14,7 @@ _OURS: dict[str, list[Place]] = {
 
 
 def _recognizes(source: Source, target: Target) -> bool:
-    return source.arrays is not None and any(name.startswith('features.') for name in source.arrays)
+    return any(name.startswith('features.') for name in source.arrays)
 
 
 def _read(source: Source, target: Target) -> Found:

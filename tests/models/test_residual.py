@@ -1,6 +1,9 @@
 """Residual networks against the same in PyTorch, whose weights come in by renaming, as a user's would."""
 
 import math
+import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 from weights.twins import in_ours, in_torch, random_images, randomize
 
 from failpred_jax.config import BaselineConfig, Config, ModelConfig
+from failpred_jax.models import convolution, layers
 from failpred_jax.models.network import Network, make_network
 from failpred_jax.models.wide_resnet import WideResnetOptions, make_wide_resnet
 from failpred_jax.types import DatasetInfo
@@ -52,11 +56,15 @@ class Resnet(nn.Module):
     def __init__(self, widths, num_blocks):
         super().__init__()
         self.conv1, self.bn1 = conv(3, widths[0], 3), nn.BatchNorm2d(widths[0])
-        self.layers = nn.Sequential(*stages(BasicBlock, widths, widths[0], num_blocks))
+        for i, stage in enumerate(stages(BasicBlock, widths, widths[0], num_blocks), start=1):
+            setattr(self, f'layer{i}', stage)
         self.linear = nn.Linear(widths[-1], 4)
 
     def forward(self, x):
-        x = self.layers(F.relu(self.bn1(self.conv1(x)))).mean((2, 3))
+        x = F.relu(self.bn1(self.conv1(x)))
+        for name, stage in self.named_children():
+            x = stage(x) if name.startswith('layer') else x
+        x = x.mean((2, 3))
         return self.linear(x), x
 
 
@@ -78,20 +86,23 @@ class WideResnet(nn.Module):
         super().__init__()
         widths = [16 * widen, 32 * widen, 64 * widen]
         self.conv1 = conv(3, 16, 3)
-        self.layers = nn.Sequential(*stages(WideBlock, widths, 16, num_blocks))
+        self.layer1, self.layer2, self.layer3 = stages(WideBlock, widths, 16, num_blocks)
         self.bn1 = nn.BatchNorm2d(widths[-1])
         self.linear = nn.Linear(widths[-1], 4)
 
     def forward(self, x):
-        x = F.relu(self.bn1(self.layers(self.conv1(x)))).mean((2, 3))
+        x = F.relu(self.bn1(self.layer3(self.layer2(self.layer1(self.conv1(x)))))).mean((2, 3))
         return self.linear(x), x
 
 
-# Counted from 0 there and from 1 here.
-RULES = tuple(rf'layers\.{i}\.(\d)=stage{i + 1}.\1' for i in range(4))
-RULES += tuple(rf'(stage\d)\.{j}\.=\1_block{j + 1}.' for j in range(3))
-RULES += (r'shortcut\.0=shortcut_conv', r'shortcut\.1=shortcut_bn', r'shortcut\.weight=shortcut_conv.weight')
-RULES += (r'^linear=classifier', r'^(?!classifier)=backbone.')
+def rules_of_the_page():
+    """Return the rules that docs/importing.md shows, for a ResNet-18 as it is usually named in PyTorch."""
+    page = Path(__file__).parents[2] / 'docs' / 'importing.md'
+    (block,) = re.findall(r'```python\n(.*?)```', page.read_text(), re.DOTALL)
+    config = SimpleNamespace(model=SimpleNamespace(), baseline=SimpleNamespace())
+    exec(compile(block, page.name, 'exec'), {'config': config})  # noqa: S102  (our own page)
+    assert config.model.name == 'resnet18'
+    return config.baseline.init_rename
 
 
 def small_wide(depth, widen_factor):
@@ -99,19 +110,33 @@ def small_wide(depth, widen_factor):
     return Network(make_wide_resnet(ModelConfig(name='wide_resnet'), INFO, options), INFO.image_shape)
 
 
+THIRD_BLOCK = (r'layer(\d)\.2\.=stage\1_block3.',)
+WIDE = (r'shortcut\.weight=shortcut_conv.weight', r'^bn1\.=bn.')
 TWINS = {
     'resnet18': (lambda: Resnet((64, 128, 256, 512), 2), lambda: make_network(ModelConfig(name='resnet18'), INFO), ()),
-    'resnet20': (lambda: Resnet((16, 32, 64), 3), lambda: make_network(ModelConfig(name='resnet20'), INFO), ()),
-    'wide_resnet': (lambda: WideResnet(2, 2), lambda: small_wide(16, 2), (r'^bn1\.=bn.',)),
+    'resnet20': (
+        lambda: Resnet((16, 32, 64), 3),
+        lambda: make_network(ModelConfig(name='resnet20'), INFO),
+        THIRD_BLOCK,
+    ),
+    'wide_resnet': (lambda: WideResnet(2, 2), lambda: small_wide(16, 2), WIDE),
 }
 
 
+@pytest.fixture
+def native_convolutions(monkeypatch):
+    """The other forms have tests of their own, and compile three times as long."""
+    for form in ('conv3x3', 'strided3x3'):
+        monkeypatch.setattr(layers, form, convolution.native)
+
+
+@pytest.mark.usefixtures('native_convolutions')
 @pytest.mark.parametrize('name', TWINS)
 def test_same_weights_give_the_same_outputs(name, tmp_path):
     make_theirs, make_ours, rules = TWINS[name]
     theirs, network = randomize(make_theirs()), make_ours()
     torch.save(theirs.state_dict(), tmp_path / 'a.pth')
-    baseline = BaselineConfig(init_from=str(tmp_path / 'a.pth'), init_rename=rules + RULES, epochs=0)
+    baseline = BaselineConfig(init_from=str(tmp_path / 'a.pth'), init_rename=rules + rules_of_the_page(), epochs=0)
     fresh = network.init(jax.random.key(0))
     params, stats = start_from(Config(model=ModelConfig(name=name), baseline=baseline), INFO, *fresh)
     images = random_images(network)

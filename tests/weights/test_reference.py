@@ -235,6 +235,7 @@ def segnets(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         if request.param == 'of a GPU':
             patch.setattr(layers, 'conv3x3_keeping_ties', convolution.shifted_products)
+            patch.setattr(layers, 'conv3x3', convolution.native)
         run = jax.jit(lambda p, s, x: network.apply(p, s, x, with_confidence=True)[0])
         run(params, stats, flat_images('constant', info.image_shape[:2]))
         yield network, params, stats, theirs, run
