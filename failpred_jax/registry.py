@@ -128,4 +128,5 @@ RECIPES = Registry(
     {'stages': ('baseline', 'confidence', 'finetune'), 'replaces_evaluated': False},
 )
 SECTIONS = Registry('report section', 'failpred_jax.report.sections')
+WEIGHTS = Registry('weights format', 'failpred_jax.weights')
 COMMANDS = Registry('command', 'failpred_jax.commands')

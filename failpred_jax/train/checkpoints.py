@@ -23,6 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from flax import traverse_util
 
 from failpred_jax import processes
 from failpred_jax.errors import UserError, given
@@ -99,6 +100,42 @@ def _digest(arrays: PyTree) -> str:
     return digest.hexdigest()
 
 
+def _weights_of(arrays: PyTree) -> PyTree:
+    """Return the part of a checkpoint that another run can start from, whatever its optimizer and its recipes were."""
+    return {name: arrays.get(name) or {} for name in ('trained', 'frozen', 'batch_stats', 'evaluated')}
+
+
+def read_weights(folder: Path, step: int) -> tuple[PyTree, PyTree]:
+    """Return the parameters and BatchNorm statistics of a checkpoint of any run, of which nothing else is known.
+
+    Where a recipe chose the weights that were validated and evaluated, those are the ones.
+
+    Args:
+      folder: its stage's folder of checkpoints; nothing in it is changed.
+      step: of the checkpoint.
+
+    Returns:
+      params, batch_stats: nested dicts of NumPy arrays by sub-tree.
+
+    Raises:
+      Damaged: it is not there, cannot be read, or is not what was written.
+    """
+    try:
+        with _orbax_in_silence(), ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            items = ocp.args.Composite(state=ocp.args.StandardRestore(), progress=ocp.args.JsonRestore())
+            restored = checkpointer.restore((folder / f'{step:08d}').resolve(), items)
+        weights = jax.tree.map(np.asarray, _weights_of(restored['state']))
+        digest = dict(restored['progress']).get('weights_digest')
+        # Checkpoints of before there was one are taken as they are.
+        if digest is not None and _digest(weights) != digest:
+            raise ValueError('its arrays are not those that were written')
+        chosen = weights['evaluated'] or weights
+        flat = traverse_util.flatten_dict(weights['frozen']) | traverse_util.flatten_dict(chosen['trained'])
+        return traverse_util.unflatten_dict(flat), chosen['batch_stats']
+    except Exception as error:  # orbax, tensorstore and json each have errors of their own for broken files
+        raise Damaged(f'checkpoint {step} in {folder} cannot be used: {_first_line(error)}') from error
+
+
 class Checkpoints:
     """The checkpoints in one folder. Of several processes, each must call the same methods in the same order."""
 
@@ -151,7 +188,14 @@ class Checkpoints:
         self._keep.best_step = progress.best_step
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(arrays),
-            progress=ocp.args.JsonSave({**asdict(progress), 'digest': _digest(arrays), 'layout': LAYOUT}),
+            progress=ocp.args.JsonSave(
+                {
+                    **asdict(progress),
+                    'digest': _digest(arrays),
+                    'weights_digest': _digest(_weights_of(arrays)),
+                    'layout': LAYOUT,
+                }
+            ),
         )
         try:
             with _orbax_in_silence():
@@ -179,6 +223,7 @@ class Checkpoints:
                 names = {} if progress.pop('layout', 1) == LAYOUT else _FIRST_NAMES
                 items = ocp.args.Composite(state=ocp.args.StandardRestore(_renamed(_to_arrays(like), names)))
                 arrays = self._orbax.restore(step, args=items)['state']
+            progress.pop('weights_digest', None)
             if _digest(arrays) != progress.pop('digest'):
                 raise ValueError('its arrays are not those that were written')
             Progress(**progress)

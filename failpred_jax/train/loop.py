@@ -42,6 +42,7 @@ class StageResult:
       best_value: the selection metric there; None where it was undefined at every validation.
       seconds: time spent training, validating and saving.
       warnings: sentences for the report.
+      unavailable: why what the stage trains is not there; '' if it is. An import may know a later stage alone.
     """
 
     step: int
@@ -49,6 +50,7 @@ class StageResult:
     best_value: float | None
     seconds: float
     warnings: tuple[str, ...]
+    unavailable: str = ''
 
 
 def train_stage(

@@ -108,8 +108,14 @@ def init_state(stage: Stage, params: PyTree, batch_stats: PyTree, key: Array) ->
 
 
 def unit_mask(batch_mask: Array, labels: Array, ignore_label: int | None) -> Array:
-    """Return which units count: [B] -> the shape of `labels`, bool."""
+    """Return which units count: [B] -> the shape of `labels`, bool.
+
+    Padded examples do not, nor the ignored label, nor, in label maps, the negative labels of pixels that augmentation
+    brought in from beyond the border.
+    """
     mask = _over_units(batch_mask, labels)
+    if labels.ndim > 1:
+        mask &= labels >= 0
     return mask if ignore_label is None else mask & (labels != ignore_label)
 
 
