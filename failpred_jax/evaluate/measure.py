@@ -14,11 +14,14 @@ from failpred_jax.evaluate.pixels import count_pixels
 from failpred_jax.evaluate.scoring import Fitted, Plan, compute_scores, fit_scores
 from failpred_jax.evaluate.tally import RESAMPLES_SEED, Tally
 from failpred_jax.metrics import (
+    Resamples,
     bootstrap,
     intervals,
+    is_affordable,
     measure_calibration,
     measure_classifier,
     measure_score,
+    resample_others,
     undefined_reasons,
     without_shared_pass,
 )
@@ -27,7 +30,7 @@ from failpred_jax.registry import METRICS, SCORES
 from failpred_jax.results import Interval, Measures, Predictions, ScoreResult
 from failpred_jax.scores.score import FitInputs
 
-NOT_RESAMPLED = 'it has no place in the pass that resamples the other metrics'
+NOT_RESAMPLED = 'it is computed by a function of its own, which would take too long on every resample'
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def count_units(parts: Parts, plan: Plan, fitted: Fitted, options: EvaluateConfi
     scores = {name: _score(name, confidence, correct) for name, confidence in confidences.items()}
     resamples = None
     if options.resamples and confidences and not parts.no_intervals:
-        resamples = bootstrap(confidences, correct, num_resamples=options.resamples, seed=RESAMPLES_SEED)
+        resamples = _resample(confidences, correct, scores, options.resamples)
     return Tally(
         classifier=measure_classifier(logits, labels, parts.task),
         scores=scores,
@@ -111,6 +114,18 @@ def count_units(parts: Parts, plan: Plan, fitted: Fitted, options: EvaluateConfi
         kept=Predictions(labels, logits, correct, confidences),
         resamples=resamples,
     )
+
+
+def _resample(
+    confidences: Mapping[str, np.ndarray], correct: np.ndarray, scores: Mapping[str, ScoreResult], num_resamples: int
+) -> Resamples:
+    """Return every metric on the same resamples, as far as that takes no more than about a minute."""
+    drawn = bootstrap(confidences, correct, num_resamples=num_resamples, seed=RESAMPLES_SEED)
+    others = without_shared_pass()
+    if not others or not is_affordable(len(correct), num_resamples, len(confidences)):
+        return drawn
+    values = {name: score.metrics for name, score in scores.items()}
+    return resample_others(drawn, others, values, confidences, correct, RESAMPLES_SEED)
 
 
 def _score(name: str, confidence: np.ndarray, correct: np.ndarray) -> ScoreResult:
@@ -159,7 +174,7 @@ def _with_intervals(score: ScoreResult, found: Mapping[str, tuple[float, float]]
     defined = {name for name, value in score.metrics.items() if math.isfinite(value)}
     kept = {name: Interval(*ends) for name, ends in found.items() if name in defined and not np.isnan(ends).any()}
     reasons = {name: 'fewer than half of the resamples define it' for name in found if name in defined - kept.keys()}
-    reasons |= {metric.name: NOT_RESAMPLED for metric in without_shared_pass() if metric.name in score.metrics}
+    reasons |= dict.fromkeys(defined - found.keys(), NOT_RESAMPLED)
     return replace(score, intervals=kept, no_interval={**reasons, **score.no_interval})
 
 

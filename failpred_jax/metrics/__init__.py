@@ -49,6 +49,7 @@ from failpred_jax.metrics.resampling import (
     resample_weights,
     weighted_metrics,
 )
+from failpred_jax.metrics.resampling_others import is_affordable, resample_others
 from failpred_jax.metrics.segmentation import segmentation_values
 from failpred_jax.metrics.streaming import (
     LevelCounts,
@@ -100,6 +101,7 @@ __all__ = [
     'fpr_at_tpr',
     'init_counts',
     'intervals',
+    'is_affordable',
     'level_with_best',
     'levels_from',
     'main_columns',
@@ -113,6 +115,7 @@ __all__ = [
     'probability_levels',
     'ranking_metrics',
     'reliability_bins',
+    'resample_others',
     'resample_weights',
     'risk_coverage_curve',
     'roc_curve',
