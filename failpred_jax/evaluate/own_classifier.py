@@ -34,7 +34,7 @@ def of_samples(summary: SampleSummary, labels: np.ndarray, field: str) -> Part:
     """
     # float32's smallest normal number: a class that no sample thinks possible stays finite.
     probs = jnp.maximum(jnp.asarray(summary.mean_probs, jnp.float32), jnp.finfo(jnp.float32).tiny)
-    return Part(ScoreInputs(logits=np.asarray(jnp.log(probs)), **{field: summary}), labels)
+    return Part(ScoreInputs(np.asarray(jnp.log(probs)))._replace(**{field: summary}), labels)
 
 
 def measure_own(parts: Parts, field: str, options: EvaluateConfig) -> Measured | None:
@@ -51,12 +51,13 @@ def measure_own(parts: Parts, field: str, options: EvaluateConfig) -> Measured |
     test, val = parts.test, parts.val
     if not isinstance(test, Part) or getattr(test.inputs, field) is None:
         return None
-    has_val = val is not None and getattr(val.inputs, field) is not None
     own = of_samples(getattr(test.inputs, field), test.labels, field)
-    own_val = of_samples(getattr(val.inputs, field), val.labels, field) if has_val else None
+    own_val = None
+    if val is not None and getattr(val.inputs, field) is not None:
+        own_val = of_samples(getattr(val.inputs, field), val.labels, field)
     found = replace(parts, test=own, val=own_val, train=None)
     # `mcp` is there in any case, so that the reference can be.
-    return measure(found, _plan(own, field, parts.task, has_val), replace(options, reference_score='mcp'))
+    return measure(found, _plan(own, field, parts.task, own_val is not None), replace(options, reference_score='mcp'))
 
 
 def _plan(own: Part, field: str, task: str, has_val: bool) -> Plan:
