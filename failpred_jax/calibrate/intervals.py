@@ -18,7 +18,7 @@ from failpred_jax.types import Array
 # Weights of resamples held at once: 64 MB.
 _BLOCK_WEIGHTS = 1 << 24
 # Above so many units a mean is normal for all that a bootstrap can tell.
-_MAX_RESAMPLED = 200_000
+_MAX_RESAMPLED = 50_000
 
 
 class CalibrationInterval(NamedTuple):
