@@ -122,7 +122,7 @@ def _measure(
             warnings=[*warnings, *(targets['warnings'] if targets else ())],
             history=run.store.curves(chosen),
             environment=run.environment,
-            targets=targets and targets_from_json(targets),
+            targets=targets_from_json(targets) if targets else None,
             fingerprint=fingerprint,
             augmented=data_room.draw_augmented(run.config.data.augment, run.data.info, run.data.train, run.config.seed),
         ),
