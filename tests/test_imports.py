@@ -10,9 +10,10 @@ import failpred_jax
 ROOT = Path(failpred_jax.__file__).parent
 # A module may import from lower levels, and from its own room.
 LEVELS = [
-    {'compiler', 'errors', 'types', 'registry', 'options', 'files', 'prediction_file', 'launcher', 'stopping'},
+    {'compiler', 'errors', 'types', 'registry', 'options', 'files', 'launcher', 'stopping'},
     {'processes'},
-    {'console', 'results', 'outcomes'},
+    {'console', 'results', 'outcomes', 'readers'},
+    {'prediction_file'},
     {'config'},
     {'devices'},
     {'data', 'models', 'losses', 'scores', 'metrics', 'calibrate'},

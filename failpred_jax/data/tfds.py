@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from failpred_jax.config import DataConfig
+from failpred_jax.data.resize import resize_images
 from failpred_jax.data.sources import RawData
 from failpred_jax.errors import UserError
 from failpred_jax.registry import SOURCES
@@ -25,7 +26,7 @@ def load(config: DataConfig) -> RawData:
       UserError: the data set or split is unknown, is not image classification, or is neither prepared nor to be had.
     """
     builder = _prepared_builder(config)
-    info = _info(builder, config.name)
+    info = _info(builder, config)
     for key in ('train_split', 'test_split', 'validation_split'):
         split = getattr(config, key)
         # 'train[:90%]' and 'train+extra' are tfds's own language: only their names are checked here.
@@ -75,7 +76,8 @@ def _first_line(error: BaseException) -> str:
     return f'{type(error).__name__}: {lines[0][:300]}' if lines else type(error).__name__
 
 
-def _info(builder: Any, name: str) -> DatasetInfo:
+def _info(builder: Any, config: DataConfig) -> DatasetInfo:
+    name = config.name
     features = builder.info.features
     missing = [key for key in ('image', 'label') if key not in features]
     if missing or not hasattr(features['label'], 'num_classes'):
@@ -84,8 +86,15 @@ def _info(builder: Any, name: str) -> DatasetInfo:
             f'and has: {", ".join(features)}'
         )
     shape = tuple(features['image'].shape)
+    if shape[-1] is None:
+        raise UserError(f"the images of '{name}' have different numbers of channels ({shape}), which cannot be mixed")
+    if None in shape and not config.image_size:
+        raise UserError(
+            f"the images of '{name}' are of different sizes ({shape}); bring all to one size as they are read: "
+            '--config.data.image_size=HEIGHT,WIDTH'
+        )
     if None in shape:
-        raise UserError(f"the images of '{name}' are of different sizes ({shape}); sets of one image size can be read")
+        shape = (*config.image_size, shape[-1])
     return DatasetInfo(name, 'classification', shape, tuple(features['label'].names))
 
 
@@ -108,5 +117,6 @@ def _read(builder: Any, split: str, info: DatasetInfo) -> Examples:
     images = np.empty((count, *info.image_shape), np.uint8)
     labels = np.empty(count, np.int32)
     for i, record in enumerate(records):
-        images[i], labels[i] = record['image'], record['label']
+        image, labels[i] = record['image'], record['label']
+        images[i] = resize_images(image[None], info.image_shape[:2])[0]
     return Examples(images, labels)

@@ -89,8 +89,8 @@ def _rows(
     if is_normalized or name == 'log_probs':
         if name == 'log_probs' and not is_normalized:
             problems.append(
-                f"'{full}' are not log-probabilities: the exponentials of a row sum to "
-                f"{np.exp(_logsumexp(rows))[0]:.4g}; name them '{full.replace('log_probs', 'logits')}' if they are logits"
+                f"'{full}' are no log-probabilities: the exponentials of row 0 sum to "
+                f"{np.exp(_logsumexp(rows))[0]:.4g}; logits are named '{full.replace('log_probs', 'logits')}'"
             )
             return None, ''
         if name != 'log_probs':
@@ -146,7 +146,7 @@ def _probabilities(rows: np.ndarray, full: str, notes: list[str], problems: list
         unit = int(off.argmax())
         problems.append(
             f"'{full}' does not sum to 1 for {int((off > allowed).sum()):,} units, such as {sums[unit]:.4g} for "
-            f'unit {unit}; if they are unnormalized, divide each row by its sum (probs / probs.sum(-1, keepdims=True)); '
+            f'unit {unit}; if unnormalized, divide each row by its sum: probs / probs.sum(-1, keepdims=True); '
             'the sigmoids of several yes-or-no labels are not the probabilities of classes'
         )
         return None

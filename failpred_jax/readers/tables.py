@@ -16,13 +16,13 @@ import pyarrow.json
 import pyarrow.parquet
 
 from failpred_jax.errors import UserError
+from failpred_jax.files import DAMAGE, decode_text
 from failpred_jax.readers.columns import to_arrays
 from failpred_jax.readers.reading import FORMATS, Arrays, Format
 
 _COMPRESSED: dict[bytes, Callable[[Any], Any]] = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ\x00': lzma.open}
 _ZSTD = b'\x28\xb5\x2f\xfd'
 _DELIMITERS = (',', ';', '\t', '|')
-_BOMS = {b'\xef\xbb\xbf': 'utf-8-sig', b'\xff\xfe': 'utf-16', b'\xfe\xff': 'utf-16'}
 # Arrow guesses types from the first block; a table this size is one block, so that all of it is looked at.
 _BLOCK_BYTES = 2**30
 
@@ -37,20 +37,9 @@ def _content(path: Path) -> bytes:
                     data = file.read()
         if data.startswith(_ZSTD):
             data = pa.CompressedInputStream(pa.BufferReader(data), 'zstd').read()
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except DAMAGE as error:
         raise UserError(f"'{path}' is a damaged compressed file: {error}") from error
-    for mark, encoding in _BOMS.items():
-        if data.startswith(mark):
-            try:
-                return data.decode(encoding).encode()
-            except UnicodeDecodeError as error:
-                raise UserError(f"'{path}' begins like {encoding} and is not: {error}") from error
-    try:
-        data.decode('utf-8')
-    except UnicodeDecodeError:
-        # Windows' western code page is what text that is not UTF-8 most often is; every byte of it is a character.
-        return data.decode('cp1252', errors='replace').encode()
-    return data
+    return decode_text(data).encode()
 
 
 def _read_csv(path: Path) -> Arrays:
@@ -125,9 +114,11 @@ def _read_arrow(path: Path) -> Arrays:
 def _read_with(read: Callable[[Path], pa.Table], path: Path) -> Arrays:
     try:
         table = read(path)
-    except (pa.ArrowException, OSError, ValueError) as error:
+        # Arrow trusts what it reads: an offset that was damaged would lead anywhere.
+        table.validate(full=True)
+        return to_arrays(table, f"'{path}'")
+    except (pa.ArrowException, *DAMAGE) as error:
         raise UserError(f"'{path}' is damaged or cannot be read: {_plain(error)}") from error
-    return to_arrays(table, f"'{path}'")
 
 
 def _starts_with_json(path: Path, head: bytes) -> bool:
