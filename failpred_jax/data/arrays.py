@@ -60,7 +60,8 @@ def load(config: DataConfig) -> RawData:
         return Examples(images if images.ndim == 4 else images[..., None], labels)
 
     train = examples('train')
-    assert train is not None  # refused above
+    if train is None or train.images is None:
+        raise AssertionError('refused above')
     _check_channels_last(train.images, path)
     if not class_names:
         valid = train.labels[train.labels != config.void_label]

@@ -171,12 +171,13 @@ def _check_together(found: Mapping[str, Units]) -> list[str]:
             )
         elif units.logits is not None and units.num_classes != first.num_classes:
             problems.append(f'the {name} part has {units.num_classes} classes, the evaluated {first.num_classes}')
-        if units.features is not None and first.features is None:
-            problems.append(f"the {name} part has features, but the evaluated part has no 'features'")
-        elif units.features is not None and units.features.shape[1] != first.features.shape[1]:
-            problems.append(
-                f'the {name} part has {units.features.shape[1]} features, the evaluated {first.features.shape[1]}'
-            )
+        if units.features is not None:
+            if first.features is None:
+                problems.append(f"the {name} part has features, but the evaluated part has no 'features'")
+            elif units.features.shape[1] != first.features.shape[1]:
+                problems.append(
+                    f'the {name} part has {units.features.shape[1]} features, the evaluated {first.features.shape[1]}'
+                )
         if units.are_raw_logits != first.are_raw_logits:
             problems.append(
                 f"the {name} part's outputs look like {units.outputs_are}, the evaluated part's like "

@@ -46,7 +46,13 @@ def read_outputs(
     if outputs.shape == shape or (outputs.shape == (*shape, 1)):
         return _binary(outputs.reshape(shape), name, full, kept, notes, problems)
     if outputs.shape[:-1] != shape or outputs.ndim != len(shape) + 1:
-        problems.append(f"'{full}' has shape {outputs.shape}; it must be {(*shape, 'C')}: labels and classes")
+        problems.append(
+            f"'{full}' has shape {outputs.shape}; it must be {(*shape, 'C')}, the shape of labels and classes"
+        )
+        return None
+    if outputs.shape[-1] < 2 or not kept.any():
+        if outputs.shape[-1] < 2:
+            problems.append(f"'{full}' has {outputs.shape[-1]} classes; there must be at least 2")
         return None
     rows = outputs[kept].astype(np.float64)
     found, kind = _rows(rows, name, full, notes, problems)
@@ -104,6 +110,8 @@ def _binary(
 ) -> tuple[np.ndarray, str] | None:
     """Return the two classes of a single column, which is that of class 1."""
     values = column[kept].astype(np.float64)
+    if not values.size:
+        return None
     if not np.isfinite(values).all():
         problems.append(f"'{full}' holds {int((~np.isfinite(values)).sum()):,} values that are not finite")
         return None

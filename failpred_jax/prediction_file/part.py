@@ -85,6 +85,11 @@ def parse_part(
       problems: sentences for the user, added to.
     """
     before = len(problems)
+    # A frame of one column comes as [N, 1].
+    given = {
+        name: array[:, 0] if array.ndim == 2 and array.shape[1] == 1 and name not in (*OUTPUTS, 'features') else array
+        for name, array in given.items()
+    }
     shape = _unit_shape(given, prefix, problems)
     if len(problems) > before:
         return None
@@ -96,26 +101,24 @@ def parse_part(
     if any(name in given for name in OUTPUTS):
         name = next(name for name in OUTPUTS if name in given)
         outputs = read_outputs(given[name], name, shape, prefix, kept, notes, problems)
+        num_classes = 2 if given[name].shape in (shape, (*shape, 1)) else given[name].shape[-1]
         if outputs is not None:
             logits, outputs_are = outputs
-            num_classes = logits.shape[-1]
-            if class_names and len(class_names) != num_classes:
-                problems.append(f"'class_names' has {len(class_names)} names, but there are {num_classes} classes")
-            elif 'labels' in given:
-                found = read_labels(
-                    given['labels'], num_classes, class_names, ignore_label, kept, prefix, notes, problems
-                )
-                if found is not None:
-                    labels, kept = found
+        if class_names and len(class_names) != num_classes:
+            problems.append(f"'class_names' has {len(class_names)} names, but there are {num_classes} classes")
+        elif 'labels' in given and num_classes >= 2:
+            found = read_labels(given['labels'], num_classes, class_names, ignore_label, kept, prefix, notes, problems)
+            if found is not None:
+                labels, kept = found
     if 'correct' in given:
         correct = read_correct(given['correct'], kept, prefix, problems)
-    if len(problems) > before:
-        return None
     if not kept.any():
         problems.append(f'no unit of the {prefix or "evaluated "}part is left after the mask and the ignored label')
         return None
     flat = kept.reshape(-1)
     units = _flattened(given, flat, prefix, problems)
+    if len(problems) > before:
+        return None
     if labels is not None and logits is not None:
         labels, logits = labels.reshape(-1)[flat], logits.reshape(-1, logits.shape[-1])[flat]
         notes += _zero_labels(labels, logits, prefix)
@@ -139,6 +142,7 @@ def parse_part(
 
 def _unit_shape(given: Mapping[str, np.ndarray], prefix: str, problems: list[str]) -> tuple[int, ...]:
     """Return the shape of the units, (N,) or (N, H, W), having checked which arrays are there and that they fit."""
+    before = len(problems)
     outputs = [name for name in OUTPUTS if name in given]
     if len(outputs) > 1:
         problems.append(f"'{prefix}{outputs[0]}' and '{prefix}{outputs[1]}' are both there; keep one")
@@ -153,15 +157,14 @@ def _unit_shape(given: Mapping[str, np.ndarray], prefix: str, problems: list[str
         problems.append(f"'{prefix}labels' is there without '{prefix}logits' or '{prefix}probs'; drop it, or add them")
     elif not outputs and not any(name.startswith(CONFIDENCE) for name in given):
         problems.append(f"'{prefix}correct' is there without a '{prefix}confidence_<name>' to judge")
-    if problems:
+    if len(problems) > before:
         return ()
     if not outputs:
         shape = given['correct'].shape
     else:
         labels = given['labels']
         is_one_hot = labels.ndim == 2 and labels.shape == given[outputs[0]].shape and labels.dtype.kind not in 'USO'
-        is_column = labels.ndim == 2 and labels.shape[1] == 1
-        shape = labels.shape[:1] if is_one_hot or is_column else labels.shape
+        shape = labels.shape[:1] if is_one_hot else labels.shape
     if len(shape) not in (1, 3):
         problems.append(
             f"'{prefix}{'labels' if outputs else 'correct'}' has shape {shape}; it must be (N,) or (N, H, W)"

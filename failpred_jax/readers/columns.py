@@ -116,13 +116,13 @@ def _to_numpy(column: pa.ChunkedArray, name: str, where: str) -> np.ndarray:
 
 
 def _rows(column: pa.ChunkedArray, name: str, where: str) -> np.ndarray:
-    lengths = pc.list_value_length(column).unique().to_pylist()
+    lengths = pc.call_function('list_value_length', [column]).unique().to_pylist()
     if len(lengths) != 1 or lengths[0] is None:
         raise UserError(
             f"{where}: column '{name}' holds lists of different lengths ({_few(map(str, lengths))}); every row must "
             'have equally many numbers'
         )
-    flat = pc.list_flatten(column)
+    flat = pc.call_function('list_flatten', [column])
     while isinstance(flat, pa.ChunkedArray) and flat.num_chunks == 1:
         flat = flat.chunk(0)
     values = _to_numpy(flat if isinstance(flat, pa.ChunkedArray) else pa.chunked_array([flat]), name, where)
