@@ -43,7 +43,8 @@ def score(predictions: Path, workdir: Path | None, force: bool = False, ignore_l
 def _score(predictions: Path, workdir: Path | None, force: bool, ignore_label: int | None) -> None:
     if str(predictions) == PIPE:
         with spooled_input() as file:
-            return _score(file, workdir or Path('runs') / 'standard_input', force, ignore_label)
+            _score(file, workdir or Path('runs') / 'standard_input', force, ignore_label)
+        return
     digest = _digest(predictions)
     with _opened(predictions, digest, workdir, force) as folder:
         table = evaluate_file(predictions, ignore_label)

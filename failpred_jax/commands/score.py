@@ -20,13 +20,9 @@ def _check(given: Given) -> None:
 def _run(given: Given) -> None:
     from failpred_jax import scored_file
 
-    workdir = given.flags['workdir']
-    scored_file.score(
-        Path(given.flags['predictions']),
-        Path(workdir) if workdir else None,
-        given.flags['force'],
-        given.flags['ignore_label'],
-    )
+    flags = given.flags
+    workdir = Path(flags['workdir']) if flags['workdir'] else None
+    scored_file.score(Path(flags['predictions']), workdir, flags['force'], flags['ignore_label'])
 
 
 COMMANDS.register('score')(
