@@ -4,6 +4,7 @@ import functools
 import hashlib
 import os
 import platform
+import tempfile
 from pathlib import Path
 
 import jax
@@ -32,14 +33,17 @@ def keep_compilations() -> None:
 
     JAX_COMPILATION_CACHE_DIR names another folder, and JAX_ENABLE_COMPILATION_CACHE=false turns it off, as JAX has it.
     """
-    if jax.config.jax_compilation_cache_dir is None:
-        cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-        # A home folder may be shared by machines whose processors cannot run one another's programs.
-        folder = cache / 'failpred_jax' / f'xla-{_processor()}'
+    if jax.config.values['jax_compilation_cache_dir'] is None:
         try:
+            cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+            # A home folder may be shared by machines whose processors cannot run one another's programs.
+            folder = cache / 'failpred_jax' / f'xla-{_processor()}'
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            return  # A home that cannot be written costs time, not results.
+            # A folder that exists may still be one that cannot be written.
+            tempfile.TemporaryFile(dir=folder).close()
+        except (OSError, RuntimeError):
+            # A home that is not there (RuntimeError) or cannot be written costs time, not results.
+            return
         jax.config.update('jax_compilation_cache_dir', str(folder))
     # Far below JAX's one second: a run compiles hundreds of programs that each take a fraction of one.
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)

@@ -97,7 +97,7 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         if np.asarray(array).dtype.hasobject:
             raise ValueError(f"array '{name}' holds Python objects; only plain arrays are written")
     with whole_file(path) as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, allow_pickle=False, **dict(arrays))
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:

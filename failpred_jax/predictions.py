@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from failpred_jax.config import EvaluateConfig
-from failpred_jax.console import say
-from failpred_jax.errors import UserError
 from failpred_jax.evaluate.describe import describe
 from failpred_jax.evaluate.measure import measure
 from failpred_jax.evaluate.parts import Part, Parts
-from failpred_jax.evaluate.scoring import Plan, make_plan
+from failpred_jax.evaluate.scoring import Plan, drop_normalized, make_plan
 from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.prediction_file import Units, parse_arrays, read_predictions
-from failpred_jax.results import DatasetDescription, Evaluation, read_evaluation, write_evaluation
+from failpred_jax.results import DatasetDescription, Evaluation
 from failpred_jax.scores.score import ScoreInputs
 from failpred_jax.types import Array
 from failpred_jax.workdir import environment
@@ -86,35 +84,13 @@ def evaluate_predictions(
     return _evaluate(parts, name, resamples)
 
 
-def score_file(path: Path, workdir: Path) -> None:
-    """Evaluate a file of predictions into `workdir/evaluation`, and build the report beside it.
+def evaluate_file(path: Path) -> Table:
+    """Compare confidence scores on the predictions of a file; see prediction_file.py.
 
     Raises:
-      UserError: the file has problems, or the WORKDIR holds something else.
+      UserError: naming everything that is wrong with the file.
     """
-    parts = read_predictions(path)
-    _check_folder(workdir)
-    table = _evaluate(parts, path.stem, EvaluateConfig().resamples)
-    try:
-        write_evaluation(table.evaluation, table.text, workdir / 'evaluation')
-    except OSError as error:
-        raise UserError(
-            f"the WORKDIR '{workdir}' cannot be written: {error.strerror or error}; choose another with --workdir=DIR"
-        ) from error
-    say(str(table))
-
-
-def _check_folder(workdir: Path) -> None:
-    """Refuse a folder whose content is not an earlier evaluation of predictions."""
-    if not workdir.exists() or not any(workdir.iterdir()):
-        return
-    evaluation = workdir / 'evaluation'
-    is_ours = evaluation.is_dir() and not (workdir / 'config.json').exists()
-    if not is_ours or read_evaluation(evaluation).run.mode != 'score':
-        raise UserError(
-            f"the WORKDIR '{workdir}' holds something else than an evaluation of predictions; choose another with "
-            '--workdir=DIR'
-        )
+    return _evaluate(read_predictions(path), path.stem, EvaluateConfig().resamples)
 
 
 def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
@@ -169,7 +145,7 @@ def _plan(given: Mapping[str, Units], parts: Parts) -> Plan:
     }
     if given['evaluated'].features is not None:
         del reasons['features']
-    plan = make_plan(('all',), reasons, parts.task)
+    plan = drop_normalized(make_plan(('all',), reasons, parts.task), *(units.logits for units in given.values()))
     kept, unavailable = [], {k: v for k, v in plan.unavailable.items() if k not in own}
     for score in plan.scores:
         if score.name in own:

@@ -1,4 +1,4 @@
-"""Named things (models, losses, scores, metrics, data sources) and how they are found.
+"""Named things (models, losses, scores, metrics, data sources, report sections) and how they are found.
 
 A registry imports every module of its package at the first look-up, and a module registers what it holds by being
 imported: a new thing is a new file, and no list names it. The registries live at the bottom of the import order, so
@@ -119,3 +119,5 @@ LOSSES = Registry('confidence loss', 'failpred_jax.losses', {'is_per_unit': True
 SCORES = Registry('score', 'failpred_jax.scores')
 METRICS = Registry('metric', 'failpred_jax.metrics')
 RECIPES = Registry('training recipe', 'failpred_jax.train.recipes')
+SECTIONS = Registry('report section', 'failpred_jax.report.sections')
+COMMANDS = Registry('command', 'failpred_jax.commands')

@@ -53,9 +53,15 @@ def extended(tmp_path_factory):
         assert not (folder / path).exists(), f'{path} of the documentation is a file of the package by now'
         (folder / path).write_text(body)
     (folder / 'mine.py').write_text(CONFIG)
-    words = ['--config=mine.py', '--workdir=run', '--config.data.noisy_digits.noise=0.3']
+    options = ('--config.data.noisy_digits.noise=0.3', '--config.model.two_layers.width=24')
+    program(folder, '--config=mine.py', '--workdir=run', *options)
+    return folder / 'run'
+
+
+def program(folder, *words):
+    """Run the copy of the package and return what it prints."""
     done = subprocess.run(
-        [sys.executable, '-m', 'failpred_jax.main', *words, '--config.model.two_layers.width=24'],
+        [sys.executable, '-m', 'failpred_jax.main', *words],
         cwd=folder,
         # The package that is found first has to be the copy; PNGs of figures take longer than the run.
         env=os.environ | {'PYTHONPATH': str(folder), 'BROWSER_PATH': '/nonexistent'},
@@ -64,12 +70,17 @@ def extended(tmp_path_factory):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    return folder / 'run'
+    return done.stdout
+
+
+def test_the_new_command_runs_with_its_own_flag(extended):
+    out = program(extended.parent, '--config=mine.py', '--workdir=run', '--mode=parts', '--part=train')
+    assert re.fullmatch(r'train: [\d,]+ examples\n', out)
 
 
 def test_the_documentation_shows_one_file_of_each_kind():
     rooms = sorted(Path(path).parent.name for path in examples())
-    assert rooms == ['data', 'losses', 'metrics', 'models', 'scores']
+    assert rooms == ['commands', 'data', 'losses', 'metrics', 'models', 'scores', 'sections']
 
 
 def test_the_new_source_model_and_loss_are_trained_with_their_options(extended):
@@ -106,3 +117,9 @@ def test_the_new_score_and_metric_are_in_the_page(extended):
     assert 'Share of units whose confidence is higher than that of every error.' in page
     assert 'perfect selective classification' in page
     assert 'lead of the largest logit over the second' in page
+
+
+def test_the_new_section_is_in_the_page(extended):
+    page = (extended / 'report' / 'index.html').read_text()
+    assert re.findall(r'<section id="(\w+)"', page)[:3] == ['verdict', 'sizes', 'scores']
+    assert ' images, 3 scores.' in page

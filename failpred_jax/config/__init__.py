@@ -5,7 +5,7 @@ on the command line and a misspelled one is an error. `read_config` checks every
 computed, and returns frozen dataclasses.
 """
 
-from failpred_jax.config.comparing import differences
+from failpred_jax.config.comparing import differences, what_trains
 from failpred_jax.config.owners import OwnerSection, used_options
 from failpred_jax.config.reading import read_config
 from failpred_jax.config.sections import (
@@ -42,4 +42,5 @@ __all__ = [
     'to_config_dict',
     'to_dict',
     'used_options',
+    'what_trains',
 ]

@@ -47,3 +47,13 @@ def _compare(kind: type, there: Any, now: Mapping[str, Any], prefix: str, lines:
         # An unknown section belongs to something that is not registered any more: chosen, it would differ by name.
         if name not in known and not isinstance(value, Mapping):
             lines.append(f'{prefix}.{name}: {value!r} there, which this version does not know')
+
+
+def what_trains(now: Mapping[str, Any], kind: type = Config) -> dict[str, Any]:
+    """Return the options of a config, as `to_dict` gives it, that change what is trained; see `differences`."""
+    chosen = chosen_in(kind, now)
+    found = {}
+    for name, entry in entries(kind).items():
+        if entry.metadata.get('changes_training', True) and (not entry.is_owned or name in chosen):
+            found[name] = what_trains(now[name], entry.kind) if entry.is_section else now[name]
+    return found

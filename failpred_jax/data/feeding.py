@@ -58,7 +58,7 @@ class Feed:
         self.chunk_steps = int(max(1, min(limit, max_steps, (2**31 - 1) // units_per_step)))
         # Not both: once it is on the devices, nobody needs what the host holds of it.
         self._resident = devices.replicate(examples) if self.is_resident else None
-        self._streamed = None if self.is_resident else examples
+        self._streamed = None if self.is_resident else examples._replace(index=np.arange(self.count, dtype=np.int32))
 
     def chunk(self, step: int, num_steps: int) -> tuple[Examples, jax.Array]:
         """Return (examples, order) for steps [step, step + num_steps), as train/step.py's chunk takes them.

@@ -10,7 +10,7 @@ from failpred_jax import devices
 from failpred_jax.data.feeding import batches_in_order
 from failpred_jax.data.prepare import PrepareFn
 from failpred_jax.models.network import Network
-from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
+from failpred_jax.scores.sampled import add_logits, finish_samples, init_samples
 from failpred_jax.scores.score import SampleSummary, ScoreInputs
 from failpred_jax.types import Array, Batch, Examples, PyTree
 
@@ -155,7 +155,7 @@ def _sample(
 
     def body(t: Array, samples: PyTree) -> PyTree:
         pass_keys = jax.vmap(lambda key: jax.random.fold_in(key, t))(keys)
-        return add_sample(samples, jax.nn.softmax(jax.vmap(one)(hidden, pass_keys)))
+        return add_logits(samples, jax.vmap(one)(hidden, pass_keys))
 
     shape = jax.eval_shape(lambda h: network.suffix(params, batch_stats, h).logits, hidden).shape
     samples = jax.lax.fori_loop(0, num_samples, body, init_samples(shape))

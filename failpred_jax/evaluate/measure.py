@@ -4,10 +4,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-import jax
 import numpy as np
 
-from failpred_jax.calibrate.temperature import fit_temperature
 from failpred_jax.config import EvaluateConfig
 from failpred_jax.errors import UserError
 from failpred_jax.evaluate.comparing import compare_scores, reference_of
@@ -23,7 +21,6 @@ from failpred_jax.metrics import (
     measure_calibration,
     measure_classifier,
     measure_score,
-    ranking_metrics,
     resample_others,
     undefined_reasons,
     without_shared_pass,
@@ -32,15 +29,8 @@ from failpred_jax.outcomes import is_correct
 from failpred_jax.registry import METRICS, SCORES
 from failpred_jax.results import Interval, Measures, Predictions, ScoreResult
 from failpred_jax.scores.score import FitInputs
-from failpred_jax.types import Array
 
 NOT_RESAMPLED = 'it is computed by a function of its own, which would take too long on every resample'
-
-
-@jax.jit
-def aurc(confidence: Array, correct: Array) -> Array:
-    """Return the AURC of confidences [N] float32, [N] bool; compiled, since fits ask for it again and again."""
-    return ranking_metrics(confidence, correct)['aurc']
 
 
 @dataclass(frozen=True)
@@ -91,8 +81,6 @@ def _fit(parts: Parts, plan: Plan) -> Fitted:
         train=None if train is None else train.inputs,
         train_labels=None if train is None else train.labels,
         key=parts.key,
-        aurc_fn=aurc,
-        temperature_fn=fit_temperature,
     )
     return fit_scores(plan, given, parts.val.confidences)
 

@@ -22,7 +22,6 @@ from failpred_jax.results.measures import (
     SeedsSummary,
     Spread,
 )
-from failpred_jax.results.untyped import Results, read_results
 
 __all__ = [
     'ClassifierResult',
@@ -34,7 +33,6 @@ __all__ = [
     'Measures',
     'MetricDescription',
     'Predictions',
-    'Results',
     'RunDescription',
     'ScoreCurves',
     'ScoreDescription',
@@ -46,6 +44,5 @@ __all__ = [
     'StageDescription',
     'TargetsDescription',
     'read_evaluation',
-    'read_results',
     'write_evaluation',
 ]

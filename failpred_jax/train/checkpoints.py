@@ -23,6 +23,7 @@ import orbax.checkpoint as ocp
 
 from failpred_jax import processes
 from failpred_jax.errors import UserError
+from failpred_jax.files import read_json
 from failpred_jax.train.stage import TrainState
 from failpred_jax.types import PyTree
 
@@ -236,6 +237,15 @@ def _silence_latecomers() -> None:
             previous(unraisable)
 
     sys.unraisablehook = hook
+
+
+def saved_digest(folder: Path, step: int) -> str:
+    """Return the digest that a checkpoint in `folder` was saved with, unchecked; '' if it cannot be read."""
+    try:
+        # Where orbax keeps the JSON of `_save`.
+        return str(read_json(folder / f'{step:08d}' / 'progress' / 'metadata')['digest'])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ''
 
 
 def _first_line(error: Exception) -> str:

@@ -11,7 +11,8 @@ def make_schedule(stage: StageConfig, steps_per_epoch: int) -> Callable[[int], f
     """Return step -> learning rate, in units of steps from a configuration in epochs.
 
     The warm-up rises linearly from 0 and comes before the schedule, whose own clock starts when it ends; milestones
-    and the last step count from the beginning of the stage.
+    and the last step count from the beginning of the stage. `exponential` multiplies at the end of each epoch, as
+    PyTorch's ExponentialLR does when it is stepped once per epoch.
     """
     peak = stage.learning_rate
     warmup = round(stage.warmup_epochs * steps_per_epoch)
@@ -22,7 +23,7 @@ def make_schedule(stage: StageConfig, steps_per_epoch: int) -> Callable[[int], f
     elif stage.schedule == 'cosine':
         main = optax.cosine_decay_schedule(peak, rest, alpha=stage.final_learning_rate / peak)
     elif stage.schedule == 'exponential':
-        main = optax.exponential_decay(peak, steps_per_epoch, stage.decay)
+        main = optax.exponential_decay(peak, steps_per_epoch, stage.decay, staircase=True)
     elif stage.schedule == 'polynomial':
         main = optax.polynomial_schedule(peak, stage.final_learning_rate, stage.power, rest)
     else:

@@ -8,13 +8,11 @@ import fcntl
 import io
 import re
 import shutil
-import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from absl.testing import flagsaver
 from e2e.command import ROOT, TINY
 
 from failpred_jax import main
@@ -237,16 +235,9 @@ CASES = {
 
 def run_here(*words: str) -> tuple[int, str]:
     """Run the program in this process; return (exit code, what it wrote to stderr)."""
-    argv, given = ['failpred_jax.main', *words], sys.argv
-    flag_values = flagsaver.save_flag_values()
     errors = io.StringIO()
-    sys.argv = argv
-    try:
-        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
-            code = main.main(argv)
-    finally:
-        flagsaver.restore_flag_values(flag_values)
-        sys.argv = given
+    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+        code = main.main(['failpred', *words])
     return code, errors.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""A segmenter from folder to report: the pipeline's own code, around a network of two layers.
+"""A segmenter from folder to report: the program's own code, around a network of two layers.
 
 SegNet itself takes minutes to compile on two cores; its layers and outputs have tests of their own. So this runs in
 this process, where an architecture of two layers can be registered.
@@ -13,13 +13,12 @@ from e2e.command import ROOT
 from flax import linen
 from PIL import Image
 
-from failpred_jax import compiler
+from failpred_jax import compiler, session
 from failpred_jax.models.heads import ConvHead
 from failpred_jax.models.layers import EVAL, Conv, Dropout
 from failpred_jax.models.network import Architecture
 from failpred_jax.registry import MODELS
 from failpred_jax.results import read_evaluation
-from failpred_jax.run import execute
 
 SIZE = (8, 10)
 
@@ -41,6 +40,14 @@ class TinyBackbone(linen.Module):
 
     def __call__(self, images, mode=EVAL):
         return self.suffix(self.prefix(images, mode), mode)
+
+
+def execute(config, workdir):
+    """Do what --mode=run does."""
+    with session.opened(config, workdir) as run:
+        run.train()
+        run.evaluate()
+    session.build_report(workdir)
 
 
 def make_tiny(model, options, info):

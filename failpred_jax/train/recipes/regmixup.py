@@ -1,0 +1,52 @@
+"""RegMixup: train on the examples and, as a regularizer, on mixtures of them."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+
+from failpred_jax.options import NOT_NEGATIVE, option
+from failpred_jax.registry import RECIPES
+from failpred_jax.train.recipe import Recipe
+from failpred_jax.train.recipes.mixup import mixed, targets_of
+from failpred_jax.types import Array, Batch, PyTree
+
+
+@dataclass(frozen=True)
+class RegMixupOptions:
+    """RegMixup."""
+
+    alpha: float = option(20.0, 'shape of the Beta distribution of the shares; towards 0, nothing mixes', NOT_NEGATIVE)
+    weight: float = option(1.0, "weight of the mixtures' loss; that of the examples is 1", NOT_NEGATIVE)
+
+
+@RECIPES.register('regmixup', options=RegMixupOptions)
+class RegMixup(Recipe):
+    """Add a mixture of each example with the next to the batch, which doubles it: (loss + weight * mixtures' loss).
+
+    The sum is divided by 1 + weight, so that the gradient keeps its size; with weight 1 this is the mean over the
+    doubled batch, as in the authors' code. Accuracy counts the examples alone.
+
+    Reference: Pinto et al., "RegMixup: Mixup as a Regularizer Can Surprisingly Improve Accuracy and Out Distribution
+    Robustness", NeurIPS 2022, equation 3.
+    """
+
+    STAGES = frozenset({'baseline'})
+
+    def change_batch(self, own: PyTree, batch: Batch, key: Array, num_classes: int) -> Batch:
+        alpha, weight = self.options.alpha, self.options.weight
+        if alpha == 0 or weight == 0:
+            return batch
+        new = mixed(batch, key, alpha, num_classes)
+        weights = jnp.ones(batch.mask.shape) if batch.weights is None else batch.weights
+
+        def join(x: Array, y: Array) -> Array:
+            return jnp.concatenate([x, y])
+
+        return Batch(
+            image=join(batch.image, new.image),
+            label=join(batch.label, new.label),
+            mask=join(batch.mask, new.mask),
+            index=join(batch.index, jnp.full_like(batch.index, -1)),
+            targets=join(targets_of(batch, num_classes), new.targets),
+            weights=join(weights / (1 + weight), weights * (weight / (1 + weight))),
+        )
