@@ -1,5 +1,6 @@
-"""What XLA is asked for when it compiles: where it keeps what it compiled, and whose kernels it takes on a CPU."""
+"""What XLA is asked for when it compiles: where it keeps the result, whose kernels it takes, how exact products are."""
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -26,6 +27,16 @@ def options() -> dict[str, str]:
         # A release of XLA that knows the option no more (or not yet): what it does by itself is slower, not wrong.
         return {}
     return _CPU_OPTIONS
+
+
+def full_precision() -> contextlib.AbstractContextManager:
+    """Return a context in which matrix products and convolutions of float32 are traced as such; also a decorator.
+
+    By default an accelerator shortens their factors, to TF32 (a GPU) or bfloat16 (a TPU). Training takes that, since it
+    is several times as fast and gradients are noise anyway. An evaluation does not: it ranks confidences that differ in
+    their last digits. On a CPU this changes nothing.
+    """
+    return jax.default_matmul_precision('highest')
 
 
 def keep_compilations() -> None:

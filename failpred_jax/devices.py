@@ -73,7 +73,7 @@ def replicate(tree: PyTree) -> PyTree:
     """Return the tree with every leaf copied to each local device, along a new leading axis."""
 
     def copy(x: Any) -> jax.Array:
-        if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(copy(jax.random.key_data(x)), impl=jax.random.key_impl(x))
         x = np.asarray(x)
         return _put(np.broadcast_to(x, (num_local_devices(), *x.shape)))
@@ -85,7 +85,7 @@ def unreplicate(tree: PyTree) -> PyTree:
     """Return the first device's copy of a replicated tree, on the host (typed keys stay typed keys)."""
 
     def first(x: jax.Array) -> Any:
-        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(first(jax.random.key_data(x)), impl=jax.random.key_impl(x))
         return np.asarray(x.addressable_shards[0].data)[0]
 

@@ -47,7 +47,7 @@ class Experiment:
         start = start_state(stage, self.run.network, self.config.seed, previous)
         if result is None:
             # Only here: a finished baseline does not need the file any more.
-            start = with_initial_weights(self.config, stage, start)
+            start = with_initial_weights(self.config, self.run.data.info, stage, start)
             if examples is None:
                 examples = self.run.data.train if previous is None else self._examples_of_head
             if stage.name == 'confidence' and previous is not None:

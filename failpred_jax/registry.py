@@ -118,6 +118,15 @@ MODELS = Registry('model', 'failpred_jax.models', {'task': 'classification', 'mi
 LOSSES = Registry('confidence loss', 'failpred_jax.losses', {'is_per_unit': True, 'reads': ()})
 SCORES = Registry('score', 'failpred_jax.scores')
 METRICS = Registry('metric', 'failpred_jax.metrics')
-RECIPES = Registry('training recipe', 'failpred_jax.train.recipes')
+# Each is `(logits, labels or class shares) -> per unit`; see losses/classification.py.
+CLASSIFIER_LOSSES = Registry('classifier loss', 'failpred_jax.losses')
+# stages: those that it may serve. replaces_evaluated: whether it chooses the weights that are validated, selected and
+# evaluated, which one recipe of a stage may do.
+RECIPES = Registry(
+    'training recipe',
+    'failpred_jax.train.recipes',
+    {'stages': ('baseline', 'confidence', 'finetune'), 'replaces_evaluated': False},
+)
 SECTIONS = Registry('report section', 'failpred_jax.report.sections')
+WEIGHTS = Registry('weights format', 'failpred_jax.weights')
 COMMANDS = Registry('command', 'failpred_jax.commands')

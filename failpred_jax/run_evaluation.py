@@ -114,13 +114,15 @@ def _measure(
     targets = read_targets(run.workdir)
     warnings = [f'{name}: {text}' for name, result in finished.items() for text in result.warnings]
     return measure_run(
-        TrainedRun(run.config, run.data, run.network, _weights(states), run.program.prepare_eval_fn, ensemble),
+        TrainedRun(
+            run.config, run.data, run.network, _weights(states, finished), run.program.prepare_eval_fn, ensemble
+        ),
         RunRecord(
             stages=[_described(stage, finished[stage.name], steps[stage.name]) for stage in chosen],
             warnings=[*warnings, *(targets['warnings'] if targets else ())],
             history=run.store.curves(chosen),
             environment=run.environment,
-            targets=targets and targets_from_json(targets),
+            targets=targets_from_json(targets) if targets else None,
             fingerprint=fingerprint,
             augmented=data_room.draw_augmented(run.config.data.augment, run.data.info, run.data.train, run.config.seed),
         ),
@@ -132,21 +134,23 @@ def _described(stage: Stage, result: StageResult, step: int) -> StageDescription
     return StageDescription(stage.name, stage.select_by, result.step, step, result.best_step, value, result.seconds)
 
 
-def _weights(states: Mapping[str, TrainState]) -> Weights:
+def _weights(states: Mapping[str, TrainState], finished: Mapping[str, StageResult]) -> Weights:
     """Return the variables of the trained stages: the classifier's from the last stage that leaves its head alone."""
+    no_head = finished['confidence'].unavailable if 'confidence' in finished else 'the run has no confidence stage'
 
     def variables(state: TrainState) -> tuple[Any, Any]:
         return merge_params(state.trained, state.frozen), state.batch_stats
 
     classifier = states.get('confidence', states['baseline'])
     finetuned = states.get('finetune')
-    return Weights(variables(classifier), variables(finetuned) if finetuned else None, 'confidence' in states)
+    return Weights(variables(classifier), variables(finetuned) if finetuned else None, not no_head, no_head)
 
 
 def class_probs(run: PreparedRun) -> dict[str, np.ndarray]:
     """Return the baseline's class probabilities of the validation and test splits: [N, C] float32 each."""
     stage = run.stages[0]
-    weights = _weights({stage.name: run.store.load(stage, run.store.finished(stage).best_step)})
+    result = run.store.finished(stage)
+    weights = _weights({stage.name: run.store.load(stage, result.best_step)}, {stage.name: result})
     found = {}
     for name, examples in (('val', run.data.val), ('test', run.data.test)):
         reader = Reader(

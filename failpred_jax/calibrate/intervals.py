@@ -18,7 +18,7 @@ from failpred_jax.types import Array
 # Weights of resamples held at once: 64 MB.
 _BLOCK_WEIGHTS = 1 << 24
 # Above so many units a mean is normal for all that a bootstrap can tell.
-_MAX_RESAMPLED = 200_000
+_MAX_RESAMPLED = 50_000
 
 
 class CalibrationInterval(NamedTuple):
@@ -80,9 +80,11 @@ def calibration_intervals(
             nll = -np.log(np.where(is_right, confidence, 1 - confidence))
         if np.isfinite(nll).all():
             columns[name, 'nll'] = nll
-    means = _resampled_means(np.stack(list(columns.values()), axis=1), num_resamples, seed) if columns else None
-    for i, (name, metric) in enumerate(columns):
-        found[name][metric] = CalibrationInterval(*np.quantile(means[:, i], tails).tolist(), 'percentile')
+    if not columns:
+        return found
+    means = _resampled_means(np.stack(list(columns.values()), axis=1), num_resamples, seed)
+    for (name, metric), (low, high) in zip(columns, np.quantile(means, tails, axis=0).T, strict=True):
+        found[name][metric] = CalibrationInterval(float(low), float(high), 'percentile')
     return found
 
 
@@ -108,7 +110,7 @@ def _ece_interval(
     of_calibrated = (noise * np.abs(rng.standard_normal((num_resamples, num_bins)))).sum(axis=1) / num_units
     if value <= np.quantile(of_calibrated, tails[1] - tails[0]):
         low, high = 0.0, max(high, value)
-    return CalibrationInterval(*np.clip([low, high], 0, 1).tolist(), 'basic')
+    return CalibrationInterval(float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1)), 'basic')
 
 
 def _resampled_means(values: np.ndarray, num_resamples: int, seed: int) -> np.ndarray:

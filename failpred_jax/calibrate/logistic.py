@@ -58,6 +58,7 @@ def fit_logistic(design: np.ndarray, target: np.ndarray, ridge: float = 0.0, sta
         return float(log_loss(full @ params, target).sum() + 0.5 * np.sum(penalty * params**2))
 
     current = loss(params)
+    gradient = np.zeros(num_columns + 1)
     for _ in range(MAX_ITERATIONS):
         probs = expit(full @ params)
         gradient = full.T @ (probs - target) + penalty * params

@@ -11,7 +11,7 @@ from failpred_jax.config.renamed import new_name
 from failpred_jax.config.sections import Config
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.options import Rule
-from failpred_jax.registry import LOSSES
+from failpred_jax.registry import LOSSES, RECIPES
 
 # Counters on the devices are of 32 bits.
 LARGEST_INTEGER = 2**31 - 1
@@ -140,8 +140,7 @@ def _check_combinations(config: Config) -> list[str]:
         )
     if len(set(config.seeds)) != len(config.seeds):
         problems.append(f'config.seeds is {config.seeds}; each seed may be listed once')
-    if config.baseline.epochs == 0:
-        problems.append('config.baseline.epochs is 0; a classifier that is not trained has nothing to predict')
+    problems.extend(_problems_of_start(config))
     if config.finetune.epochs and not config.confidence.epochs:
         problems.append('config.finetune.epochs is set but config.confidence.epochs is 0; fine-tuning starts there')
     for name in STAGES:
@@ -150,7 +149,40 @@ def _check_combinations(config: Config) -> list[str]:
             problems.append(f"config.{name}.milestones is (); schedule 'multi_step' needs the epochs of its steps")
         if list(stage.milestones) != sorted(stage.milestones):
             problems.append(f'config.{name}.milestones is {stage.milestones}; the epochs must increase')
+        problems.extend(_problems_of_recipes(name, stage.recipes))
     return problems
+
+
+def _problems_of_start(config: Config) -> typing.Iterator[str]:
+    """Yield what is wrong with where the classifier comes from."""
+    baseline = config.baseline
+    if not baseline.epochs and not baseline.init_from:
+        yield (
+            'config.baseline.epochs is 0; a classifier that is not trained has nothing to predict: set it above 0, or '
+            'name a finished classifier with config.baseline.init_from'
+        )
+    if not baseline.epochs and config.confidence.targets == 'crossfit':
+        yield (
+            "config.baseline.epochs is 0; config.confidence.targets='crossfit' trains the baseline once per fold and "
+            "needs its epochs; set targets to 'train' or 'validation'"
+        )
+    for key in ('init_rename', 'init_only'):
+        if getattr(baseline, key) and not baseline.init_from:
+            yield f"config.baseline.{key} is set, but config.baseline.init_from is ''"
+
+
+def _problems_of_recipes(stage: str, recipes: tuple[str, ...]) -> typing.Iterator[str]:
+    """Yield the recipes that are not for this stage, or of which one is too many."""
+    fitting = [name for name in RECIPES if stage in RECIPES.fact(name, 'stages')]
+    for name in recipes:
+        if name not in fitting:
+            yield f"config.{stage}.recipes has '{name}', which is not for this stage; allowed: {', '.join(fitting)}"
+    choosing = [name for name in recipes if RECIPES.fact(name, 'replaces_evaluated')]
+    if len(choosing) > 1:
+        yield (
+            f'config.{stage}.recipes has {" and ".join(choosing)}, which each choose the weights that are evaluated; '
+            'keep one of them'
+        )
 
 
 def _problems_of_chosen(section: OwnerSection, prefix: str) -> typing.Iterator[str]:

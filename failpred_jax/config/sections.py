@@ -5,6 +5,7 @@ too (owners.py): `config.data.tfds.name`, `config.model.mlp.hidden_units`.
 """
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,7 +28,7 @@ from failpred_jax.options import (
     section,
     some_of,
 )
-from failpred_jax.registry import LOSSES, MODELS, RECIPES, SCORES, SOURCES
+from failpred_jax.registry import CLASSIFIER_LOSSES, LOSSES, MODELS, RECIPES, SCORES, SOURCES
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,39 @@ class StageConfig(OwnerSection):
     recipes: tuple[str, ...] = option((), 'training recipes, applied in this order', some_of(RECIPES))
 
 
+def _is_rename_rule(text: str) -> bool:
+    pattern, equals, _ = text.rpartition('=')
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return bool(equals and pattern)
+
+
 @dataclass(frozen=True)
 class BaselineConfig(StageConfig):
     """The classifier itself."""
 
-    init_from: str = option('', "torchvision VGG16 weights (.pth) to start the encoder from; '' for none")
+    NAMED_BY: ClassVar = {'recipes': RECIPES, 'loss': CLASSIFIER_LOSSES}
+
+    loss: str = option('cross_entropy', 'what the classifier minimizes', registered(CLASSIFIER_LOSSES))
+    label_smoothing: float = option(0.0, 'part of each target that is dealt out to all classes alike', FRACTION)
+    init_from: str = option(
+        '',
+        "weights to start from: another run's WORKDIR or stage folder, a checkpoint of the paper's code, torchvision's "
+        "VGG16, or a file of named arrays (see docs/importing.md); '' for none",
+    )
+    init_rename: tuple[str, ...] = option(
+        (),
+        'rules PATTERN=REPLACEMENT, regular expressions applied in order to the names in the file of init_from; an '
+        'entry whose name becomes empty is left out',
+        rule('PATTERN=REPLACEMENT each, PATTERN a regular expression', lambda v: all(map(_is_rename_rule, v))),
+    )
+    init_only: tuple[str, ...] = option(
+        (),
+        "parts to take from init_from, 'backbone' or 'classifier'; () takes both",
+        rule('some of: backbone, classifier', lambda v: set(v) <= {'backbone', 'classifier'}),
+    )
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class Feed:
         # [steps, devices, rows a device] -> [devices, steps, rows a device]
         local = local.reshape(num_steps, -1, per_device).transpose(1, 0, 2)
         order = np.zeros((local.shape[0], self.chunk_steps, per_device), np.int32)
-        if self.is_resident:
+        if self._resident is not None:
             order[:, :num_steps] = local
             return self._resident, devices.shard(order.reshape(-1, per_device))
         order[:] = np.arange(self.chunk_steps * per_device, dtype=np.int32).reshape(self.chunk_steps, per_device)

@@ -80,6 +80,12 @@ def _prepared_builder(options: TfdsOptions) -> Any:
     if builder.info.splits:
         return builder
     folder = builder.data_dir
+    if str(folder).startswith('~'):
+        # tfds would make a folder of that name where the program was started.
+        raise UserError(
+            f"the data set '{options.name}' is not prepared, and there is no home folder to prepare it in; give a folder: "
+            '--config.data.tfds.data_dir=DIR or the environment variable TFDS_DATA_DIR'
+        )
     try:
         builder = tfds.builder(options.name, data_dir=where, file_format='array_record')
         builder.download_and_prepare()

@@ -1,81 +1,87 @@
 """Every score as P(correct): calibrated on validation units, measured on the evaluated ones, before and after."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from failpred_jax.calibrate.confidence import Calibrator, fit_all, fit_confidence
-from failpred_jax.calibrate.intervals import CalibrationInterval, calibration_intervals
+from failpred_jax.calibrate.confidence import fit_all, fit_confidence
+from failpred_jax.calibrate.intervals import calibration_intervals
 from failpred_jax.errors import UserError
 from failpred_jax.metrics import measure_calibration
-from failpred_jax.registry import SCORES
+from failpred_jax.registry import METRICS, SCORES
+from failpred_jax.results import CalibratedScore, Interval, Predictions
 
 BEFORE = 'before'
 
 
-@dataclass(frozen=True)
-class Calibrated:
-    """A score as P(correct).
-
-    Attributes:
-      figures: 'before' (for a probability alone) and each method -> metric -> value on the evaluated units.
-      intervals: the same -> metric -> interval, where resampling was asked for.
-      chosen: the map of least cross-entropy on validation units left out of its fit; None without one.
-      unavailable: 'before' or a method -> why it is not there.
-      notes: sentences for the reader.
-    """
-
-    figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    intervals: Mapping[str, Mapping[str, CalibrationInterval]] = field(default_factory=dict)
-    chosen: Calibrator | None = None
-    unavailable: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-
-def calibrate_score(
-    name: str,
-    val_confidence: np.ndarray | None,
-    val_correct: np.ndarray | None,
-    confidence: np.ndarray,
-    correct: np.ndarray,
-    num_resamples: int = 0,
-    level: float = 0.95,
-) -> Calibrated:
-    """Return how well a score serves as P(correct), before and after each calibration.
+def calibrate_scores(
+    validation: Predictions | None, test: Predictions, num_resamples: int = 0, level: float = 0.95
+) -> dict[str, CalibratedScore]:
+    """Return how well each score serves as P(correct), before and after each calibration.
 
     Args:
-      name: of the score; whether it is meant as a probability is looked up, False for a user's own.
-      val_confidence: [M] of the validation units, by a fit that has not seen their labels; None without any.
-      val_correct: [M] bool.
-      confidence: [N] of the evaluated units.
-      correct: [N] bool.
+      validation: held-out units, whose confidences come from fits that have not seen their labels; None without any.
+      test: the evaluated units, or a sample of them. Scores that read the label are left out.
       num_resamples: behind the intervals; 0 for none, as for the pixels of a few images.
       level: of the intervals.
     """
+    found, probabilities = {}, {}
+    for name, confidence in test.confidences.items():
+        if name in SCORES and SCORES[name].reads_label:
+            continue
+        found[name], of_score = _calibrate(name, validation, confidence, test.correct)
+        probabilities |= {f'{name} {key}': value for key, value in of_score.items()}
+    if not num_resamples:
+        return found
+    intervals = calibration_intervals(probabilities, test.correct, num_resamples, level)
+    return {name: _with_intervals(name, score, intervals) for name, score in found.items()}
+
+
+def _calibrate(
+    name: str, validation: Predictions | None, confidence: np.ndarray, correct: np.ndarray
+) -> tuple[CalibratedScore, dict[str, np.ndarray]]:
+    """Return a score as P(correct) without intervals, and its probabilities under each of the keys of `figures`."""
     is_probability = name in SCORES and SCORES[name].is_probability
-    probabilities, unavailable, notes, chosen = {}, {}, [], None
+    probabilities: dict[str, np.ndarray] = {}
+    unavailable: dict[str, str] = {}
+    notes, chosen = (), ''
     if is_probability:
         probabilities[BEFORE] = confidence
     else:
         unavailable[BEFORE] = 'it is not meant as a probability'
-    if val_confidence is None or val_correct is None:
-        notes.append('not calibrated: there are no validation units')
+    if validation is None or name not in validation.confidences:
+        notes = ('not calibrated: there are no validation units with this score',)
     else:
-        maps, refused = fit_all(val_confidence, val_correct)
+        given = validation.confidences[name], validation.correct
+        maps, refused = fit_all(*given)
         unavailable |= refused
         try:
-            chosen = fit_confidence(val_confidence, val_correct, is_probability=is_probability)
-            notes += chosen.notes
+            best = fit_confidence(*given, is_probability=is_probability)
+            chosen, notes = best.method, best.notes
             probabilities |= {method: fitted(confidence) for method, fitted in maps.items()}
         except UserError as error:
-            notes.append(f'not calibrated: {error}')
+            notes = (f'not calibrated: {error}',)
     figures = {}
-    for key in list(probabilities):
+    for key, values in list(probabilities.items()):
         try:
-            figures[key] = measure_calibration(probabilities[key], correct)
+            measured = measure_calibration(values, correct)
         except UserError as error:
             unavailable[key] = str(error)
             del probabilities[key]
-    found = calibration_intervals(probabilities, correct, num_resamples, level) if num_resamples else {}
-    return Calibrated(figures, found, chosen, unavailable, tuple(notes))
+            continue
+        figures[key] = {metric: value for metric, value in measured.items() if math.isfinite(value)}
+        unavailable |= {
+            f'{key}.{metric}': METRICS[metric].reason(value)
+            for metric, value in measured.items()
+            if metric not in figures[key]
+        }
+    return CalibratedScore(figures, {}, chosen, unavailable, notes), probabilities
+
+
+def _with_intervals(name: str, score: CalibratedScore, intervals: Mapping[str, Mapping]) -> CalibratedScore:
+    of_score = {
+        key: {metric: Interval(ends.low, ends.high) for metric, ends in intervals[f'{name} {key}'].items()}
+        for key in score.figures
+    }
+    return CalibratedScore(score.figures, of_score, score.chosen, score.unavailable, score.notes)

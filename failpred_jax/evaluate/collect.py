@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from failpred_jax import devices
+from failpred_jax import compiler, devices
 from failpred_jax.data.feeding import batches_in_order
 from failpred_jax.data.prepare import PrepareFn
 from failpred_jax.models.network import Network
@@ -23,18 +23,20 @@ class Weights:
       classifier: backbone, classifier and head; the head is untrained where the run has no confidence stage.
       finetuned: the same with the fine-tuned encoder and its head, or None.
       has_head: whether the classifier's head is trained.
+      no_head: why it is not, for people.
     """
 
     classifier: tuple[PyTree, PyTree]
     finetuned: tuple[PyTree, PyTree] | None
     has_head: bool
+    no_head: str = 'the run has no confidence stage'
 
 
 def missing_needs(network: Network, weights: Weights) -> dict[str, str]:
     """Return the fields of ScoreInputs that cannot be had from these weights, each with the reason."""
     missing = {}
     if not weights.has_head:
-        missing['confidence_logit'] = 'the run has no confidence stage'
+        missing['confidence_logit'] = weights.no_head
     if weights.finetuned is None:
         missing['finetuned_logit'] = 'the run has no fine-tuning stage'
     if not network.has_dropout:
@@ -109,6 +111,7 @@ def collect(reader: Reader, examples: Examples) -> ScoreInputs:
 def _make_forward(
     network: Network, prepare_fn: PrepareFn, needs: Set[str], mc_samples: int
 ) -> Callable[..., ScoreInputs]:
+    @compiler.full_precision()
     def forward(
         classifier: PyTree, finetuned: PyTree, batch: Batch, numbers: Array, places: Array | None, key_data: jax.Array
     ) -> ScoreInputs:

@@ -14,6 +14,7 @@ from failpred_jax.data.prepare import PrepareFn
 from failpred_jax.evaluate.collect import Reader, Weights, collect, missing_needs
 from failpred_jax.evaluate.describe import describe
 from failpred_jax.evaluate.measure import measure
+from failpred_jax.evaluate.own_classifier import SAMPLED, measure_own
 from failpred_jax.evaluate.parts import Part, Parts, PixelStream
 from failpred_jax.evaluate.pixels import collect_pixels, draw_pixels
 from failpred_jax.evaluate.scoring import Plan, make_plan
@@ -81,7 +82,9 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
     """
     config, data, options = run.config, run.data, run.config.evaluate
     plan = _plan(run)
-    found = measure(_pixels_of(run, plan) if _is_segmentation(run) else _images_of(run, plan), plan, options)
+    parts = _pixels_of(run, plan) if _is_segmentation(run) else _images_of(run, plan)
+    found = measure(parts, plan, options)
+    own = {field: together.measures for field in SAMPLED if (together := measure_own(parts, field, options))}
     for name, reason in found.measures.unavailable.items():
         if name in options.scores:
             say(f'warning: score {name}: {reason}')
@@ -101,7 +104,7 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
     images = data.test.images
     keeps_images = images is not None and found.maps is None and images.nbytes <= options.keep_images_mb * 2**20
     return Evaluation(
-        measures=found.measures,
+        measures=dataclasses.replace(found.measures, own=own),
         run=description,
         test=found.test,
         validation=found.validation,

@@ -8,6 +8,7 @@ import numpy as np
 
 from failpred_jax.config import EvaluateConfig
 from failpred_jax.errors import UserError
+from failpred_jax.evaluate.calibrating import calibrate_scores
 from failpred_jax.evaluate.comparing import compare_scores, reference_of
 from failpred_jax.evaluate.parts import Part, Parts
 from failpred_jax.evaluate.pixels import count_pixels
@@ -65,10 +66,17 @@ def measure(parts: Parts, plan: Plan, options: EvaluateConfig) -> Measured:
       UserError: `options.reference_score` is not among the scores.
     """
     fitted = _fit(parts, plan)
-    tally = count_units(parts, plan, fitted, options) if isinstance(parts.test, Part) else count_pixels(
-        parts.test, plan, fitted, _validation(parts, fitted), options
-    )  # fmt: skip
-    return Measured(_assemble(tally, plan, fitted, options), tally.kept, _validation(parts, fitted), tally.maps)
+    validation = _validation(parts, fitted)
+    if isinstance(parts.test, Part):
+        tally = count_units(parts, plan, fitted, options)
+    else:
+        tally = count_pixels(parts.test, plan, fitted, validation, options)
+    measures = _assemble(tally, plan, fitted, options)
+    # Of pixels a sample is calibrated, without intervals: neighbors err together.
+    num_resamples = options.resamples if isinstance(parts.test, Part) and not parts.no_intervals else 0
+    calibrated = calibrate_scores(validation, tally.kept, num_resamples, options.interval)
+    scores = {name: replace(score, calibrated=calibrated.get(name)) for name, score in measures.scores.items()}
+    return Measured(replace(measures, scores=scores), tally.kept, validation, tally.maps)
 
 
 def _fit(parts: Parts, plan: Plan) -> Fitted:

@@ -14,7 +14,7 @@ import numpy as np
 from failpred_jax.config import EvaluateConfig
 from failpred_jax.evaluate.measure import Measured, measure
 from failpred_jax.evaluate.parts import Part, Parts
-from failpred_jax.evaluate.scoring import Plan, drop_normalized, make_plan
+from failpred_jax.evaluate.scoring import Plan, make_plan
 from failpred_jax.scores.score import SampleSummary, ScoreInputs
 
 # Field of ScoreInputs -> what its samples are called.
@@ -34,7 +34,7 @@ def of_samples(summary: SampleSummary, labels: np.ndarray, field: str) -> Part:
     """
     # float32's smallest normal number: a class that no sample thinks possible stays finite.
     probs = jnp.maximum(jnp.asarray(summary.mean_probs, jnp.float32), jnp.finfo(jnp.float32).tiny)
-    return Part(ScoreInputs(logits=np.asarray(jnp.log(probs)), **{field: summary}), labels)
+    return Part(ScoreInputs(np.asarray(jnp.log(probs)))._replace(**{field: summary}), labels)
 
 
 def measure_own(parts: Parts, field: str, options: EvaluateConfig) -> Measured | None:
@@ -46,22 +46,25 @@ def measure_own(parts: Parts, field: str, options: EvaluateConfig) -> Measured |
       options: what is measured.
 
     Returns:
-      As `measure`, for every score of the mean distribution and of the samples; None where the units have no samples.
+      As `measure`, for the baseline, which reads the mean distribution here, and the scores of the samples; None where
+      the units have no samples.
     """
     test, val = parts.test, parts.val
     if not isinstance(test, Part) or getattr(test.inputs, field) is None:
         return None
-    has_val = val is not None and getattr(val.inputs, field) is not None
     own = of_samples(getattr(test.inputs, field), test.labels, field)
-    own_val = of_samples(getattr(val.inputs, field), val.labels, field) if has_val else None
+    own_val = None
+    if val is not None and getattr(val.inputs, field) is not None:
+        own_val = of_samples(getattr(val.inputs, field), val.labels, field)
     found = replace(parts, test=own, val=own_val, train=None)
-    # `mcp` is there in any case, so that the reference can be.
-    return measure(found, _plan(own, field, parts.task, has_val), replace(options, reference_score='mcp'))
+    plan = _plan(field, parts.task)
+    return measure(found, plan, replace(options, reference_score=plan.scores[0].name))
 
 
-def _plan(own: Part, field: str, task: str, has_val: bool) -> Plan:
-    others = set(ScoreInputs._fields) - {'logits', 'labels', field}
+def _plan(field: str, task: str) -> Plan:
+    """Return the baseline, which reads the mean distribution here, and the scores of the samples themselves."""
+    others = set(ScoreInputs._fields) - {'logits', field}
     plan = make_plan(('all',), dict.fromkeys(others, 'it is not of these classifiers together'), task)
-    kept = tuple(score for score in plan.scores if has_val or score.fit is None)
+    kept = [score for score in plan.scores if score.fit is None and (score.role == 'baseline' or field in score.needs)]
     # What a single classifier has and several have not needs no line in their table.
-    return Plan(drop_normalized(Plan(kept, {}), own.inputs.logits).scores, {})
+    return Plan(tuple(kept), {})

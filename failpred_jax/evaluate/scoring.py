@@ -9,7 +9,7 @@ from failpred_jax.errors import ScoreUnavailableError, UserError
 from failpred_jax.registry import SCORES
 from failpred_jax.scores.crossfit import held_out_values, to_host, validation_folds
 from failpred_jax.scores.logits import normalized_reason
-from failpred_jax.scores.score import Fit, FitInputs, Score, ScoreInputs
+from failpred_jax.scores.score import FitInputs, Score, ScoreInputs, as_fit
 from failpred_jax.types import Array, PyTree
 
 # The order of the table: what costs nothing, what is learned, all others by name, and what cannot be used.
@@ -112,7 +112,7 @@ def fit_scores(plan: Plan, inputs: FitInputs, own: Mapping[str, np.ndarray] | No
         if score.combines:
             given = inputs._replace(val=inputs.val._replace(columns=_usable(columns)))
         try:
-            fit = None if score.fit is None else Fit(*score.fit(given))
+            fit = None if score.fit is None else as_fit(score.fit(given))
             columns[score.name] = held_out_values(score, given, fit, folds)
         except ScoreUnavailableError as error:
             unavailable[score.name] = str(error)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax.lax import stop_gradient
 
+from failpred_jax.errors import given
 from failpred_jax.options import POSITIVE, option, rule
 from failpred_jax.outcomes import at_label, is_correct
 from failpred_jax.registry import LOSSES
@@ -38,7 +39,7 @@ def tcp_mse(outputs: Outputs, labels: Array, mask: Array, *, error_weight: float
     Reference: Corbière et al., NeurIPS 2019, equation 5.
     """
     target = at_label(_probs(outputs, temperature), labels)
-    return _weight(outputs, labels, error_weight) * jnp.square(jax.nn.sigmoid(outputs.confidence_logit) - target)
+    return _weight(outputs, labels, error_weight) * jnp.square(_confidence(outputs) - target)
 
 
 @LOSSES.register('tcp_ratio_mse', reads=('error_weight', 'temperature'))
@@ -49,7 +50,7 @@ def tcp_ratio_mse(outputs: Outputs, labels: Array, mask: Array, *, error_weight:
     """
     probs = _probs(outputs, temperature)
     target = at_label(probs, labels) / jnp.max(probs, axis=-1)
-    return _weight(outputs, labels, error_weight) * jnp.square(jax.nn.sigmoid(outputs.confidence_logit) - target)
+    return _weight(outputs, labels, error_weight) * jnp.square(_confidence(outputs) - target)
 
 
 @LOSSES.register('correctness_bce', reads=('error_weight',))
@@ -79,6 +80,10 @@ def focal(
     """
     bce = _correctness_bce(outputs, labels)
     return options.alpha * (-jnp.expm1(-bce)) ** options.gamma * bce
+
+
+def _confidence(outputs: Outputs) -> Array:
+    return jax.nn.sigmoid(given(outputs.confidence_logit, 'a confidence'))
 
 
 def _correctness_bce(outputs: Outputs, labels: Array) -> Array:

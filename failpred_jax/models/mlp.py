@@ -51,6 +51,6 @@ def make_mlp(model: ModelConfig, options: MlpOptions, info: DatasetInfo) -> Arch
     dtype = jnp.dtype(model.dtype)
     return Architecture(
         backbone=MlpBackbone(options.hidden_units, model.dropout, dtype),
-        classifier=Dense(info.num_classes, dtype),
+        classifier=Dense(info.num_classes, is_output=True),
         head=DenseHead(model.head_units, dtype),
     )

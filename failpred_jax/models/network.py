@@ -250,7 +250,7 @@ def _check_fits(name: str, info: DatasetInfo) -> None:
         )
 
 
-def _subkey(key: Array, name: str) -> Array:
+def _subkey(key: Array, name: str) -> jax.Array:
     # A checksum, not hash(), which differs from process to process.
     return jax.random.fold_in(key, zlib.crc32(_FIRST_NAMES.get(name, name).encode()))
 

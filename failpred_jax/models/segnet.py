@@ -21,16 +21,27 @@ UP = {5: ((512, 512, 512), 0.5), 4: ((512, 512, 256), 0.4), 3: ((256, 256, 128),
 
 
 class SegnetBlock(linen.Module):
-    """Zero-padded 3x3 convolutions, each with BatchNorm and ReLU: [B, H, W, D] -> [B, H, W, widths[-1]]."""
+    """Zero-padded 3x3 convolutions, each with BatchNorm and ReLU: [B, H, W, D] -> [B, H, W, widths[-1]].
+
+    Attributes:
+      widths: channels of each convolution.
+      dtype: of the computation.
+      keeps_ties: pixels with equal surroundings come out equal to the last bit, for the unpooling that follows.
+      is_output: the last convolution computes in float32, as in `Dense`.
+    """
 
     widths: tuple[int, ...]
     dtype: jnp.dtype = jnp.float32
+    keeps_ties: bool = False
+    is_output: bool = False
 
     @linen.compact
     def __call__(self, x: Array, mode: Mode = EVAL) -> Array:
         for i, width in enumerate(self.widths, start=1):
-            x = Conv(width, 'zero', self.dtype, name=f'conv{i}')(x, mode)
-            x = linen.relu(BatchNorm(self.dtype, name=f'bn{i}')(x, mode))
+            is_output = self.is_output and i == len(self.widths)
+            conv = Conv(width, 'zero', self.dtype, keeps_ties=self.keeps_ties, is_output=is_output, name=f'conv{i}')
+            norm = BatchNorm(jnp.float32 if is_output else self.dtype, name=f'bn{i}')
+            x = linen.relu(norm(conv(x, mode), mode))
         return x
 
 
@@ -50,7 +61,7 @@ class SegnetBackbone(linen.Module):
     def setup(self):
         for direction, blocks in (('down', DOWN), ('up', UP)):
             for level, (widths, rate) in blocks.items():
-                setattr(self, f'{direction}{level}', SegnetBlock(widths, self.dtype))
+                setattr(self, f'{direction}{level}', SegnetBlock(widths, self.dtype, keeps_ties=direction == 'down'))
                 setattr(self, f'drop_{direction}{level}', Dropout(rate * self.dropout))
 
     def prefix(self, images: Array, mode: Mode = EVAL) -> PyTree:
@@ -86,6 +97,6 @@ def make_segnet(model: ModelConfig, options: None, info: DatasetInfo) -> Archite
     dtype = jnp.dtype(model.dtype)
     return Architecture(
         backbone=SegnetBackbone(info.image_shape[:2], model.dropout, dtype),
-        classifier=SegnetBlock((64, info.num_classes), dtype),
+        classifier=SegnetBlock((64, info.num_classes), dtype, is_output=True),
         head=ConvHead(model.head_channels, dtype),
     )

@@ -48,6 +48,6 @@ def make_small_convnet_mnist(model: ModelConfig, options: None, info: DatasetInf
     dtype = jnp.dtype(model.dtype)
     return Architecture(
         backbone=SmallConvnetMnistBackbone(model.dropout, dtype),
-        classifier=Dense(info.num_classes, dtype),
+        classifier=Dense(info.num_classes, is_output=True),
         head=DenseHead(model.head_units, dtype),
     )

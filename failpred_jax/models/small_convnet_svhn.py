@@ -22,6 +22,6 @@ def make_small_convnet_svhn(model: ModelConfig, options: None, info: DatasetInfo
     dtype = jnp.dtype(model.dtype)
     return Architecture(
         backbone=PlainBackbone(PLAN, dense_units=512, dense_rate=0.3, dropout=model.dropout, dtype=dtype),
-        classifier=Dense(info.num_classes, dtype),
+        classifier=Dense(info.num_classes, is_output=True),
         head=DenseHead(model.head_units, dtype),
     )

@@ -30,6 +30,6 @@ def make_vgg16(model: ModelConfig, options: None, info: DatasetInfo) -> Architec
     dtype = jnp.dtype(model.dtype)
     return Architecture(
         backbone=PlainBackbone(PLAN, dense_units=512, dense_rate=0.5, dropout=model.dropout, dtype=dtype),
-        classifier=Dense(info.num_classes, dtype),
+        classifier=Dense(info.num_classes, is_output=True),
         head=DenseHead(model.head_units, dtype),
     )

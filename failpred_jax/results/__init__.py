@@ -11,6 +11,7 @@ from failpred_jax.results.description import (
 from failpred_jax.results.evaluation import Evaluation, Predictions, SeedResult
 from failpred_jax.results.folder import read_evaluation, write_evaluation
 from failpred_jax.results.measures import (
+    CalibratedScore,
     ClassifierResult,
     Comparison,
     Confusion,
@@ -24,6 +25,7 @@ from failpred_jax.results.measures import (
 )
 
 __all__ = [
+    'CalibratedScore',
     'ClassifierResult',
     'Comparison',
     'Confusion',

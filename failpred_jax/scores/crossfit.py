@@ -11,7 +11,7 @@ import numpy as np
 from failpred_jax.calibrate.folds import draw_folds
 from failpred_jax.outcomes import is_correct
 from failpred_jax.scores.choice import choose
-from failpred_jax.scores.score import Fit, FitInputs, Score, ScoreInputs
+from failpred_jax.scores.score import Fit, FitInputs, Score, ScoreInputs, as_fit
 from failpred_jax.types import Array
 
 NUM_FOLDS = 5
@@ -50,7 +50,7 @@ def held_out_values(score: Score, given: FitInputs, fit: Fit | None, folds: np.n
     for fold in np.unique(folds):
         is_out = folds == fold
         others = given._replace(val=_take(given.val, ~is_out), val_labels=np.asarray(given.val_labels)[~is_out])
-        fitted = Fit(*score.fit(others)).fitted
+        fitted = as_fit(score.fit(others)).fitted
         values[is_out] = to_host(score.fn(_take(given.val, is_out), fitted))
     return values
 

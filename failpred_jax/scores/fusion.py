@@ -90,8 +90,8 @@ def fit_fusion(columns: Mapping[str, Array], correct: Array) -> tuple[Fusion, tu
         fitted = fit_logistic(design, target, ridge=1.0)
         held_out = fitted.log_odds(design)
         note = f'{names[0]} alone: together, the scores rank validation units that they were not fitted on no better'
-    weights = {name: np.float32(w) for name, w in zip(names, fitted.weights, strict=True)}
-    found = Fusion({name: knots[name] for name in names}, weights, np.float32(fitted.intercept))
+    weights = {name: np.asarray(w, np.float32) for name, w in zip(names, fitted.weights, strict=True)}
+    found = Fusion({name: knots[name] for name in names}, weights, np.asarray(fitted.intercept, np.float32))
     return found, (note,), expit(held_out).astype(np.float32)
 
 
@@ -125,8 +125,8 @@ def _best_ridge(design: np.ndarray, target: np.ndarray, folds: np.ndarray) -> tu
 
 
 def _path(design: np.ndarray, target: np.ndarray, ridge: float) -> Logistic:
-    fitted = None
-    for penalty in RIDGES[: RIDGES.index(ridge) + 1]:
+    fitted = fit_logistic(design, target, RIDGES[0])
+    for penalty in RIDGES[1 : RIDGES.index(ridge) + 1]:
         fitted = fit_logistic(design, target, penalty, start=fitted)
     return fitted
 
@@ -200,7 +200,7 @@ def fusion(inputs: ScoreInputs, fitted: Fusion) -> jax.Array:
 
     Reference: Cox, "The regression analysis of binary sequences", 1958; Wolpert, "Stacked generalization", 1992.
     """
-    return fuse(inputs.columns, fitted)
+    return fuse(inputs.get('columns'), fitted)
 
 
 @score(
@@ -223,4 +223,4 @@ def fusion_with_ensemble(inputs: ScoreInputs, fitted: Fusion) -> jax.Array:
 
     Reference: Cox, "The regression analysis of binary sequences", 1958; Wolpert, "Stacked generalization", 1992.
     """
-    return fuse(inputs.columns, fitted)
+    return fuse(inputs.get('columns'), fitted)

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.outcomes import is_correct
 from failpred_jax.scores.choice import choose
 from failpred_jax.scores.neighbors import nearest_distances
@@ -38,13 +37,12 @@ def unit_length(features: Array) -> jax.Array:
 
 
 def _fit(given: FitInputs) -> Fit:
-    if given.train is None or given.train.features is None:
-        raise ScoreUnavailableError('knn_distance needs the features of the training set')
-    num_train = len(given.train.features)
+    features, _ = given.training('knn_distance')
+    num_train = len(features)
     kept = keep_uniform(num_train, given.key)
-    points = unit_length(np.asarray(given.train.features)[kept])
+    points = unit_length(np.asarray(features)[kept])
     allowed = [k for k in NUM_NEIGHBORS if k <= len(kept)]
-    found = nearest_distances(unit_length(given.val.features), points, len(kept), max(allowed))
+    found = nearest_distances(unit_length(given.val.get('features')), points, len(kept), max(allowed))
     candidates = -jnp.take(found, jnp.asarray(allowed) - 1, axis=1)
     chosen, is_defined = choose(candidates, is_correct(given.val.logits, given.val_labels), default=-1)
     k = allowed[chosen]
@@ -77,5 +75,5 @@ def knn_distance(inputs: ScoreInputs, fitted: Neighborhood) -> jax.Array:
     Reference: Sun, Ming, Zhu & Li, "Out-of-distribution detection with deep nearest neighbors", ICML 2022, section 3.
     """
     most = min(max(NUM_NEIGHBORS), fitted.points.shape[0])
-    found = nearest_distances(unit_length(inputs.features), fitted.points, fitted.points.shape[0], most)
+    found = nearest_distances(unit_length(inputs.get('features')), fitted.points, fitted.points.shape[0], most)
     return -jnp.take(found, fitted.k - 1, axis=1)

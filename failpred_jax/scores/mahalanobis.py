@@ -76,10 +76,8 @@ def squared_distances(features: Array, gaussians: Gaussians) -> jax.Array:
 
 
 def _fit_classes(given: FitInputs) -> tuple[Gaussians, tuple[str, ...]]:
-    if given.train is None or given.train.features is None:
-        raise ScoreUnavailableError('Mahalanobis scores need the features of the training set')
-    num_classes = int(np.max(given.train_labels)) + 1
-    gaussians = fit_gaussians(given.train.features, given.train_labels, num_classes)
+    features, labels = given.training('a Mahalanobis score')
+    gaussians = fit_gaussians(features, labels, int(np.max(labels)) + 1)
     num_features, rank = gaussians.whitening.shape
     note = f'{num_features - rank} of {num_features} directions of the features do not vary and are left out'
     return gaussians, (note,) if rank < num_features else ()
@@ -91,8 +89,8 @@ def _fit_relative(given: FitInputs) -> tuple[tuple[Gaussians, Gaussians], tuple[
     # one pseudo-inverse each, a direction that only tells classes apart would count in one distance and not the other.
     whitening = np.asarray(classes.whitening, np.float64)
     directions = whitening / np.linalg.norm(whitening, axis=0)
-    num_units = len(given.train.features)
-    everything = fit_gaussians(given.train.features, np.zeros(num_units, np.int32), 1, directions)
+    features, labels = given.training('relative_mahalanobis')
+    everything = fit_gaussians(features, np.zeros(len(labels), np.int32), 1, directions)
     return (classes, everything), notes
 
 
@@ -118,7 +116,7 @@ def mahalanobis(inputs: ScoreInputs, fitted: Gaussians) -> jax.Array:
     Reference: Lee et al., "A simple unified framework for detecting out-of-distribution samples and adversarial
       attacks", NeurIPS 2018, equation 2 (one layer, no input perturbation).
     """
-    return -jnp.min(squared_distances(inputs.features, fitted), axis=-1)
+    return -jnp.min(squared_distances(inputs.get('features'), fitted), axis=-1)
 
 
 @score(
@@ -146,5 +144,5 @@ def relative_mahalanobis(inputs: ScoreInputs, fitted: tuple[Gaussians, Gaussians
       (arXiv:2106.09022), equations 2 and 3.
     """
     classes, everything = fitted
-    background = squared_distances(inputs.features, everything)[:, 0]
-    return background - jnp.min(squared_distances(inputs.features, classes), axis=-1)
+    background = squared_distances(inputs.get('features'), everything)[:, 0]
+    return background - jnp.min(squared_distances(inputs.get('features'), classes), axis=-1)

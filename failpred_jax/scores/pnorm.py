@@ -28,7 +28,7 @@ class Norm(NamedTuple):
     falls_back: jax.Array
 
 
-def normalized_max(logits: Array, p: Array) -> jax.Array:
+def normalized_max(logits: Array, p: Array | float) -> jax.Array:
     """Return max_k (z_k - mean z) / ||z - mean z||_p.
 
     Args:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.outcomes import at_label, predicted_classes
@@ -24,14 +25,14 @@ class SampleSums(NamedTuple):
     """What has been seen of T distributions so far; it can be carried through a scan.
 
     Attributes:
-      count: scalar int32, T.
+      num_samples: scalar int32, T.
       mean: [..., C] float32.
       squares: [..., C] float32, sum of squared deviations from the mean.
       mean_entropy: [...] float32.
       log_sum: [..., C] float32, sum of the log-probabilities.
     """
 
-    count: jax.Array
+    num_samples: jax.Array
     mean: jax.Array
     squares: jax.Array
     mean_entropy: jax.Array
@@ -72,12 +73,12 @@ def add_logits(sums: SampleSums, logits: Array) -> SampleSums:
 
 
 def _add(sums: SampleSums, probs: jax.Array, log_probs: jax.Array) -> SampleSums:
-    count = sums.count + 1
+    count = sums.num_samples + 1
     shift = probs - sums.mean
     mean = sums.mean + shift / count
     entropy_shift = entropy_of(probs) - sums.mean_entropy
     return SampleSums(
-        count=count,
+        num_samples=count,
         mean=mean,
         squares=sums.squares + shift * (probs - mean),
         mean_entropy=sums.mean_entropy + entropy_shift / count,
@@ -87,8 +88,8 @@ def _add(sums: SampleSums, probs: jax.Array, log_probs: jax.Array) -> SampleSums
 
 def finish_samples(sums: SampleSums) -> SampleSummary:
     """Return the summary of the distributions added so far; there must be at least one."""
-    variance = jnp.mean(sums.squares, axis=-1) / sums.count
-    return SampleSummary(sums.mean, sums.mean_entropy, variance, sums.log_sum / sums.count)
+    variance = jnp.mean(sums.squares, axis=-1) / sums.num_samples
+    return SampleSummary(sums.mean, sums.mean_entropy, variance, sums.log_sum / sums.num_samples)
 
 
 def check_samples(summary: SampleSummary, what: str) -> None:
@@ -101,7 +102,7 @@ def check_samples(summary: SampleSummary, what: str) -> None:
     Raises:
       ScoreUnavailableError: where the variance of every unit is exactly 0, as when dropout is silently off.
     """
-    if not isinstance(summary.variance, jax.core.Tracer) and not bool(jnp.any(jnp.asarray(summary.variance) > 0)):
+    if not isinstance(summary.variance, Tracer) and not bool(jnp.any(jnp.asarray(summary.variance) > 0)):
         raise ScoreUnavailableError(f'the {what} do not differ: their variance is 0 for every unit')
 
 

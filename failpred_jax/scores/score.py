@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.registry import SCORES
 from failpred_jax.types import Array, PyTree
 
@@ -55,6 +56,13 @@ class ScoreInputs(NamedTuple):
     labels: Array | None = None
     columns: Mapping[str, Array] | None = None
 
+    def get(self, field: str) -> Any:
+        """Return a field that must be there; ScoreUnavailableError where it is None."""
+        value = getattr(self, field)
+        if value is None:
+            raise ScoreUnavailableError(f"'{field}' of these units is not there")
+        return value
+
 
 class Fit(NamedTuple):
     """What fitting a score left. A plain (fitted, notes) does as well.
@@ -76,6 +84,11 @@ class Fit(NamedTuple):
 FitResult = Fit | tuple[PyTree, tuple[str, ...]]
 
 
+def as_fit(found: FitResult) -> Fit:
+    """Return what a fit returned as a Fit."""
+    return found if isinstance(found, Fit) else Fit(*found)
+
+
 class FitInputs(NamedTuple):
     """What a score may be fitted on: never the test set.
 
@@ -91,6 +104,16 @@ class FitInputs(NamedTuple):
     train: ScoreInputs | None
     train_labels: Array | None
     key: Array
+
+    def training(self, name: str) -> tuple[Array, Array]:
+        """Return the features [M, D] and labels [M] of the training units.
+
+        Raises:
+          ScoreUnavailableError: there are none; the message says that the score `name` needs them.
+        """
+        if self.train is None or self.train.features is None or self.train_labels is None:
+            raise ScoreUnavailableError(f'{name} needs the features of the training set')
+        return self.train.features, self.train_labels
 
 
 @dataclass(frozen=True)

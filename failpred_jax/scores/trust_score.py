@@ -123,12 +123,8 @@ def _sets(classes: list[np.ndarray], counts: np.ndarray, alpha: float, nth: int 
 
 
 def _fit(given: FitInputs) -> Fit:
-    if given.train is None or given.train.features is None:
-        raise ScoreUnavailableError('trust_score needs the features of the training set')
-    kept = keep_per_class(given.train_labels, given.key)
-    labels = np.asarray(given.train_labels)[kept]
-    num_classes = given.val.logits.shape[-1]
-    classes, counts = filter_by_density(np.asarray(given.train.features)[kept], labels, num_classes, ALPHAS)
+    features, labels, notes = _kept(given, 'trust_score')
+    classes, counts = filter_by_density(features, labels, given.val.logits.shape[-1], ALPHAS)
     candidates = _candidates(given, classes, counts)
     chosen, is_defined = choose(candidates, is_correct(given.val.logits, given.val_labels))
     alpha = ALPHAS[chosen]
@@ -138,8 +134,14 @@ def _fit(given: FitInputs) -> Fit:
         note = (
             'alpha = 0 (no density filter): the validation AURC that would choose it is undefined or the same for all'
         )
-    notes = (note, *describe(len(kept), len(np.asarray(given.train_labels))))
-    return Fit(_sets(classes, counts[:, chosen], alpha), notes, candidates)
+    return Fit(_sets(classes, counts[:, chosen], alpha), (note, *notes), candidates)
+
+
+def _kept(given: FitInputs, name: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Return the features and labels of the training units that stay in the bank, and a note if some do not."""
+    features, labels = (np.asarray(x) for x in given.training(name))
+    kept = keep_per_class(labels, given.key)
+    return features[kept], labels[kept], describe(len(kept), len(labels))
 
 
 def _candidates(given: FitInputs, classes: list[np.ndarray], counts: np.ndarray) -> jax.Array:
@@ -153,7 +155,7 @@ def _candidates(given: FitInputs, classes: list[np.ndarray], counts: np.ndarray)
     shells = [classes[c][inner[c, i] : counts[c, i]] for i in range(num_alphas) for c in range(num_classes)]
     # Shells halve in size: three groups of shapes instead of seven, for a third more distances.
     banks = make_banks(shells, slack=2.5)
-    found = nearest_in_each(given.val.features, banks, len(shells))
+    found = nearest_in_each(given.val.get('features'), banks, len(shells))
     found = np.asarray(found).reshape(-1, num_alphas, num_classes)
     nested = np.minimum.accumulate(found[:, ::-1], axis=1)[:, ::-1]
     predicted = predicted_classes(given.val.logits)
@@ -161,13 +163,9 @@ def _candidates(given: FitInputs, classes: list[np.ndarray], counts: np.ndarray)
 
 
 def _fit_reference(given: FitInputs) -> Fit:
-    if given.train is None or given.train.features is None:
-        raise ScoreUnavailableError('trust_score_reference needs the features of the training set')
-    kept = keep_per_class(given.train_labels, given.key)
-    labels = np.asarray(given.train_labels)[kept]
-    features = np.asarray(given.train.features)[kept]
+    features, labels, notes = _kept(given, 'trust_score_reference')
     fitted = dense_sets(features, labels, given.val.logits.shape[-1], alpha=0.0, nth=SECOND)
-    return Fit(fitted, describe(len(kept), len(np.asarray(given.train_labels))))
+    return Fit(fitted, notes)
 
 
 @score(
@@ -190,7 +188,7 @@ def trust_score(inputs: ScoreInputs, fitted: DenseSets) -> jax.Array:
 
     Reference: Jiang, Kim, Guan & Gupta, "To trust or not to trust a classifier", NeurIPS 2018, algorithm 1.
     """
-    return score_units(inputs.features, inputs.logits, fitted)
+    return score_units(inputs.get('features'), inputs.logits, fitted)
 
 
 @score(
@@ -218,4 +216,4 @@ def trust_score_reference(inputs: ScoreInputs, fitted: DenseSets) -> jax.Array:
     Reference: Jiang, Kim, Guan & Gupta, "To trust or not to trust a classifier", NeurIPS 2018, the authors' code;
       Corbière et al., NeurIPS 2019, section 4.
     """
-    return score_units(inputs.features, inputs.logits, fitted, nth=SECOND)
+    return score_units(inputs.get('features'), inputs.logits, fitted, nth=SECOND)

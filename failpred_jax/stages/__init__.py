@@ -15,7 +15,7 @@ _MAKERS = {'baseline': baseline.make_stage, 'confidence': confidence.make_stage,
 
 
 def make_stages(config: Config, num_train: int, num_targets: int | None = None) -> list[Stage]:
-    """Return the stages that have epochs, in order.
+    """Return the stages that have epochs, in order; the baseline too if it starts from a finished classifier.
 
     Args:
       config: the experiment.
@@ -28,7 +28,7 @@ def make_stages(config: Config, num_train: int, num_targets: int | None = None) 
     stages = []
     for name, make_stage in _MAKERS.items():
         section = getattr(config, name)
-        if section.epochs:
+        if section.epochs or (name == 'baseline' and section.init_from):
             devices.check_batch_size(section.batch_size, f'config.{name}.batch_size')
             stages.append(make_stage(config, num_train if name == 'baseline' else num_targets or num_train))
             _check_length(stages[-1], section.epochs)

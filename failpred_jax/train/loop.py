@@ -42,6 +42,7 @@ class StageResult:
       best_value: the selection metric there; None where it was undefined at every validation.
       seconds: time spent training, validating and saving.
       warnings: sentences for the report.
+      unavailable: why what the stage trains is not there; '' if it is. An import may know a later stage alone.
     """
 
     step: int
@@ -49,6 +50,7 @@ class StageResult:
     best_value: float | None
     seconds: float
     warnings: tuple[str, ...]
+    unavailable: str = ''
 
 
 def train_stage(
@@ -193,12 +195,12 @@ class _Trainer:
                 progress,
                 loss_sum=progress.loss_sum + float(sums.loss_sum),
                 correct_count=progress.correct_count + int(sums.correct_count),
-                count=progress.count + int(sums.count),
+                count=progress.count + int(sums.num_units),
             )
             self.log.progress(
                 step,
-                float(sums.loss_sum) / max(int(sums.count), 1),
-                int(sums.correct_count) / max(int(sums.count), 1),
+                float(sums.loss_sum) / max(int(sums.num_units), 1),
+                int(sums.correct_count) / max(int(sums.num_units), 1),
                 num_steps * stage.batch_size / elapsed,
             )
             at_eval = step % stage.eval_every_steps == 0 or step == stage.num_steps

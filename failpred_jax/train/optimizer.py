@@ -1,13 +1,11 @@
 """Optimizers and learning-rate schedules from a stage's options."""
 
-from collections.abc import Callable
-
 import optax
 
 from failpred_jax.config import StageConfig
 
 
-def make_schedule(stage: StageConfig, steps_per_epoch: int) -> Callable[[int], float]:
+def make_schedule(stage: StageConfig, steps_per_epoch: int) -> optax.Schedule:
     """Return step -> learning rate, in units of steps from a configuration in epochs.
 
     The warm-up rises linearly from 0 and comes before the schedule, whose own clock starts when it ends; milestones
@@ -33,7 +31,7 @@ def make_schedule(stage: StageConfig, steps_per_epoch: int) -> Callable[[int], f
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
 
 
-def make_optimizer(stage: StageConfig, learning_rate_fn: Callable[[int], float]) -> optax.GradientTransformation:
+def make_optimizer(stage: StageConfig, learning_rate_fn: optax.Schedule) -> optax.GradientTransformation:
     """Return the optimizer of a stage.
 
     SGD and Adam add weight_decay * parameter to the gradient of every parameter, biases and BatchNorm included, as

@@ -6,19 +6,17 @@ otherwise.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import optax
 
-from failpred_jax.errors import UserError
+from failpred_jax import devices
 from failpred_jax.registry import RECIPES
 from failpred_jax.types import Array, Batch, Outputs, PyTree
 
 # (outputs, batch, mask of units) -> float32 loss per unit.
 BatchLossFn = Callable[[Outputs, Batch, Array], Array]
-
-EVERY_STAGE = frozenset({'baseline', 'confidence', 'finetune'})
 
 
 class Setting(NamedTuple):
@@ -45,18 +43,16 @@ class Recipe:
     Its own state is any pytree of arrays, equal on all devices. It is part of the TrainState: saved with every
     checkpoint, and resumed from it. What needs examples of other devices asks devices.py for them, so that the result
     does not depend on the number of devices.
-
-    Attributes:
-      STAGES: names of the stages that it may serve.
-      REPLACES_EVALUATED: whether `evaluated` ever returns parameters; of all recipes of a stage one may.
     """
-
-    STAGES: ClassVar[frozenset[str]] = EVERY_STAGE
-    REPLACES_EVALUATED: ClassVar[bool] = False
 
     def __init__(self, options: Any, setting: Setting):
         self.options = options
         self.setting = setting
+
+    @property
+    def num_examples_here(self) -> int:
+        """How many rows of a device's batch are examples; after them comes what recipes made up."""
+        return self.setting.batch_size // devices.num_devices()
 
     def init(self, trained: PyTree) -> PyTree:
         """Return its state before the first step, () for none; `trained` are the stage's parameters. On the host."""
@@ -76,7 +72,10 @@ class Recipe:
         return optimizer
 
     def change_batch(self, own: PyTree, batch: Batch, key: Array, num_classes: int) -> Batch:
-        """Return the batch to train on: images float32, augmented and normalized. The key is equal on all devices."""
+        """Return the batch to train on, of images that are augmented and normalized; the key is equal on all devices.
+
+        What a recipe makes up comes after the examples, in blocks of as many rows as there are examples, with index -1.
+        """
         del own, key, num_classes
         return batch
 
@@ -98,8 +97,8 @@ class Recipe:
     def evaluated(self, own: PyTree, step: int) -> PyTree | None:
         """Return the parameters to validate, select and evaluate after so many steps, or None for the trained ones.
 
-        On the host, where the arrays of `own` have a leading device axis: choose, do not compute. Where these are not
-        the trained ones, the loop estimates their BatchNorm statistics anew.
+        Asked of a recipe that is registered with `replaces_evaluated=True`. On the host, where the arrays of `own` have
+        a leading device axis: choose, do not compute. The loop estimates the BatchNorm statistics of what is returned.
         """
         del own, step
         return None
@@ -109,29 +108,10 @@ def make_recipes(chosen: Iterable[tuple[str, Any]], setting: Setting) -> dict[st
     """Return the recipes of a stage by name, in order.
 
     Args:
-      chosen: (name, its options) of each.
+      chosen: (name, its options) of each; the config has checked that they go together.
       setting: of the stage.
-
-    Raises:
-      UserError: an unknown name, a recipe that is not for this stage, or two that choose what is evaluated.
     """
-    recipes: dict[str, Recipe] = {}
-    for name, options in chosen:
-        kind = RECIPES[name]
-        if setting.stage not in kind.STAGES:
-            fitting = [other for other in RECIPES if setting.stage in RECIPES[other].STAGES]
-            raise UserError(
-                f"config.{setting.stage}.recipes has '{name}', which is for {' and '.join(sorted(kind.STAGES))} alone; "
-                f'allowed there: {", ".join(fitting)}'
-            )
-        recipes[name] = kind(options, setting)
-    averaging = [name for name, recipe in recipes.items() if recipe.REPLACES_EVALUATED]
-    if len(averaging) > 1:
-        raise UserError(
-            f'config.{setting.stage}.recipes has {" and ".join(averaging)}, which each choose the weights that are '
-            'evaluated; keep one of them'
-        )
-    return recipes
+    return {name: RECIPES[name](options, setting) for name, options in chosen}
 
 
 def init_recipes(recipes: Mapping[str, Recipe], trained: PyTree) -> dict[str, PyTree]:

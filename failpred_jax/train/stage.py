@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import flax.struct
 import optax
 
+from failpred_jax.registry import RECIPES
 from failpred_jax.train.recipe import Recipe
 from failpred_jax.types import Array, Outputs, PyTree
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """Everything a step changes or reads, besides data. It knows nothing of the number of devices.
 
     Attributes:
@@ -76,10 +77,10 @@ class Stage:
     steps_per_epoch: int
     eval_every_steps: int
     select_by: str
-    learning_rate_fn: Callable[[int], float]
+    learning_rate_fn: Callable[[Any], Any]
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
 
     @property
     def replaces_evaluated(self) -> bool:
         """Whether a recipe chooses the weights that are validated, selected and evaluated."""
-        return any(recipe.REPLACES_EVALUATED for recipe in self.recipes.values())
+        return any(RECIPES.fact(name, 'replaces_evaluated') for name in self.recipes)

@@ -16,6 +16,8 @@ import optax
 from flax import traverse_util
 
 from failpred_jax import devices
+from failpred_jax.data.prepare import PrepareFn
+from failpred_jax.errors import given
 from failpred_jax.outcomes import is_correct
 from failpred_jax.train.recipe import compose_loss, init_recipes
 from failpred_jax.train.stage import Stage, TrainState
@@ -23,8 +25,6 @@ from failpred_jax.types import Array, Batch, Examples, Outputs, PyTree
 
 # (params, batch_stats, images, **how) -> (Outputs, batch_stats): models.network.Network.apply
 ApplyFn = Callable[..., tuple[Outputs, PyTree]]
-# (keys [B], images uint8, labels) -> (images float32 normalized, labels)
-PrepareFn = Callable[[Array, Array, Array], tuple[Array, Array]]
 # What is folded into a step's key, beside the numbers of devices, which each make dropout of their own.
 _AUGMENTATION, _RECIPES = 2**31 - 1, 2**31 - 2
 
@@ -35,13 +35,13 @@ class Sums(NamedTuple):
     Attributes:
       loss_sum: float32.
       correct_count: int32.
-      count: int32.
+      num_units: int32.
       bad_step: int32, the step whose loss was not finite, or -1.
     """
 
     loss_sum: Array
     correct_count: Array
-    count: Array
+    num_units: Array
     bad_step: Array
 
 
@@ -108,8 +108,14 @@ def init_state(stage: Stage, params: PyTree, batch_stats: PyTree, key: Array) ->
 
 
 def unit_mask(batch_mask: Array, labels: Array, ignore_label: int | None) -> Array:
-    """Return which units count: [B] -> the shape of `labels`, bool."""
+    """Return which units count: [B] -> the shape of `labels`, bool.
+
+    Padded examples do not, nor the ignored label, nor, in label maps, the negative labels of pixels that augmentation
+    brought in from beyond the border.
+    """
     mask = _over_units(batch_mask, labels)
+    if labels.ndim > 1:
+        mask &= labels >= 0
     return mask if ignore_label is None else mask & (labels != ignore_label)
 
 
@@ -155,7 +161,7 @@ def make_train_step(
         recipe_states = {
             name: recipes[name].observe(own, outputs, batch, mask) for name, own in state.recipe_states.items()
         }
-        counted = mask & _over_units(batch.index >= 0, mask) if recipes else mask
+        counted = mask & _over_units(given(batch.index, 'an index') >= 0, mask) if recipes else mask
         correct = counted & (is_correct(outputs.logits, batch.label))
         sums = jnp.sum(correct, dtype=jnp.int32), jnp.sum(counted, dtype=jnp.int32)
         return loss_sum, (batch_stats, recipe_states, *sums)
@@ -242,8 +248,9 @@ def make_chunk(
 
         def body(carry: tuple[Array, TrainState, Sums]) -> tuple[Array, TrainState, Sums]:
             i, state, sums = carry
-            step_key = jax.random.fold_in(state.key, state.step)
-            batch = take_batch(examples, order[i], jax.random.fold_in(step_key, _AUGMENTATION), prepare_fn)
+            rows = order[i]
+            key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), _AUGMENTATION)
+            batch = take_batch(examples, rows, key, prepare_fn)
             state, new = train_step(state, batch)
             return (
                 i + 1,
@@ -251,7 +258,7 @@ def make_chunk(
                 Sums(
                     sums.loss_sum + new.loss_sum,
                     sums.correct_count + new.correct_count,
-                    sums.count + new.count,
+                    sums.num_units + new.num_units,
                     new.bad_step,
                 ),
             )
@@ -262,7 +269,7 @@ def make_chunk(
 
         start = Sums(jnp.float32(0), jnp.int32(0), jnp.int32(0), jnp.int32(-1))
         _, state, sums = jax.lax.while_loop(goes_on, body, (jnp.int32(0), state, start))
-        loss_sum, correct, count = devices.psum_all((sums.loss_sum, sums.correct_count, sums.count))
+        loss_sum, correct, count = devices.psum_all((sums.loss_sum, sums.correct_count, sums.num_units))
         return state, Sums(loss_sum, correct, count, sums.bad_step)
 
     return chunk
@@ -293,7 +300,9 @@ def make_validation_step(
         mask = unit_mask(batch.mask, label, ignore_label)
         loss = stage.loss_fn(outputs, _in_range(label, outputs.logits), mask)
         found = _outcomes(outputs, label, mask)
-        confidence = jax.nn.sigmoid(outputs.confidence_logit) if stage.with_confidence else found.confidence
+        confidence = found.confidence
+        if stage.with_confidence:
+            confidence = jax.nn.sigmoid(given(outputs.confidence_logit, 'a confidence'))
         return Units(loss, found.correct, confidence, found.tcp, mask)
 
     return validate

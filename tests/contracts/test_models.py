@@ -31,7 +31,8 @@ def build(name, **options):
 def native_convolutions():
     """These laws are about networks; the convolutions have their own tests, and compile three times as long."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layers, 'conv3x3', convolution.native)
+        for form in ('conv3x3', 'conv3x3_keeping_ties', 'strided3x3'):
+            patch.setattr(layers, form, convolution.native)
         yield
 
 

@@ -16,7 +16,7 @@ from sklearn.neural_network import MLPClassifier
 from failpred_jax.evaluate.scoring import Plan, compute_scores, fit_scores
 from failpred_jax.registry import SCORES
 from failpred_jax.scores.sampled import add_logits, finish_samples, init_samples
-from failpred_jax.scores.score import Fit, FitInputs, Score, ScoreInputs
+from failpred_jax.scores.score import Fit, FitInputs, Score, ScoreInputs, as_fit
 
 # One size for all, and one for the parts: every shape compiles anew.
 NUM_UNITS, NUM_PART = 320, 80
@@ -93,7 +93,7 @@ def data() -> tuple[ScoreInputs, FitInputs, np.ndarray]:
 
 @functools.cache
 def fit_of(name: str) -> Fit:
-    return Fit(*SCORES[name].fit(data()[1]))
+    return as_fit(SCORES[name].fit(data()[1]))
 
 
 @functools.cache
@@ -214,7 +214,7 @@ def test_is_finite_on_extreme_logits(name):
 
 @pytest.mark.parametrize('name', [n for n in ALL if SCORES[n].fit is not None])
 def test_fits_the_same_under_the_same_key(name):
-    again = Fit(*SCORES[name].fit(data()[1]))
+    again = as_fit(SCORES[name].fit(data()[1]))
     np.testing.assert_array_equal(SCORES[name].fn(needed(name, data()[0]), again.fitted), confidence_of_all(name))
     assert again.notes == fit(name)[1]
 
@@ -233,5 +233,5 @@ def test_candidates_hold_the_chosen_one(name):
 @pytest.mark.parametrize('name', [n for n in ALL if SCORES[n].fit is not None and not SCORES[n].reads_val_labels])
 def test_a_fit_that_claims_not_to_read_validation_labels_does_not(name):
     given = data()[1]
-    blind = Fit(*SCORES[name].fit(given._replace(val_labels=np.roll(given.val_labels, 7))))
+    blind = as_fit(SCORES[name].fit(given._replace(val_labels=np.roll(given.val_labels, 7))))
     np.testing.assert_array_equal(SCORES[name].fn(needed(name, data()[0]), blind.fitted), confidence_of_all(name))

@@ -182,7 +182,7 @@ CASES = {
     'tfds without a name': flags(DIGITS, '--config.data.source=tfds', '--config.data.tfds.name='),
     'arrays without a path': flags(*ARRAYS),
     'a batch that cannot be dealt out': flags(DIGITS, '--config.baseline.batch_size=30'),
-    'VGG16 weights for another model': flags(DIGITS, '--config.baseline.init_from=vgg16.pth'),
+    'weights that are not there': flags(DIGITS, '--config.baseline.init_from=vgg16.pth'),
     'an unknown tfds data set': flags('--config=configs/mnist.py', '--config.data.tfds.name=mnits'),
     'more training examples than there are': flags(DIGITS, '--config.data.num_train=5000'),
     'a mean a channel too many': flags(DIGITS, '--config.data.mean=(0.1,0.2,0.3)'),

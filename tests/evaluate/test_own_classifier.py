@@ -4,15 +4,16 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy.special import expit, softmax
+from scipy.special import softmax
 from sklearn.metrics import log_loss, roc_auc_score
 
 from failpred_jax.config import EvaluateConfig
-from failpred_jax.evaluate.calibrating import BEFORE, calibrate_score
+from failpred_jax.evaluate.calibrating import BEFORE, calibrate_scores
 from failpred_jax.evaluate.own_classifier import measure_own
 from failpred_jax.evaluate.parts import Part, Parts
 from failpred_jax.metrics import measure_calibration
 from failpred_jax.registry import METRICS
+from failpred_jax.results import Predictions
 from failpred_jax.scores.sampled import add_logits, finish_samples, init_samples
 from failpred_jax.scores.score import ScoreInputs
 
@@ -46,34 +47,42 @@ def test_ensemble_has_its_own_predictions_errors_and_scores(members):
     auroc = roc_auc_score(correct, mean.max(axis=1))
     for name in ('mcp', 'ensemble'):
         assert found.scores[name].metrics['auroc'] == pytest.approx(auroc, abs=1e-6)
-    assert {'ensemble_entropy', 'ensemble_mutual_information', 'doctor_alpha'} <= set(found.scores)
-    # Its logits are log-probabilities; a single classifier's features and heads are not its own.
-    assert not {'energy', 'max_logit', 'trust_score', 'mc_dropout', 'fusion'} & set(found.scores)
+    assert set(found.scores) == {'mcp', 'ensemble', 'ensemble_entropy', 'ensemble_mutual_information'}
     assert measure_own(Parts('classification', part(logits, labels)), 'mc_dropout', OPTIONS) is None
 
 
-def test_a_score_as_probability_before_and_after(rng):
+def predictions(confidences, correct):
+    return Predictions(correct.astype(np.int32), np.zeros((len(correct), 2)), correct, confidences)
+
+
+def test_scores_as_probabilities_before_and_after(rng):
     true = rng.beta(6, 1, (2, 3000))
     correct = rng.random((2, 3000)) < true
-    claimed = true ** (1 / 3)
-    found = calibrate_score('mcp', claimed[0], correct[0], claimed[1], correct[1], num_resamples=200)
-    assert set(found.figures) == set(found.intervals) == {BEFORE, 'platt', 'isotonic', 'beta'}
-    assert found.figures[BEFORE]['ece'] == measure_calibration(claimed[1], correct[1])['ece']
+    claimed, log_odds = true ** (1 / 3), np.log(true / (1 - true))
+    val, test = (predictions({'mcp': claimed[i], 'mine': log_odds[i], 'tcp': true[i]}, correct[i]) for i in (0, 1))
+    found = calibrate_scores(val, test, num_resamples=200)
+    assert set(found) == {'mcp', 'mine'}
+    mcp, mine = found['mcp'], found['mine']
+    assert set(mcp.figures) == set(mcp.intervals) == {BEFORE, 'platt', 'isotonic', 'beta'}
+    assert mcp.figures[BEFORE]['ece'] == measure_calibration(claimed[1], correct[1])['ece']
     for method in ('isotonic', 'beta'):
-        assert found.figures[method]['nll'] < found.figures[BEFORE]['nll']
-        assert found.figures[method]['ece'] < found.figures[BEFORE]['ece'] / 2
-    assert found.intervals[BEFORE]['ece'].low > found.intervals['beta']['ece'].high
-    assert found.chosen.method in ('isotonic', 'beta')
+        assert mcp.figures[method]['nll'] < mcp.figures[BEFORE]['nll']
+        assert mcp.figures[method]['ece'] < mcp.figures[BEFORE]['ece'] / 2
+    assert mcp.intervals[BEFORE]['ece'].low > mcp.intervals['beta']['ece'].high
+    assert mcp.after == mcp.chosen in ('isotonic', 'beta')
 
     # A user's own score on a scale of its own: P(correct) only once it is calibrated.
-    log_odds = np.log(true / (1 - true))
-    own = calibrate_score('mine', log_odds[0], correct[0], log_odds[1], correct[1])
-    assert set(own.figures) == {'platt', 'isotonic'} and not own.intervals
-    assert 'not meant as a probability' in own.unavailable[BEFORE] and 'in [0, 1]' in own.unavailable['beta']
-    np.testing.assert_allclose(own.chosen(log_odds[1]), expit(log_odds[1]), atol=0.1)
-    for of_val, words in ((None, 'no validation units'), (np.ones(3000, bool), 'no errors')):
-        alone = calibrate_score('mcp', claimed[0], of_val, claimed[1], correct[1])
-        assert set(alone.figures) == {BEFORE} and words in alone.notes[0]
+    assert set(mine.figures) == {'platt', 'isotonic'}
+    assert 'not meant as a probability' in mine.unavailable[BEFORE] and 'in [0, 1]' in mine.unavailable['beta']
+    assert mine.figures['platt']['ece_debiased'] < 0.01
+
+    flawless = predictions({'mcp': claimed[0]}, np.ones(3000, bool))
+    for of_val, words in ((None, 'no validation units'), (flawless, 'no errors')):
+        alone = calibrate_scores(of_val, test)['mcp']
+        assert set(alone.figures) == {BEFORE} and words in alone.notes[0] and not alone.intervals
+        assert alone.after == ''
+    certain = calibrate_scores(None, predictions({'mcp': np.ones(3000)}, correct[1]))['mcp']
+    assert 'nll' not in certain.figures[BEFORE] and 'wrong' in certain.unavailable[f'{BEFORE}.nll']
 
 
 def test_debiased_ece_is_not_lifted_by_chance(rng):

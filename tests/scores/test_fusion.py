@@ -15,7 +15,7 @@ from failpred_jax.evaluate.scoring import compute_scores, fit_scores, make_plan
 from failpred_jax.registry import SCORES
 from failpred_jax.scores import crossfit, fusion
 from failpred_jax.scores.fusion import RIDGES, fit_fusion, fuse
-from failpred_jax.scores.score import Fit, FitInputs, ScoreInputs
+from failpred_jax.scores.score import FitInputs, ScoreInputs, as_fit
 
 LOGITS_ONLY = {field: 'not given' for field in ScoreInputs._fields if field not in ('logits', 'columns')}
 
@@ -137,10 +137,10 @@ def test_held_out_values_have_not_seen_the_label_of_their_unit():
     folds = crossfit.validation_folds(given)
     for name in ('rel_u', 'max_logit_pnorm'):
         score = SCORES[name]
-        values = crossfit.held_out_values(score, given, Fit(*score.fit(given)), folds)
+        values = crossfit.held_out_values(score, given, as_fit(score.fit(given)), folds)
         # Fold 0 under labels of its own choice: its order stays. (The scale may be that of another constant.)
         other = given._replace(val_labels=np.where(folds == 0, (given.val_labels + 3) % 10, given.val_labels))
-        again = crossfit.held_out_values(score, other, Fit(*score.fit(other)), folds)
+        again = crossfit.held_out_values(score, other, as_fit(score.fit(other)), folds)
         ranks = (rankdata(found[folds == 0]) for found in (again, values))
         np.testing.assert_array_equal(*ranks, err_msg=name)
 

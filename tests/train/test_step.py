@@ -109,7 +109,7 @@ def test_a_loss_that_is_not_finite_stops_the_loop_at_its_step(run):
 
 def test_sums_count_every_unit(run):
     _, sums = run.steps('baseline', run.start('baseline'), [3])
-    assert int(sums.count) == 48
+    assert int(sums.num_units) == 48
     assert 0 <= int(sums.correct_count) <= 48
     assert np.isfinite(sums.loss_sum)
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from failpred_jax import devices
-from failpred_jax.errors import UserError
+from failpred_jax.errors import UserError, given
 from failpred_jax.options import NOT_NEGATIVE, one_of, option
 from failpred_jax.outcomes import is_correct
 from failpred_jax.registry import RECIPES
@@ -26,7 +26,7 @@ class CrlOptions:
     )
 
 
-@RECIPES.register('crl', options=CrlOptions)
+@RECIPES.register('crl', options=CrlOptions, stages=('baseline',))
 class Crl(Recipe):
     """Add, for each example i and the next one j of the global batch, a hinge loss on the order of their confidences.
 
@@ -37,8 +37,6 @@ class Crl(Recipe):
 
     Reference: Moon et al., "Confidence-Aware Learning for Deep Neural Networks", ICML 2020, equations 2 and 3.
     """
-
-    STAGES = frozenset({'baseline'})
 
     def init(self, trained: PyTree) -> PyTree:
         # The step is kept here too, as the loss sees no other state than its own.
@@ -53,24 +51,26 @@ class Crl(Recipe):
         loss = inner(outputs, batch, mask)
         if self.options.weight == 0:
             return loss
-        rank, real = self._rank(own, batch.index), mask & (batch.index >= 0)
-        confidence = _confidence(outputs.logits, self.options.confidence)
+        own_rows = self.num_examples_here
+        confidence = _confidence(outputs.logits[:own_rows], self.options.confidence)
+        rank, real = self._rank(own, given(batch.index, 'an index')[:own_rows]), mask[:own_rows]
         next_confidence, next_rank, next_real = devices.next_in_batch((confidence, rank, real))
         apart = rank - next_rank
         hinge = jnp.maximum(0, -jnp.sign(apart) * (confidence - next_confidence) + jnp.abs(apart))
-        return loss + self.options.weight * jnp.where(real & next_real, hinge, 0)
+        return jnp.asarray(loss).at[:own_rows].add(self.options.weight * jnp.where(real & next_real, hinge, 0))
 
     def _rank(self, own: PyTree, index: Array) -> Array:
         """Return the share of past epochs in which each example was correct, [B] float32 in [0, 1]."""
         num_epochs = jnp.maximum(own['step'] // self.setting.steps_per_epoch, 1)
         least = jnp.min(own['num_correct'])
-        above = own['num_correct'][jnp.maximum(index, 0)] - least
+        above = own['num_correct'][index] - least
         return jnp.clip(above / jnp.maximum(num_epochs - least, 1), 0, 1).astype(jnp.float32)
 
     def observe(self, own: PyTree, outputs: Outputs, batch: Batch, mask: Array) -> PyTree:
-        hit = mask & (batch.index >= 0) & is_correct(outputs.logits, batch.label)
+        index = given(batch.index, 'an index')
+        hit = mask & (index >= 0) & is_correct(outputs.logits, batch.label)
         # Beyond the last example, where nothing is added, lie those that were not hit.
-        place = devices.gather_all(jnp.where(hit, batch.index, self.setting.num_examples))
+        place = devices.gather_all(jnp.where(hit, index, self.setting.num_examples))
         return {**own, 'num_correct': own['num_correct'].at[place].add(1, mode='drop')}
 
     def after_step(self, own: PyTree, trained: PyTree, step: Array) -> PyTree:

@@ -18,7 +18,7 @@ class EmaOptions:
     decay: float = option(0.999, 'weight of the past in each step; 0 evaluates the trained weights', FRACTION)
 
 
-@RECIPES.register('ema', options=EmaOptions)
+@RECIPES.register('ema', options=EmaOptions, replaces_evaluated=True)
 class Ema(Recipe):
     """Evaluate an exponential moving average of the weights; training itself does not change.
 
@@ -28,8 +28,6 @@ class Ema(Recipe):
     Reference: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM J. Control Optim.
     1992; the rising decay is that of TensorFlow's ExponentialMovingAverage.
     """
-
-    REPLACES_EVALUATED = True
 
     def init(self, trained: PyTree) -> PyTree:
         return {'mean': jax.tree.map(jnp.copy, trained)}

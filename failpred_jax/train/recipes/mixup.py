@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from failpred_jax import devices
+from failpred_jax.errors import given
 from failpred_jax.options import NOT_NEGATIVE, option
 from failpred_jax.registry import RECIPES
 from failpred_jax.train.recipe import Recipe
@@ -19,7 +20,7 @@ class MixupOptions:
     alpha: float = option(0.2, 'shape of the Beta distribution of the shares; towards 0, nothing mixes', NOT_NEGATIVE)
 
 
-@RECIPES.register('mixup', options=MixupOptions)
+@RECIPES.register('mixup', options=MixupOptions, stages=('baseline',))
 class Mixup(Recipe):
     """Replace each example by a mixture with another: `share * own + (1 - share) * other`, images and targets alike.
 
@@ -28,13 +29,13 @@ class Mixup(Recipe):
     Reference: Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, equation 1.
     """
 
-    STAGES = frozenset({'baseline'})
-
     def change_batch(self, own: PyTree, batch: Batch, key: Array, num_classes: int) -> Batch:
-        return batch if self.options.alpha == 0 else mixed(batch, key, self.options.alpha, num_classes)
+        if self.options.alpha == 0:
+            return batch
+        return mixed(batch, key, self.options.alpha, num_classes, self.num_examples_here)
 
 
-def mixed(batch: Batch, key: Array, alpha: float, num_classes: int) -> Batch:
+def mixed(batch: Batch, key: Array, alpha: float, num_classes: int, num_rows: int) -> Batch:
     """Return the batch with every example mixed with the next; a label stays that of the larger share.
 
     Args:
@@ -42,6 +43,7 @@ def mixed(batch: Batch, key: Array, alpha: float, num_classes: int) -> Batch:
       key: equal on all devices, for one share from Beta(alpha, alpha).
       alpha: greater than 0.
       num_classes: C.
+      num_rows: of a block. The examples are one, and what other recipes made up is more, each mixed in itself.
 
     Returns:
       The batch with other images, and with targets [B, C] or [B, H, W, C] float32.
@@ -50,12 +52,13 @@ def mixed(batch: Batch, key: Array, alpha: float, num_classes: int) -> Batch:
     # Beta(alpha, alpha) is symmetric, and so is who is mixed with whom: this changes only whose label comes first.
     share = jnp.maximum(share, 1 - share)
     targets = targets_of(batch, num_classes)
-    next_image, next_targets = devices.next_in_batch((batch.image, targets))
 
-    def mix(x: Array, other: Array) -> Array:
-        return share * x + (1 - share) * other
+    def mix(x: Array) -> Array:
+        blocks = x.reshape(-1, num_rows, *x.shape[1:])
+        following = jax.vmap(devices.next_in_batch)(blocks).reshape(x.shape)
+        return share * x + (1 - share) * following
 
-    return batch._replace(image=mix(batch.image, next_image), targets=mix(targets, next_targets))
+    return batch._replace(image=mix(given(batch.image, 'an image')), targets=mix(targets))
 
 
 def targets_of(batch: Batch, num_classes: int) -> Array:

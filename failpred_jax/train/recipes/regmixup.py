@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 
+from failpred_jax.errors import given
 from failpred_jax.options import NOT_NEGATIVE, option
 from failpred_jax.registry import RECIPES
 from failpred_jax.train.recipe import Recipe
@@ -19,7 +21,7 @@ class RegMixupOptions:
     weight: float = option(1.0, "weight of the mixtures' loss; that of the examples is 1", NOT_NEGATIVE)
 
 
-@RECIPES.register('regmixup', options=RegMixupOptions)
+@RECIPES.register('regmixup', options=RegMixupOptions, stages=('baseline',))
 class RegMixup(Recipe):
     """Add a mixture of each example with the next to the batch, which doubles it: (loss + weight * mixtures' loss).
 
@@ -30,23 +32,13 @@ class RegMixup(Recipe):
     Robustness", NeurIPS 2022, equation 3.
     """
 
-    STAGES = frozenset({'baseline'})
-
     def change_batch(self, own: PyTree, batch: Batch, key: Array, num_classes: int) -> Batch:
         alpha, weight = self.options.alpha, self.options.weight
         if alpha == 0 or weight == 0:
             return batch
-        new = mixed(batch, key, alpha, num_classes)
+        new = mixed(batch, key, alpha, num_classes, self.num_examples_here)
         weights = jnp.ones(batch.mask.shape) if batch.weights is None else batch.weights
-
-        def join(x: Array, y: Array) -> Array:
-            return jnp.concatenate([x, y])
-
-        return Batch(
-            image=join(batch.image, new.image),
-            label=join(batch.label, new.label),
-            mask=join(batch.mask, new.mask),
-            index=join(batch.index, jnp.full_like(batch.index, -1)),
-            targets=join(targets_of(batch, num_classes), new.targets),
-            weights=join(weights / (1 + weight), weights * (weight / (1 + weight))),
-        )
+        examples = batch._replace(targets=targets_of(batch, num_classes), weights=weights / (1 + weight))
+        index = jnp.full_like(given(batch.index, 'an index'), -1)
+        mixtures = new._replace(index=index, weights=weights * (weight / (1 + weight)))
+        return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), examples, mixtures)

@@ -36,10 +36,10 @@ class Sam(Recipe):
             return optimizer
         inner = optax.with_extra_args_support(optimizer)
 
-        def update(grads: Any, opt_state: Any, params: Any = None, *, grad_fn: Any, **extra: Any) -> tuple[Any, Any]:
+        def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
             # A gradient of nothing but zeros has no direction: stay.
-            scale = self.options.rho / jnp.maximum(optax.global_norm(grads), 1e-12)
-            highest = jax.tree.map(lambda p, g: p + scale * g, params, grads)
-            return inner.update(grad_fn(highest), opt_state, params, grad_fn=grad_fn, **extra)
+            scale = self.options.rho / jnp.maximum(optax.tree.norm(updates), 1e-12)
+            highest = jax.tree.map(lambda p, g: p + scale * g, params, updates)
+            return inner.update(extra['grad_fn'](highest), state, params, **extra)
 
         return optax.GradientTransformationExtraArgs(inner.init, update)

@@ -23,7 +23,7 @@ class SwaOptions:
     anneal_epochs: float = option(0.0, 'epochs in which the learning rate moves to it, by a cosine', NOT_NEGATIVE)
 
 
-@RECIPES.register('swa', options=SwaOptions)
+@RECIPES.register('swa', options=SwaOptions, replaces_evaluated=True)
 class Swa(Recipe):
     """Evaluate the mean of the weights at the end of each epoch from `start` on; training itself does not change.
 
@@ -34,8 +34,6 @@ class Swa(Recipe):
     Reference: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018,
     algorithm 1 with a cycle of one epoch.
     """
-
-    REPLACES_EVALUATED = True
 
     @property
     def start_step(self) -> int:
