@@ -1,9 +1,10 @@
 """Anybody's predictions: the evaluation and the report without a model, a config or a data set of ours."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from failpred_jax.evaluate.scoring import Plan, drop_normalized, make_plan
 from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.prediction_file import Units, parse_arrays, read_predictions
 from failpred_jax.results import DatasetDescription, Evaluation
-from failpred_jax.scores.score import ScoreInputs
+from failpred_jax.results.codec import measures_to_json
+from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
+from failpred_jax.scores.score import SampleSummary, ScoreInputs
 from failpred_jax.types import Array
 from failpred_jax.workdir import environment
 
@@ -38,6 +41,16 @@ class Table:
     evaluation: Evaluation
     text: str
 
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The content of metrics.json, as plain dictionaries: `table.metrics['scores']['mcp']['aurc']`."""
+        return measures_to_json(self.evaluation.measures)
+
+    @property
+    def results(self) -> 'Table':
+        """The table itself: `table.results.metrics` is what `table.metrics` was first called."""
+        return self
+
     def __str__(self) -> str:
         return self.text
 
@@ -54,18 +67,23 @@ def evaluate_predictions(
     validation: Mapping[str, Array] | None = None,
     training: Mapping[str, Array] | None = None,
     name: str = 'predictions',
+    class_names: Sequence[str] | None = None,
+    ignore_label: int | None = None,
     resamples: int = 1000,
 ) -> Table:
     """Compare confidence scores on the predictions of any classifier.
 
     Args:
-      labels: [N] or [N, H, W] int, in [0, C).
-      logits: [N, C] or [N, H, W, C] float; the logarithm of class probabilities does as well.
+      labels: [N] or [N, H, W]: class numbers in [0, C), class names, or one-hot.
+      logits: [N, C] or [N, H, W, C]; probabilities and their logarithms are recognized by their values. Arrays of any
+        framework and real type will do, and one column [N], that of class 1 of two.
       confidences: your own scores, name -> shaped as labels; higher means more confident.
       features: [N, D] float, for the scores that measure distances.
       validation: 'labels', 'logits' and perhaps 'features' of held-out units, for the scores that are fitted.
       training: the same of the training units, for the scores that are fitted on them.
       name: of the data, for the table.
+      class_names: C names, in the order of the logits.
+      ignore_label: units of this label are left out.
       resamples: bootstrap resamples behind the intervals; 0 for none.
 
     Returns:
@@ -74,28 +92,33 @@ def evaluate_predictions(
     Raises:
       UserError: naming everything that is wrong with the arrays.
     """
-    arrays = {'labels': labels, 'logits': logits}
+    arrays: dict[str, Any] = {'labels': labels, 'logits': logits}
+    if class_names is not None:
+        arrays['class_names'] = class_names
     arrays |= {f'confidence_{key}': value for key, value in (confidences or {}).items()}
     if features is not None:
         arrays['features'] = features
     for prefix, part in (('val_', validation), ('train_', training)):
         arrays |= {prefix + key: value for key, value in (part or {}).items()}
-    parts = parse_arrays({key: np.asarray(value) for key, value in arrays.items()}, 'the arguments')
-    return _evaluate(parts, name, resamples)
+    return _evaluate(parse_arrays(arrays, 'the arguments', ignore_label), name, resamples)
 
 
-def evaluate_file(path: Path) -> Table:
-    """Compare confidence scores on the predictions of a file; see prediction_file.py.
+def evaluate_file(path: Path, ignore_label: int | None = None) -> Table:
+    """Compare confidence scores on the predictions of a file; see prediction_file/file.py.
+
+    Args:
+      path: the file, in any format of readers/.
+      ignore_label: units of this label are left out.
 
     Raises:
       UserError: naming everything that is wrong with the file.
     """
-    return _evaluate(read_predictions(path), path.stem, EvaluateConfig().resamples)
+    return _evaluate(read_predictions(path, ignore_label), path.stem, EvaluateConfig().resamples)
 
 
 def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
     units = given['evaluated']
-    warnings = []
+    warnings = [note for part in given.values() for note in part.notes]
     if resamples and (units.is_segmentation or len(units.labels) > MAX_RESAMPLED):
         warnings.append(NO_INTERVALS)
     parts = Parts(
@@ -103,16 +126,16 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
         test=_part(units),
         val=_part(given['validation']) if 'validation' in given else None,
         train=_part(given['training']) if 'training' in given else None,
-        no_intervals=NO_INTERVALS if warnings else '',
+        no_intervals=NO_INTERVALS if NO_INTERVALS in warnings else '',
     )
     options = dataclasses.replace(EvaluateConfig(), resamples=resamples)
     found = measure(parts, _plan(given, parts), options)
-    num_classes = units.logits.shape[1]
+    num_classes = units.num_classes
     dataset = DatasetDescription(
         name=name,
         task=parts.task,
         num_classes=num_classes,
-        class_names=tuple(map(str, range(num_classes))),
+        class_names=units.class_names,
         num_train=len(given['training'].labels) if 'training' in given else 0,
         num_val=len(given['validation'].labels) if 'validation' in given else 0,
         num_test=units.shape[0],
@@ -130,7 +153,23 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
 
 
 def _part(units: Units) -> Part:
-    return Part(ScoreInputs(logits=units.logits, features=units.features), units.labels, units.confidences)
+    inputs = ScoreInputs(
+        logits=units.logits,
+        features=units.features,
+        mc_dropout=_summary(units.samples.get('mc_probs')),
+        ensemble=_summary(units.samples.get('ensemble_probs')),
+    )
+    return Part(inputs, units.labels, units.confidences)
+
+
+def _summary(probs: np.ndarray | None) -> SampleSummary | None:
+    """Return the summary of class probabilities [N, T, C] of several distributions."""
+    if probs is None:
+        return None
+    samples = init_samples(probs[:, 0].shape)
+    for number in range(probs.shape[1]):
+        samples = add_sample(samples, probs[:, number])
+    return finish_samples(samples)
 
 
 def _plan(given: Mapping[str, Units], parts: Parts) -> Plan:
@@ -140,11 +179,11 @@ def _plan(given: Mapping[str, Units], parts: Parts) -> Plan:
         'features': "it reads features: add 'features'",
         'confidence_logit': 'it is the output of a trained confidence head',
         'finetuned_logit': 'it is the output of a trained confidence head',
-        'mc_dropout': 'it needs dropout passes of the model',
-        'ensemble': 'it needs several models',
+        'mc_dropout': "it needs dropout passes of the model: add 'mc_probs'",
+        'ensemble': "it needs several models: add 'ensemble_probs'",
     }
-    if given['evaluated'].features is not None:
-        del reasons['features']
+    inputs = parts.test.inputs if isinstance(parts.test, Part) else None
+    reasons = {need: reason for need, reason in reasons.items() if getattr(inputs, need, None) is None}
     plan = drop_normalized(make_plan(('all',), reasons, parts.task), *(units.logits for units in given.values()))
     kept, unavailable = [], {k: v for k, v in plan.unavailable.items() if k not in own}
     for score in plan.scores:

@@ -15,6 +15,7 @@ from failpred_jax.errors import UserError
 from failpred_jax.files import read_json, write_json
 from failpred_jax.locking import LOCK, InUse, LockedFolder
 from failpred_jax.predictions import evaluate_file
+from failpred_jax.readers.reading import PIPE, spooled_input
 from failpred_jax.results import read_evaluation, write_evaluation
 
 MARK = 'predictions.json'
@@ -22,26 +23,31 @@ MARK = 'predictions.json'
 OURS = (MARK, 'evaluation', 'report')
 
 
-def score(predictions: Path, workdir: Path | None, force: bool = False) -> None:
+def score(predictions: Path, workdir: Path | None, force: bool = False, ignore_label: int | None = None) -> None:
     """Evaluate a file of predictions into a WORKDIR and build the report there; see prediction_file.py.
 
     Args:
-      predictions: the file.
+      predictions: the file; '-' is standard input.
       workdir: the WORKDIR; None for a folder below runs/ that is named after the file and free, or its own.
       force: move what the WORKDIR holds aside first.
+      ignore_label: units of this label are left out.
 
     Raises:
       UserError: the file has problems, or the WORKDIR holds something else.
     """
     compiler.keep_compilations()
     # There is nothing to divide; the other processes of a job wait.
-    processes.from_main(lambda: _score(predictions, workdir, force))
+    processes.from_main(lambda: _score(predictions, workdir, force, ignore_label))
 
 
-def _score(predictions: Path, workdir: Path | None, force: bool) -> None:
+def _score(predictions: Path, workdir: Path | None, force: bool, ignore_label: int | None) -> None:
+    if str(predictions) == PIPE:
+        with spooled_input() as file:
+            _score(file, workdir or Path('runs') / 'standard_input', force, ignore_label)
+        return
     digest = _digest(predictions)
     with _opened(predictions, digest, workdir, force) as folder:
-        table = evaluate_file(predictions)
+        table = evaluate_file(predictions, ignore_label)
         write_evaluation(table.evaluation, table.text, folder / 'evaluation')
         say(str(table))
         # plotly takes a second to import.

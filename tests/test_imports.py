@@ -11,11 +11,12 @@ ROOT = Path(failpred_jax.__file__).parent
 # A module may import from lower levels, and from its own room.
 LEVELS = [
     {
-        'compiler', 'errors', 'types', 'registry', 'options', 'files', 'locking', 'prediction_file', 'launcher',
+        'compiler', 'errors', 'types', 'registry', 'options', 'files', 'locking', 'launcher',
         'stopping', 'terminal',
     },
     {'processes'},
-    {'console', 'results', 'outcomes'},
+    {'console', 'results', 'outcomes', 'readers'},
+    {'prediction_file'},
     {'config'},
     {'devices'},
     {'data', 'models', 'losses', 'metrics'},

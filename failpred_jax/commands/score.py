@@ -7,27 +7,29 @@ from failpred_jax.errors import UserError
 from failpred_jax.registry import COMMANDS
 
 PREDICTIONS = Flag(
-    'predictions', str, '', 'FILE', 'an .npz or .csv with labels, logits or probs, and more (docs/predictions.md)'
+    'predictions', str, '', 'FILE', 'labels, logits or probs, and more, as npz, csv, parquet, ... (docs/predictions.md)'
 )
+IGNORE_LABEL = Flag('ignore_label', int, None, 'LABEL', 'leave out the units of this label, such as -1 or 255')
 
 
 def _check(given: Given) -> None:
     if not given.flags['predictions']:
-        raise UserError('--mode=score needs --predictions=FILE, an .npz or .csv of predictions')
+        raise UserError('--mode=score needs --predictions=FILE, a file of predictions (docs/predictions.md)')
 
 
 def _run(given: Given) -> None:
     from failpred_jax import scored_file
 
-    workdir = given.flags['workdir']
-    scored_file.score(Path(given.flags['predictions']), Path(workdir) if workdir else None, given.flags['force'])
+    flags = given.flags
+    workdir = Path(flags['workdir']) if flags['workdir'] else None
+    scored_file.score(Path(flags['predictions']), workdir, flags['force'], flags['ignore_label'])
 
 
 COMMANDS.register('score')(
     Command(
         "evaluate a file of anybody's predictions and build its report; needs no config",
         _run,
-        (PREDICTIONS,),
+        (PREDICTIONS, IGNORE_LABEL),
         _check,
         needs_config=False,
     )

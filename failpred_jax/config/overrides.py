@@ -9,7 +9,7 @@ import ml_collections
 
 from failpred_jax.config.owners import OwnerSection, chosen_in, entries
 from failpred_jax.config.reading import unknown_key
-from failpred_jax.config.renamed import new_name
+from failpred_jax.config.renamed import RENAMED, new_name
 from failpred_jax.config.sections import Config
 from failpred_jax.config.writing import default_config
 from failpred_jax.errors import UserError
@@ -64,7 +64,7 @@ def check_used(given: ml_collections.ConfigDict, argv: Sequence[str]) -> None:
 
     A config file may well set options of a model that the command line then replaces; what is typed has an effect.
     """
-    problems = []
+    problems = _both_names(argv)
     for word, keys in _overrides(argv):
         kind: type = Config
         section: Any = given
@@ -79,6 +79,17 @@ def check_used(given: ml_collections.ConfigDict, argv: Sequence[str]) -> None:
             kind, section, path = entry.kind, section[key], f'{path}.{key}'
     if problems:
         raise UserError('\n'.join(problems))
+
+
+def _both_names(argv: Sequence[str]) -> list[str]:
+    """Return the problems of options that one command line sets under an old and a new name."""
+    words = {'.'.join(keys): word for word, keys in _overrides(argv)}
+    return [
+        f'{words[old]} and {words[new]} set the same option; leave one out'
+        for old, successors in RENAMED.items()
+        for new in successors
+        if old in words and new in words
+    ]
 
 
 def _may_count(kind: type[OwnerSection], section: Any, name: str) -> bool:

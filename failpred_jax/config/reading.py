@@ -6,8 +6,8 @@ from typing import Any
 
 import ml_collections
 
-from failpred_jax.config.owners import OwnerSection, entries
-from failpred_jax.config.renamed import new_name
+from failpred_jax.config.owners import OwnerSection, entries, to_dict
+from failpred_jax.config.renamed import new_name, resolve
 from failpred_jax.config.sections import Config
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.options import Rule
@@ -30,7 +30,9 @@ def read_config(given: ml_collections.ConfigDict) -> Config:
     problems: list[str] = []
     if not isinstance(given, ml_collections.ConfigDict | dict):
         raise UserError(f'get_config() returned {type(given).__name__}; it must return a ConfigDict')
-    config = _read_section(Config, given, 'config', problems)
+    plain = given.to_dict() if isinstance(given, ml_collections.ConfigDict) else given
+    plain = resolve(plain, to_dict(Config()), problems)
+    config = _read_section(Config, plain, 'config', problems)
     if not problems:
         problems.extend(_check_combinations(config))
     if problems:

@@ -1,9 +1,10 @@
 """Options that have another name than they once had.
 
-One table serves the message for an old name, the config.json of an old WORKDIR, and docs/options.md.
+One table serves old names on the command line and in config files, which keep working, the config.json of an old
+WORKDIR, and docs/options.md. The short ones, such as `config.data.path`, are here to stay.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 # Old key -> new keys. Where there are several, the old one was shared by what now owns one each.
@@ -28,6 +29,51 @@ def new_name(path: str) -> str:
     """Return the sentence that names what 'config.x.y' is called now; '' if it was never an option's name."""
     successors = RENAMED.get(path.removeprefix('config.'), ())
     return f'{path} is now {" or ".join(f"config.{new}" for new in successors)}' if successors else ''
+
+
+def old_keys() -> Iterator[tuple[tuple[str, ...], str, tuple[str, ...]]]:
+    """Yield (keys of the section, old name in it, new keys) of every old name."""
+    for old, successors in RENAMED.items():
+        *sections, name = old.split('.')
+        yield tuple(sections), name, successors
+
+
+def resolve(given: Mapping[str, Any], defaults: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """Return a config, nested dicts, with what is set under an old name moved to where it is today.
+
+    An old name that is not set is None there, as `writing.default_config` has it. One that is set counts, since the
+    value under the new name may be a default or the config file's (`overrides.check_used` refuses both in one command).
+    `config.data.path`, which several
+    sources share, is that of the chosen one.
+
+    Args:
+      given: the config.
+      defaults: of all options, under today's names.
+      problems: added to, if the chosen source has no such option.
+    """
+    config = _copy(given)
+    for sections, name, successors in old_keys():
+        place = _at(config, sections)
+        if not isinstance(place, dict) or name not in place:
+            continue
+        value = place.pop(name)
+        if value is None:
+            continue
+        new = successors[0] if len(successors) == 1 else f'{".".join(sections)}.{place.get("source")}.{name}'
+        *parents, last = new.split('.')
+        target, default = _at(config, parents), _at(defaults, parents)
+        if not isinstance(target, dict) or not isinstance(default, dict) or last not in default:
+            old = '.'.join((*sections, name))
+            problems.append(f"config.{old} is {value!r}, but the data source '{place.get('source')}' has no {name}")
+        else:
+            target[last] = value
+    return config
+
+
+def _at(config: Any, keys: Iterable[str]) -> Any:
+    for key in keys:
+        config = config.get(key) if isinstance(config, Mapping) else None
+    return config
 
 
 def follow(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ too (owners.py): `config.data.tfds.name`, `config.model.mlp.hidden_units`.
 
 import dataclasses
 import re
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import ClassVar
 
 from failpred_jax.config.owners import OwnerSection
@@ -75,6 +75,16 @@ class DataConfig(OwnerSection):
         changes_training=False,
     )
     augment: AugmentConfig = section(AugmentConfig)
+    # From Python, as on the command line: what the chosen source reads.
+    path: InitVar[str] = ''
+    name: InitVar[str] = ''
+    tfds_data_dir: InitVar[str] = ''
+
+    def __post_init__(self, path: str, name: str, tfds_data_dir: str) -> None:
+        changed = {key: v for key, v in (('path', path), ('name', name), ('data_dir', tfds_data_dir)) if v}
+        if changed:
+            options = dataclasses.replace(self.options_of(self.source), **changed)
+            object.__setattr__(self, 'owned', {**self.owned, self.source: options})
 
     @property
     def new_size(self) -> tuple[int, int] | None:

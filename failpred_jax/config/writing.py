@@ -3,17 +3,29 @@
 from typing import Any
 
 import ml_collections
+from ml_collections import config_dict
 
 from failpred_jax.config import owners
+from failpred_jax.config.renamed import old_keys
 from failpred_jax.config.sections import Config
 
 
 def default_config() -> ml_collections.ConfigDict:
     """Return a locked ConfigDict holding every option at its default, for config files to start from.
 
-    Models, sources, losses and recipes are discovered for it: what owns options has a section of its own.
+    Models, sources, losses and recipes are discovered for it: what owns options has a section of its own. Old names of
+    options can be set too; they hold None until they are.
     """
-    return to_config_dict(Config())
+    config = to_config_dict(Config())
+    with config.unlocked():
+        for sections, name, successors in old_keys():
+            place, new = config, config
+            for key in sections:
+                place = place[key]
+            for key in successors[0].split('.'):
+                new = new[key]
+            place[name] = config_dict.placeholder(type(new))
+    return config
 
 
 def to_config_dict(section: Any) -> ml_collections.ConfigDict:

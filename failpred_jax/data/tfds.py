@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from failpred_jax.config import DataConfig
+from failpred_jax.data.resize import resize_images
 from failpred_jax.data.sources import RawData
 from failpred_jax.errors import UserError
 from failpred_jax.options import option
@@ -45,9 +46,8 @@ def load(data: DataConfig, options: TfdsOptions) -> RawData:
     Raises:
       UserError: the data set or split is unknown, is not image classification, or is neither prepared nor to be had.
     """
-    del data  # images are read at the size they have
     builder = _prepared_builder(options)
-    info = _info(builder, options.name)
+    info = _info(builder, options.name, data)
     for key in ('train_split', 'test_split', 'validation_split'):
         split = getattr(options, key)
         # 'train[:90%]' and 'train+extra' are tfds's own language: only their names are checked here.
@@ -83,8 +83,8 @@ def _prepared_builder(options: TfdsOptions) -> Any:
     if str(folder).startswith('~'):
         # tfds would make a folder of that name where the program was started.
         raise UserError(
-            f"the data set '{options.name}' is not prepared, and there is no home folder to prepare it in; give a folder: "
-            '--config.data.tfds.data_dir=DIR or the environment variable TFDS_DATA_DIR'
+            f"the data set '{options.name}' is not prepared, and there is no home folder to prepare it in; give a "
+            'folder: --config.data.tfds.data_dir=DIR or the environment variable TFDS_DATA_DIR'
         )
     try:
         builder = tfds.builder(options.name, data_dir=where, file_format='array_record')
@@ -103,7 +103,7 @@ def _first_line(error: BaseException) -> str:
     return f'{type(error).__name__}: {lines[0][:300]}' if lines else type(error).__name__
 
 
-def _info(builder: Any, name: str) -> DatasetInfo:
+def _info(builder: Any, name: str, data: DataConfig) -> DatasetInfo:
     features = builder.info.features
     missing = [key for key in ('image', 'label') if key not in features]
     if missing or not hasattr(features['label'], 'num_classes'):
@@ -112,8 +112,15 @@ def _info(builder: Any, name: str) -> DatasetInfo:
             f'and has: {", ".join(features)}'
         )
     shape = tuple(features['image'].shape)
+    if shape[-1] is None:
+        raise UserError(f"the images of '{name}' have different numbers of channels ({shape}), which cannot be mixed")
+    if None in shape and not data.image_size:
+        raise UserError(
+            f"the images of '{name}' are of different sizes ({shape}); bring all to one size as they are read: "
+            '--config.data.image_size=HEIGHT,WIDTH'
+        )
     if None in shape:
-        raise UserError(f"the images of '{name}' are of different sizes ({shape}); sets of one image size can be read")
+        shape = (*data.image_size, shape[-1])
     return DatasetInfo(name, 'classification', shape, tuple(features['label'].names))
 
 
@@ -136,5 +143,6 @@ def _read(builder: Any, split: str, info: DatasetInfo) -> Examples:
     images = np.empty((count, *info.image_shape), np.uint8)
     labels = np.empty(count, np.int32)
     for i, record in enumerate(records):
-        images[i], labels[i] = record['image'], record['label']
+        image, labels[i] = record['image'], record['label']
+        images[i] = resize_images(image[None], info.image_shape[:2])[0]
     return Examples(images, labels)

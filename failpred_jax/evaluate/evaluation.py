@@ -1,5 +1,6 @@
 """The evaluation of a run: trained weights and data in, `Evaluation` out."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,5 +1,7 @@
 """The folder layout of CamVid: what is read of it, and what each fault of it is told as."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -169,3 +171,32 @@ def test_resizing_makes_files_of_several_sizes_one_set(folder):
         save(folder, name, np.zeros((5, 6, *channels), np.uint8))
     raw = load_from(config_for(folder, image_size=(8, 8)))
     assert raw.validation.images.shape == (1, 8, 8, 3)
+
+
+def test_what_other_systems_leave_in_a_folder_is_no_example(folder):
+    for name in ('train', 'trainannot'):
+        for junk in ('._a.png', '.DS_Store', 'Thumbs.db'):
+            (folder / name / junk).write_bytes(b'\x00\x05\x16\x07')
+    (folder / 'train.txt').unlink()
+    raw = load_from(config_for(folder))
+    assert len(raw.train.images) == 3
+    assert aligned(raw.train)
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'cp1252'])
+@pytest.mark.parametrize('form', ['NFC', 'NFD'])
+def test_lists_of_any_encoding_name_files_of_any_unicode_form(folder, encoding, form):
+    name = 'straße_ü'
+    for kind in ('train', 'trainannot'):
+        (folder / kind / 'a.png').rename(folder / kind / f'{unicodedata.normalize(form, name)}.png')
+    (folder / 'train.txt').write_bytes(f'{name}.png {name}.png\r\nb.png b.png\r\n'.encode(encoding))
+    raw = load_from(config_for(folder))
+    assert len(raw.train.images) == 2
+    assert aligned(raw.train)
+
+
+def test_two_pictures_of_one_base_name_are_named(folder):
+    (folder / 'train.txt').unlink()
+    Image.fromarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8)).save(folder / 'train' / 'a.bmp')
+    with pytest.raises(UserError, match=r'one base name, a\.bmp and a\.png'):
+        load_from(config_for(folder))

@@ -21,9 +21,10 @@ class Tiny(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version('1.0.0')
 
     def _info(self):
-        image = tfds.features.Image(shape=(4, 5, 1), encoding_format='png')
+        shape = (None, None, 1) if sys.argv[2] == 'sizes' else (4, 5, 1)
+        image = tfds.features.Image(shape=shape, encoding_format='png')
         label = tfds.features.ClassLabel(names=['cat', 'dog', '<b>'])
-        features = {'image': image, 'label': label} if sys.argv[2] == 'images' else {'label': label}
+        features = {'image': image, 'label': label} if sys.argv[2] != 'labels' else {'label': label}
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, download):
@@ -32,7 +33,8 @@ class Tiny(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, count):
         for i in range(count):
             file = io.BytesIO()
-            Image.new('L', (5, 4), i).save(file, 'png')
+            size = (5 + i % 3, 4 + i % 2) if sys.argv[2] == 'sizes' else (5, 4)
+            Image.new('L', size, i).save(file, 'png')
             file.seek(0)
             example = {'image': file, 'label': i % 3}
             yield i, {k: v for k, v in example.items() if k in self.info.features}
@@ -82,3 +84,13 @@ def test_a_set_without_images_is_refused(tmp_path):
     folder = prepare(tmp_path, 'labels')
     with pytest.raises(UserError, match="'tiny' is not an image classification data set: it needs the features"):
         load(DataConfig(), TfdsOptions(name='tiny', data_dir=folder))
+
+
+def test_images_of_many_sizes_are_brought_to_one_as_they_are_read(tmp_path):
+    folder = prepare(tmp_path, 'sizes')
+    with pytest.raises(UserError, match=r'different sizes .*--config\.data\.image_size'):
+        load(DataConfig(), TfdsOptions(name='tiny', data_dir=folder))
+    raw = load(DataConfig(image_size=(6, 6)), TfdsOptions(name='tiny', data_dir=folder))
+    assert raw.info.image_shape == (6, 6, 1)
+    # Every image is of one gray, which resizing keeps.
+    assert sorted(raw.train.images[:, 5, 5, 0]) == list(range(30))
