@@ -1,6 +1,5 @@
 """The evaluation of a run: trained weights and data in, `Evaluation` out."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
