@@ -12,6 +12,7 @@ from failpred_jax.metrics.calibration_sums import CalibrationSums, calibration_f
 from failpred_jax.metrics.classification import confusion_matrix, confusion_values, top_k_accuracy
 from failpred_jax.metrics.classifier import calibration_metrics, classifier_metrics, segmentation_metrics
 from failpred_jax.metrics.clusters import ClusterCounts, bootstrap_clusters, coarse_edges, coarsen
+from failpred_jax.metrics.comparisons import Comparison, compare, compare_with_reference, level_with_best
 from failpred_jax.metrics.curves import (
     CURVES,
     Curve,
@@ -24,6 +25,7 @@ from failpred_jax.metrics.curves import (
     threshold_counts,
 )
 from failpred_jax.metrics.failure import fpr_at_tpr
+from failpred_jax.metrics.intervals import interval_warning, intervals, no_interval
 from failpred_jax.metrics.measured import (
     classifier_from_confusion,
     measure_calibration,
@@ -39,16 +41,7 @@ from failpred_jax.metrics.ranking import (
     score_metrics,
     undefined_reasons,
 )
-from failpred_jax.metrics.resampling import (
-    Comparison,
-    Resamples,
-    bootstrap,
-    compare,
-    intervals,
-    level_with_best,
-    resample_weights,
-    weighted_metrics,
-)
+from failpred_jax.metrics.resampling import Resamples, bootstrap, resample_weights, weighted_metrics
 from failpred_jax.metrics.segmentation import segmentation_values
 from failpred_jax.metrics.streaming import (
     LevelCounts,
@@ -91,6 +84,7 @@ __all__ = [
     'coarse_edges',
     'coarsen',
     'compare',
+    'compare_with_reference',
     'compared',
     'compute_streamed',
     'confidence_calibration',
@@ -99,6 +93,7 @@ __all__ = [
     'failure_metrics',
     'fpr_at_tpr',
     'init_counts',
+    'interval_warning',
     'intervals',
     'level_with_best',
     'levels_from',
@@ -109,6 +104,7 @@ __all__ = [
     'merge_counts',
     'multiclass_brier',
     'multiclass_nll',
+    'no_interval',
     'precision_recall_curve',
     'probability_levels',
     'ranking_metrics',
