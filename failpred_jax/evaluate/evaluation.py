@@ -93,7 +93,7 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
         mode='run',
         model=dataclasses.asdict(config.model),
         stages=tuple(record.stages),
-        warnings=tuple(record.warnings),
+        warnings=(*data.warnings, *record.warnings),
         config=to_dict(config),
         environment=dict(record.environment),
         train_targets=record.targets,

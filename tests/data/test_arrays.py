@@ -26,7 +26,7 @@ def test_parts_that_are_there_are_used_and_others_split_off(arrays, tmp_path):
     data = load(arrays, tmp_path, test_fraction=0.25, validation_fraction=0.1)
     assert (len(data.train.images), len(data.val.images), len(data.test.images)) == (27, 3, 10)
     assert data.info.class_names == ('0', '1', '2', '3')
-    own = {'images_test': arrays['images_train'][:7], 'labels_test': arrays['labels_train'][:7]}
+    own = {'images_test': 255 - arrays['images_train'][:7], 'labels_test': arrays['labels_train'][:7]}
     data = load({**arrays, **own, 'class_names': np.array(['a', 'b', 'c', 'd', 'e'])}, tmp_path)
     assert np.array_equal(data.test.images, own['images_test'])
     assert data.info.num_classes == 5
