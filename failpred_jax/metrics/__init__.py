@@ -34,6 +34,7 @@ from failpred_jax.metrics.measured import (
     without_shared_pass,
 )
 from failpred_jax.metrics.metric import Metric, compared, main_columns
+from failpred_jax.metrics.per_class import class_failure_metrics
 from failpred_jax.metrics.ranking import (
     FAILURE_METRICS,
     failure_metrics,
@@ -56,6 +57,7 @@ from failpred_jax.metrics.streaming import (
     update_counts,
 )
 from failpred_jax.metrics.walk import Points
+from failpred_jax.metrics.working_points import WorkingPoint, working_points
 
 __all__ = [
     'CURVES',
@@ -71,6 +73,7 @@ __all__ = [
     'Resamples',
     'StreamedMetrics',
     'ThresholdCounts',
+    'WorkingPoint',
     'accuracy_rejection_curve',
     'bfloat16_levels',
     'bootstrap',
@@ -78,6 +81,7 @@ __all__ = [
     'calibration_from_sums',
     'calibration_metrics',
     'calibration_sums',
+    'class_failure_metrics',
     'classifier_from_confusion',
     'classifier_metrics',
     'classwise_ece',
@@ -123,4 +127,5 @@ __all__ = [
     'update_counts',
     'weighted_metrics',
     'without_shared_pass',
+    'working_points',
 ]

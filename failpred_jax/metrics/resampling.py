@@ -132,7 +132,8 @@ def _block(
 
 
 @jax.jit
-def _orders(confidence: jax.Array, correct: jax.Array) -> tuple[jax.Array, jax.Array]:
+def sorted_flags(confidence: jax.Array, correct: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return (order, flags) for `weighted_metrics` of confidences [S, N] and correct [N] bool."""
     order, flags = jax.lax.map(sort_order, confidence)
     return order, flags | correct[order].astype(jnp.uint8) * jnp.uint8(CORRECT)
 
@@ -186,7 +187,7 @@ def bootstrap(
     is_error_rarer = num_errors <= num_units - num_errors
     rows = [_with_one_more(row, right if is_error_rarer else ~right, num_places) for row in rows]
     right = np.append(right, np.full(num_places, not is_error_rarer))
-    order, flags = _orders(np.stack(rows), right)
+    order, flags = sorted_flags(np.stack(rows), right)
     blocks = []
     for first in range(0, num_resamples, lanes):
         block = jax.device_get(_block(key, order, flags, np.int32(first), lanes, num_places, points))

@@ -106,7 +106,7 @@ def test_intervals_hold_the_value_stay_in_range_and_widen_with_their_level(is_cl
             (low, high), (inner_low, inner_high) = wide[name][metric], narrow[name][metric]
             assert low <= inner_low <= drawn.values[m, s] <= inner_high <= high, metric
             if metric in ('auroc', 'aurc', 'accuracy', 'aupr_error'):
-                assert 0 <= low
+                assert low >= 0
                 assert high <= 1
 
 

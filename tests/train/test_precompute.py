@@ -5,6 +5,7 @@ import csv
 import jax
 import numpy as np
 import pytest
+from failpred_jax.train.cached import Budget, Program, precompute
 
 from failpred_jax.config import default_config, read_config
 from failpred_jax.data.prepare import make_prepare_fns
@@ -13,7 +14,6 @@ from failpred_jax.stages import make_stages, start_state
 from failpred_jax.stopping import Stop, Stopped
 from failpred_jax.train import loop
 from failpred_jax.train.checkpoints import Checkpoints
-from failpred_jax.train.cached import Budget, Program, precompute
 from failpred_jax.types import Cached, DatasetInfo, Examples
 
 INFO = DatasetInfo('things', 'classification', (10, 10, 1), ('a', 'b', 'c'))
