@@ -9,6 +9,7 @@ import numpy as np
 
 from failpred_jax.config import EvaluateConfig
 from failpred_jax.console import say
+from failpred_jax.data.disjoint import row_hashes, shared_rows
 from failpred_jax.errors import UserError
 from failpred_jax.evaluate.describe import describe
 from failpred_jax.evaluate.measure import measure
@@ -22,9 +23,13 @@ from failpred_jax.types import Array
 from failpred_jax.workdir import environment
 
 MAX_RESAMPLED = 1_000_000
-NO_INTERVALS = (
-    'no intervals are given: neighboring pixels err together, so resampling pixels would claim far too narrow ones '
-    f'(and above {MAX_RESAMPLED:,} units they say little)'
+# Units up to this number are looked for in other parts, which takes about a microsecond each.
+MAX_COMPARED = 1_000_000
+# Why there are no intervals.
+PIXELS = 'no intervals are given: neighboring pixels err together, so resampling pixels would claim far too narrow ones'
+TOO_MANY = (
+    f'no intervals are given: resampling more than {MAX_RESAMPLED:,} units takes too long (a part of them, drawn at '
+    'random, has intervals)'
 )
 
 
@@ -119,15 +124,15 @@ def _check_folder(workdir: Path) -> None:
 
 def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
     units = given['evaluated']
-    warnings = []
-    if resamples and (units.is_segmentation or len(units.labels) > MAX_RESAMPLED):
-        warnings.append(NO_INTERVALS)
+    no_intervals = ''
+    if resamples:
+        no_intervals = PIXELS if units.is_segmentation else TOO_MANY if len(units.labels) > MAX_RESAMPLED else ''
     parts = Parts(
         task='segmentation' if units.is_segmentation else 'classification',
         test=_part(units),
         val=_part(given['validation']) if 'validation' in given else None,
         train=_part(given['training']) if 'training' in given else None,
-        no_intervals=NO_INTERVALS if warnings else '',
+        no_intervals=no_intervals,
     )
     options = dataclasses.replace(EvaluateConfig(), resamples=resamples)
     found = measure(parts, _plan(given, parts), options)
@@ -146,11 +151,46 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
         dataset,
         options.interval,
         mode='score',
-        warnings=tuple(warnings),
+        warnings=(*filter(None, [no_intervals]), *_shared_units(given)),
         environment=environment(),
     )
     evaluation = Evaluation(found.measures, run, found.test, found.validation)
     return Table(evaluation, to_markdown(found.measures, run))
+
+
+def _shared_units(given: Mapping[str, Units]) -> list[str]:
+    """Return a sentence for each other part that holds some of the evaluated units."""
+    units, warnings = given['evaluated'], []
+    if len(units.labels) > MAX_COMPARED:
+        return []
+    # The label tells units apart whose logits are saturated alike.
+    rows = _rows(units)
+    hashes = row_hashes(rows)
+    # Units that are equal among themselves say nothing: their logits are saturated, or rounded.
+    _, at, count = np.unique(hashes, return_index=True, return_counts=True)
+    single = np.sort(at[count == 1])
+    for name in ('validation', 'training'):
+        if name not in given or given[name].logits.shape[1] != units.logits.shape[1] or not len(single):
+            continue
+        others = _rows(given[name])
+        shared = len(shared_rows(rows[single], others, (hashes[single], row_hashes(others))))
+        if len(rows) == len(others) and np.array_equal(rows, others):
+            warnings.append(
+                f'the {name} units are the evaluated ones, number by number: whatever is fitted on them is judged on '
+                'what it was fitted on, and its figures are too good; give other units'
+            )
+        elif shared:
+            warnings.append(
+                f'{shared:,} of the {len(rows):,} evaluated units also stand among the {name} units, with the same '
+                'label and logits; what is fitted there looks better than it is'
+            )
+    return warnings
+
+
+def _rows(units: Units) -> np.ndarray:
+    """Return labels and logits as bytes, one row per unit: [N, ...] uint8."""
+    logits = np.ascontiguousarray(units.logits)
+    return np.concatenate([units.labels.astype(np.int32)[:, None].view(np.uint8), logits.view(np.uint8)], axis=1)
 
 
 def _part(units: Units) -> Part:

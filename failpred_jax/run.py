@@ -11,7 +11,7 @@ from failpred_jax import compiler, processes
 from failpred_jax.config import Config, read_config
 from failpred_jax.console import say
 from failpred_jax.errors import UserError
-from failpred_jax.evaluate.seeds import summarize_ensemble, summarize_seeds, with_seeds
+from failpred_jax.evaluate.seeds import summarize_ensemble, summarize_evaluations, with_seeds
 from failpred_jax.evaluate.seeds import to_markdown as seeds_to_markdown
 from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.pipeline import Pipeline
@@ -121,7 +121,7 @@ def _execute_seeds(config: Config, workdir: Path, mode: str, stop: Stop) -> None
         say(f'seed {seed}:')
         found[seed] = pipeline.evaluate(ensemble=ensemble)
         _write(found[seed], to_markdown(found[seed].measures, found[seed].run), workdir / f'seed_{seed}')
-    summary = summarize_seeds({seed: results.measures for seed, results in found.items()})
+    summary = summarize_evaluations(found, config.evaluate)
     _write(with_seeds(found, summary), seeds_to_markdown(summary, next(iter(found.values())).run), workdir)
 
 

@@ -26,6 +26,7 @@ from failpred_jax.metrics.curves import (
 )
 from failpred_jax.metrics.failure import fpr_at_tpr
 from failpred_jax.metrics.intervals import interval_warning, intervals, no_interval
+from failpred_jax.metrics.joined import JoinedInterval, join_seeds, joined_interval, sign_p_value
 from failpred_jax.metrics.measured import (
     classifier_from_confusion,
     measure_calibration,
@@ -67,6 +68,7 @@ __all__ = [
     'ClusterCounts',
     'Comparison',
     'Curve',
+    'JoinedInterval',
     'LevelCounts',
     'Metric',
     'Points',
@@ -99,6 +101,8 @@ __all__ = [
     'init_counts',
     'interval_warning',
     'intervals',
+    'join_seeds',
+    'joined_interval',
     'level_with_best',
     'levels_from',
     'main_columns',
@@ -119,6 +123,7 @@ __all__ = [
     'score_metrics',
     'segmentation_metrics',
     'segmentation_values',
+    'sign_p_value',
     'streamed_values',
     'thin_curve',
     'threshold_counts',

@@ -101,6 +101,7 @@ def bootstrap_clusters(
     if support < 2:
         inside = f' in blocks of {block_length}' if block_length > 1 else ''
         raise UserError(f'there is {num_clusters} image to resample{inside}; intervals need 2 or more')
+    pieces = 'images' if block_length == 1 else f'blocks of {block_length} images'
     drawn = cluster_weights(num_clusters, block_length, num_resamples, seed)
     # The first row is the data themselves; padded, so that all blocks share a compilation.
     weights = np.concatenate([np.ones((1, num_clusters)), drawn])
@@ -120,7 +121,7 @@ def bootstrap_clusters(
         found = np.concatenate(blocks, axis=-1)
         moved = np.nan_to_num(exact[:, s] - found[:, 0])
         samples[:, s] = found[:, 1 : num_resamples + 1] + moved[:, None]
-    return Resamples(tuple(counts), metrics, exact, samples, support, is_clustered=True)
+    return Resamples(tuple(counts), metrics, exact, samples, support, True, pieces)
 
 
 def cluster_weights(num_clusters: int, block_length: int, num_resamples: int, seed: int) -> np.ndarray:

@@ -56,18 +56,13 @@ def no_interval(resamples: Resamples) -> dict[str, dict[str, str]]:
     }
 
 
-def interval_warning(resamples: Resamples, noun: str = 'image') -> str:
-    """Return a sentence on intervals that may cover less than they claim, or ''.
-
-    Args:
-      resamples: from `bootstrap` or `bootstrap_clusters`.
-      noun: what a cluster is.
-    """
+def interval_warning(resamples: Resamples) -> str:
+    """Return a sentence on intervals that may cover less than they claim, or ''."""
     count = resamples.support
     if resamples.is_clustered and count < FEW_CLUSTERS:
         return (
-            f'intervals rest on {count} independent {noun}s: in simulations those of 12 cover 0.90 to 0.95 where 0.95 '
-            f'is claimed, and less where a few {noun}s hold most of the errors'
+            f'intervals rest on {count} {resamples.pieces}: in simulations, those of 12 cover 0.90 to 0.95 where 0.95 '
+            'is claimed, and less where a few of them hold most of the errors'
         )
     if not resamples.is_clustered and count < FEW_UNITS:
         return (

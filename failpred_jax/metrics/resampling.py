@@ -45,6 +45,7 @@ class Resamples:
       support: independent pieces that the figures rest on: units of the rarer kind (errors or correct ones), or
         clusters. It sets the degrees of freedom of intervals.
       is_clustered: whether clusters were drawn, not units.
+      pieces: what the support counts, in the plural, for sentences.
     """
 
     scores: tuple[str, ...]
@@ -53,6 +54,7 @@ class Resamples:
     samples: np.ndarray
     support: int
     is_clustered: bool = False
+    pieces: str = 'units'
 
     def of(self, names: Sequence[str]) -> 'Resamples':
         """Return the resamples of these scores alone, in this order."""

@@ -113,7 +113,7 @@ def test_neighbors_that_err_together_need_blocks(rng):
         drawn = bootstrap_clusters({'a': clusters}, {'a': values}, num_resamples=200, block_length=length)
         assert drawn.support == 80 // length
         ends[length] = intervals(drawn)['a']['accuracy']
-        assert interval_warning(drawn).startswith('intervals rest on 8 independent images') == (length == 10)
+        assert interval_warning(drawn).startswith('intervals rest on 8 blocks of 10 images') == (length == 10)
     assert ends[10][1] - ends[10][0] > 1.5 * (ends[1][1] - ends[1][0])
     with pytest.raises(UserError, match='80 image to resample in blocks of 50'):
         bootstrap_clusters({'a': clusters}, {'a': values}, block_length=50)

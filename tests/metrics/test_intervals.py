@@ -92,7 +92,7 @@ def test_intervals_of_a_dozen_clusters_cover():
     assert 0.935 <= coverage(fm.intervals(drawn), 'accuracy', truth) <= 0.975
     low, high = np.quantile(samples[0], [0.025, 0.975], axis=-1)
     assert np.mean((low <= truth) & (truth <= high)) < 0.93
-    assert 'rest on 12 independent images' in fm.interval_warning(drawn)
+    assert 'rest on 12 units: in simulations' in fm.interval_warning(drawn)
 
 
 @pytest.mark.parametrize('is_clustered', [False, True])
