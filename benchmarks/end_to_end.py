@@ -2,7 +2,7 @@
 
     python benchmarks/end_to_end.py [--models=mlp,small_convnet_mnist] [--examples=54000] [--epochs=3]
 
-Ours is `pipeline.Pipeline.train`: shuffling, normalization, dropout, metrics, validation, checkpoints and logs, on
+Ours is `experiment.Experiment.train`: shuffling, normalization, dropout, metrics, validation, checkpoints and logs, on
 random images of the right shape. A step's time is taken from its log, from the first epoch's end to the last, so that
 starting and compiling are apart; they are shown for a first process and for a second one, which finds the first one's
 compilation cache. PyTorch's loop takes images one by one from a DataLoader (without or with two workers, whichever is
@@ -28,7 +28,7 @@ from train_step import CLASSES, LEARNING_RATE, MOMENTUM, SHAPES, WEIGHT_DECAY, m
 from failpred_jax import compiler
 from failpred_jax.config import default_config, read_config
 from failpred_jax.data.sources import RawData
-from failpred_jax.pipeline import Pipeline
+from failpred_jax.experiment import Experiment
 from failpred_jax.registry import SOURCES
 from failpred_jax.stopping import Stop
 from failpred_jax.types import DatasetInfo, Examples
@@ -52,7 +52,7 @@ def train(options: argparse.Namespace) -> dict[str, float]:
     info = DatasetInfo('random', 'classification', shape, tuple(str(i) for i in range(CLASSES)))
     held_out = random_examples(1000, shape)
     data = RawData(info, random_examples(options.examples, shape), held_out, held_out)
-    SOURCES.register('random')(lambda config: data)
+    SOURCES.register('random')(lambda config, options: data)
     given = default_config()
     given.data.source, given.model.name = 'random', options.train
     given.baseline.epochs, given.baseline.eval_every_epochs = options.epochs, 1
@@ -63,7 +63,7 @@ def train(options: argparse.Namespace) -> dict[str, float]:
             given.seed = seed
             workdir = Path(folder) / str(seed)
             workdir.mkdir()
-            Pipeline(read_config(given), workdir, Stop()).train()
+            Experiment(read_config(given), workdir, Stop()).train()
         with (workdir / 'baseline' / 'metrics.csv').open() as file:
             rows = list(csv.DictReader(file))
     ended = time.perf_counter()

@@ -1,6 +1,6 @@
 """CamVid with SegNet, as in the paper's table 1 (there from an ImageNet start: see config.baseline.init_from).
 
-python -m failpred_jax.main --config=configs/camvid.py --config.data.path=DIR
+python -m failpred_jax.main --config=configs/camvid.py --config.data.camvid.path=DIR
 """
 
 import ml_collections
@@ -12,7 +12,7 @@ def get_config() -> ml_collections.ConfigDict:
     """Return the experiment."""
     config = default_config()
     config.data.source = 'camvid'
-    config.data.path = 'CamVid'
+    config.data.camvid.path = 'CamVid'
     config.data.mean = (0.411894, 0.425132, 0.432670)
     config.data.std = (0.274135, 0.285062, 0.282846)
     config.data.augment.flip = True

@@ -17,7 +17,7 @@ def get_config() -> ml_collections.ConfigDict:
     """Return the experiment."""
     config = default_config()
     config.data.source = 'tfds'
-    config.data.name = 'cifar100'
+    config.data.tfds.name = 'cifar100'
     config.data.mean = (0.4914, 0.4822, 0.4465)
     config.data.std = (0.2023, 0.1994, 0.2010)
     config.data.augment.flip = True

@@ -22,7 +22,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.validation_fraction = 0.5
 
     config.model.name = 'mlp'
-    config.model.hidden_units = 64
+    config.model.mlp.hidden_units = 64
     config.model.head_units = (100, 100, 100, 100)
 
     config.baseline.epochs = 7

@@ -12,7 +12,7 @@ def get_config() -> ml_collections.ConfigDict:
     """Return the experiment."""
     config = default_config()
     config.data.source = 'tfds'
-    config.data.name = 'mnist'
+    config.data.tfds.name = 'mnist'
     config.data.mean = (0.1307,)
     config.data.std = (0.3081,)
 

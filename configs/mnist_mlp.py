@@ -12,12 +12,12 @@ def get_config() -> ml_collections.ConfigDict:
     """Return the experiment."""
     config = default_config()
     config.data.source = 'tfds'
-    config.data.name = 'mnist'
+    config.data.tfds.name = 'mnist'
     config.data.mean = (0.1307,)
     config.data.std = (0.3081,)
 
     config.model.name = 'mlp'
-    config.model.hidden_units = 1000
+    config.model.mlp.hidden_units = 1000
 
     config.baseline.epochs = 100
     config.baseline.learning_rate = 1e-3

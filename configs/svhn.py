@@ -16,7 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
     """Return the experiment."""
     config = default_config()
     config.data.source = 'tfds'
-    config.data.name = 'svhn_cropped'
+    config.data.tfds.name = 'svhn_cropped'
     config.data.mean = (0.5,)
     config.data.std = (0.5,)
 

@@ -1,9 +1,11 @@
-"""What XLA is asked for when it compiles: where it keeps what it compiled, and whose kernels it takes on a CPU."""
+"""What XLA is asked for when it compiles: where it keeps the result, whose kernels it takes, how exact products are."""
 
+import contextlib
 import functools
 import hashlib
 import os
 import platform
+import tempfile
 from pathlib import Path
 
 import jax
@@ -27,19 +29,32 @@ def options() -> dict[str, str]:
     return _CPU_OPTIONS
 
 
+def full_precision() -> contextlib.AbstractContextManager:
+    """Return a context in which matrix products and convolutions of float32 are traced as such; also a decorator.
+
+    By default an accelerator shortens their factors, to TF32 (a GPU) or bfloat16 (a TPU). Training takes that, since it
+    is several times as fast and gradients are noise anyway. An evaluation does not: it ranks confidences that differ in
+    their last digits. On a CPU this changes nothing.
+    """
+    return jax.default_matmul_precision('highest')
+
+
 def keep_compilations() -> None:
     """Keep compiled programs in the user's cache folder, so that a second run starts in seconds.
 
     JAX_COMPILATION_CACHE_DIR names another folder, and JAX_ENABLE_COMPILATION_CACHE=false turns it off, as JAX has it.
     """
-    if jax.config.jax_compilation_cache_dir is None:
-        cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-        # A home folder may be shared by machines whose processors cannot run one another's programs.
-        folder = cache / 'failpred_jax' / f'xla-{_processor()}'
+    if jax.config.values['jax_compilation_cache_dir'] is None:
         try:
+            cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+            # A home folder may be shared by machines whose processors cannot run one another's programs.
+            folder = cache / 'failpred_jax' / f'xla-{_processor()}'
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            return  # A home that cannot be written costs time, not results.
+            # A folder that exists may still be one that cannot be written.
+            tempfile.TemporaryFile(dir=folder).close()
+        except (OSError, RuntimeError):
+            # A home that is not there (RuntimeError) or cannot be written costs time, not results.
+            return
         jax.config.update('jax_compilation_cache_dir', str(folder))
     # Far below JAX's one second: a run compiles hundreds of programs that each take a fraction of one.
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)

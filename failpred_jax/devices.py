@@ -2,7 +2,7 @@
 
 Everything elsewhere is written for one device, under the axis name `AXIS`. A value that is the same on all devices
 is *replicated* (a leading axis over this process's devices); a batch is *sharded* (its examples dealt out in order
-to the devices). `jax.shard_map` is called here alone, so that another way of mapping is a change of one file.
+to the devices). `jax.pmap` is called here alone, so that another way of mapping is a change of one file.
 """
 
 import functools
@@ -73,7 +73,7 @@ def replicate(tree: PyTree) -> PyTree:
     """Return the tree with every leaf copied to each local device, along a new leading axis."""
 
     def copy(x: Any) -> jax.Array:
-        if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(copy(jax.random.key_data(x)), impl=jax.random.key_impl(x))
         x = np.asarray(x)
         return _put(np.broadcast_to(x, (num_local_devices(), *x.shape)))
@@ -85,7 +85,7 @@ def unreplicate(tree: PyTree) -> PyTree:
     """Return the first device's copy of a replicated tree, on the host (typed keys stay typed keys)."""
 
     def first(x: jax.Array) -> Any:
-        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(first(jax.random.key_data(x)), impl=jax.random.key_impl(x))
         return np.asarray(x.addressable_shards[0].data)[0]
 
@@ -111,36 +111,41 @@ def gather(tree: PyTree) -> PyTree:
 
 
 def map_over_devices(fn: Callable, donate: tuple[int, ...] = (), shared: tuple[int, ...] = ()) -> Callable:
-    """Return `fn`, written for one device, run on all of them; arguments have a leading device axis.
+    """Return `fn`, written for one device, run on all of them by `jax.pmap`; arguments have a leading device axis.
 
     Args:
-      fn: may use `psum_all` and `device_index`.
+      fn: may use `psum_all`, `device_index` and what else is below.
       donate: positions of arguments whose memory the result may take over.
       shared: positions of arguments that have no device axis: they are the same for all devices.
     """
+    programs: dict[Any, jax.stages.Compiled] = {}
+
+    def in_axes(args: tuple) -> tuple[int | None, ...]:
+        return tuple(None if i in shared else 0 for i in range(len(args)))
 
     def specs(args: tuple) -> tuple[PartitionSpec, ...]:
         return tuple(PartitionSpec() if i in shared else PartitionSpec(AXIS) for i in range(len(args)))
 
-    def on_one(*args: Any) -> PyTree:
-        own = [arg if i in shared else jax.tree.map(lambda x: x[0], arg) for i, arg in enumerate(args)]
-        return jax.tree.map(lambda x: jnp.asarray(x)[None], fn(*own))
+    def program_of(args: tuple) -> jax.stages.Compiled:
+        # As a jitted function does by itself: one program for all arguments of the same structure and shapes.
+        leaves, structure = jax.tree.flatten(args)
+        shapes = structure, tuple((np.shape(x), jax.dtypes.result_type(x)) for x in leaves)
+        if shapes not in programs:
+            mapped = jax.pmap(fn, axis_name=AXIS, in_axes=in_axes(args), donate_argnums=donate)
+            # pmap takes no options for the compiler; what it is lowered to does.
+            programs[shapes] = mapped.lower(*args).compile(compiler_options=compiler.options())
+        return programs[shapes]
 
     def on_all(*args: Any) -> PyTree:
-        out = PartitionSpec(AXIS)
-        return jax.shard_map(on_one, mesh=_mesh(), in_specs=specs(args), out_specs=out, check_vma=False)(*args)
-
-    mapped = jax.jit(on_all, donate_argnums=donate, compiler_options=compiler.options())
-    if jax.process_count() == 1:
-        return mapped
-
-    def on_all_processes(*args: Any) -> PyTree:
-        # Each process holds the rows of its own devices; to XLA, those of all processes are one array.
         args = jax.tree.map(lambda x: x if isinstance(x, jax.Array) else np.asarray(x), args)
+        program = program_of(args)
+        if jax.process_count() == 1:
+            return program(*args)
+        # Each process holds the rows of its own devices; to a compiled program, those of all processes are one array.
         whole = multihost_utils.host_local_array_to_global_array(args, _mesh(), specs(args))
-        return multihost_utils.global_array_to_host_local_array(mapped(*whole), _mesh(), PartitionSpec(AXIS))
+        return multihost_utils.global_array_to_host_local_array(program(*whole), _mesh(), PartitionSpec(AXIS))
 
-    return on_all_processes
+    return on_all
 
 
 def psum_all(tree: PyTree) -> PyTree:
@@ -151,3 +156,23 @@ def psum_all(tree: PyTree) -> PyTree:
 def device_index() -> jax.Array:
     """Return this device's number among all devices; inside a mapped function."""
     return jax.lax.axis_index(AXIS)
+
+
+def gather_all(tree: PyTree) -> PyTree:
+    """Return the rows of all devices in global batch order, on every device; inside a mapped function."""
+    return jax.tree.map(lambda x: jax.lax.all_gather(x, AXIS, tiled=True), tree)
+
+
+def next_in_batch(tree: PyTree) -> PyTree:
+    """Return, for each row of the global batch, the row after it (for the last, the first); inside a mapped function.
+
+    Args:
+      tree: of arrays [rows of this device, ...]; the result has their shapes. Gradients flow through it.
+    """
+    count = num_devices()
+    to_previous = [(i, (i - 1) % count) for i in range(count)]
+
+    def shift(x: jax.Array) -> jax.Array:
+        return jnp.concatenate([x[1:], jax.lax.ppermute(x[:1], AXIS, to_previous)])
+
+    return jax.tree.map(shift, tree)

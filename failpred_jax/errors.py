@@ -2,6 +2,9 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import TypeVar
+
+T = TypeVar('T')
 
 
 class UserError(Exception):
@@ -19,3 +22,10 @@ def nearest(given: str, allowed: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the nearest of `allowed`, or an empty string if none is near."""
     matches = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.6)
     return f"; did you mean '{matches[0]}'?" if matches else ''
+
+
+def given(value: T | None, what: str) -> T:
+    """Return a value that may be None where nothing asks for it, but not here; `what` names it for the ValueError."""
+    if value is None:
+        raise ValueError(f'{what} is needed here, but was not given')
+    return value

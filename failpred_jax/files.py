@@ -24,6 +24,18 @@ DAMAGE = (
 UNFINISHED = '.unfinished'
 
 
+def decode_text(data: bytes) -> str:
+    """Return the text of a file in UTF-8, UTF-16 with a byte order mark, or else Windows' western code page."""
+    for mark, encoding in ((b'\xef\xbb\xbf', 'utf-8-sig'), (b'\xff\xfe', 'utf-16'), (b'\xfe\xff', 'utf-16')):
+        if data.startswith(mark):
+            return data.decode(encoding, errors='replace')
+    try:
+        return data.decode('utf-8')
+    except UnicodeDecodeError:
+        # What text that is not UTF-8 most often is.
+        return data.decode('cp1252', errors='replace')
+
+
 def is_unfinished(path: Path) -> bool:
     """Return whether this is what a killed process left of a file it was writing."""
     return path.name.startswith('.') and path.name.endswith(UNFINISHED)
@@ -97,7 +109,7 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         if np.asarray(array).dtype.hasobject:
             raise ValueError(f"array '{name}' holds Python objects; only plain arrays are written")
     with whole_file(path) as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, allow_pickle=False, **dict(arrays))
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:

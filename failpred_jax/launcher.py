@@ -46,14 +46,19 @@ def given_job(
     if any(name in environ for name in VARIABLES[:2]):
         # An indexed Job of Kubernetes numbers its pods in this variable.
         number = environ.get(VARIABLES[2], environ.get('JOB_COMPLETION_INDEX'))
-        count, number = (_number(environ.get(VARIABLES[1]), VARIABLES[1]), _number(number, VARIABLES[2]))
-        return _checked(environ.get(VARIABLES[0], ''), count, number, VARIABLES)
+        count = environ.get(VARIABLES[1])
+        return _checked(
+            environ.get(VARIABLES[0], ''),
+            None if count is None else _number(count, VARIABLES[1]),
+            None if number is None else _number(number, VARIABLES[2]),
+            VARIABLES,
+        )
     return _slurm_job(environ)
 
 
 def _checked(address: str, count: int | None, number: int | None, names: tuple[str, str, str]) -> Job | None:
     missing = [name for name, value in zip(names, (address, count, number), strict=True) if value in ('', None)]
-    if missing:
+    if missing or count is None or number is None:
         raise UserError(
             f'{", ".join(names)} go together, but {" and ".join(missing)} {"is" if len(missing) == 1 else "are"} not '
             'given; give all three to every process of the job, or none (a single process, or a launcher that is known)'
@@ -71,9 +76,9 @@ def _checked(address: str, count: int | None, number: int | None, names: tuple[s
     return Job(address, count, number) if count > 1 else None
 
 
-def _number(text: str | None, name: str) -> int | None:
+def _number(text: str, name: str) -> int:
     try:
-        return None if text is None else int(text)
+        return int(text)
     except ValueError as error:
         raise UserError(f"the environment variable {name} is '{text}'; it must be an integer") from error
 
@@ -92,15 +97,15 @@ def _slurm_job(environ: Mapping[str, str]) -> Job | None:
     ids = None
     tasks = environ.get('SLURM_STEP_TASKS_PER_NODE', '1')
     has_own_gpu = environ.get('CUDA_VISIBLE_DEVICES', '').isdigit()
-    if re.match(r'\d+', tasks)[0] != '1' and not has_own_gpu and 'SLURM_LOCALID' in environ:
+    if (re.match(r'\d+', tasks) or [''])[0] != '1' and not has_own_gpu and 'SLURM_LOCALID' in environ:
         ids = (_number(environ['SLURM_LOCALID'], 'SLURM_LOCALID'),)
     return Job(f'{first_host(environ["SLURM_STEP_NODELIST"])}:{port}', count, number, ids)
 
 
 def first_host(hosts: str) -> str:
     """Return the first of a SLURM host list: 'gpu[03-05,9],x' -> 'gpu03'."""
-    first = re.match(r'(?:[^,\[]|\[[^\]]*\])+', hosts)[0]
-    return re.sub(r'\[(\w+)[^\]]*\]', r'\1', first)
+    first = re.match(r'(?:[^,\[]|\[[^\]]*\])+', hosts)
+    return re.sub(r'\[(\w+)[^\]]*\]', r'\1', first[0]) if first else hosts
 
 
 def is_cloud_tpu(environ: Mapping[str, str]) -> bool:

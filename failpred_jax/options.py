@@ -1,16 +1,22 @@
-"""What an option of the config is (its default, what it does, what it may be), and how a given value is checked."""
+"""What an option of the config is: its default, what it does, what it may be, and whether it changes training.
 
-import dataclasses
-import math
-import types
-import typing
+Whoever owns options (a section of the config, a model, a data source, a recipe, ...) lists them as the fields of a
+frozen dataclass:
+
+    @dataclass(frozen=True)
+    class SamOptions:
+        rho: float = option(0.05, 'radius of the neighborhood', POSITIVE)
+
+        def problems(self, path: str) -> Iterator[str]:  # optional: what no single option shows
+            ...
+
+`problems` is asked only of what the config chooses; `path` is the section's name, such as 'config.baseline.sam'.
+"""
+
 from collections.abc import Callable
 from dataclasses import field
 from typing import Any, NamedTuple
 
-import ml_collections
-
-from failpred_jax.errors import nearest
 from failpred_jax.registry import Registry
 
 
@@ -22,15 +28,26 @@ class Rule(NamedTuple):
 
 
 def rule(words: str, holds: Callable[[Any], bool]) -> Rule:
+    """Return the rule that is described by `words` and checked by `holds`."""
     return Rule(lambda: words, holds)
 
 
 def one_of(*allowed: str) -> Rule:
+    """Return the rule of a string that must be one of these."""
     return rule('one of: ' + ', '.join(allowed), lambda v: v in allowed)
 
 
 def registered(registry: Registry) -> Rule:
+    """Return the rule of a string that must be a name in a registry, which is read when a value is checked."""
     return Rule(lambda: 'one of: ' + ', '.join(registry), lambda v: v in registry)
+
+
+def some_of(registry: Registry) -> Rule:
+    """Return the rule of a tuple of names in a registry, each at most once."""
+    return Rule(
+        lambda: '(), or some of, each once: ' + (', '.join(registry) or 'none is registered'),
+        lambda v: len(set(v)) == len(v) and all(name in registry for name in v),
+    )
 
 
 ANY = rule('any value', lambda v: True)
@@ -41,77 +58,25 @@ OPEN_UNIT = rule('greater than 0 and less than 1', lambda v: 0 < v < 1)
 ALL_POSITIVE = rule('all greater than 0', lambda v: all(x > 0 for x in v))
 ALL_NOT_NEGATIVE = rule('all 0 or greater', lambda v: all(x >= 0 for x in v))
 DTYPES = one_of('float32', 'bfloat16')
+# Far beyond any network or training that could finish, and well inside the counters.
+WIDTH = rule('from 1 to 1,000,000', lambda v: 1 <= v <= 1_000_000)
+WIDTHS = rule('all from 1 to 1,000,000', lambda v: all(1 <= x <= 1_000_000 for x in v))
+EPOCHS = rule('from 0 to 1,000,000', lambda v: 0 <= v <= 1_000_000)
 
 
-def option(default: Any, help_text: str, rule: Rule = ANY) -> Any:
-    """Return a dataclass field with its default, what it does, and what it may be."""
-    return field(default=default, metadata={'help': help_text, 'rule': rule})
-
-
-def read_section(kind: type, given: Any, prefix: str, problems: list[str]) -> Any:
-    """Return a dataclass of options from what was given for it, adding a sentence to `problems` for all that is wrong.
+def option(default: Any, help_text: str, rule: Rule = ANY, *, changes_training: bool = True) -> Any:
+    """Return the dataclass field of an option.
 
     Args:
-      kind: the dataclass; a field may be a dataclass of options too.
-      given: a ConfigDict or dict of all its fields.
-      prefix: its name, such as 'config.data'.
-      problems: added to. What is returned is only of use if there are none.
+      default: its value where nobody sets it.
+      help_text: what it does.
+      rule: what it may be.
+      changes_training: whether a run that trained with another value is another run. False for what only says where
+        data lie, how fast a run is, or what is measured after it: such an option never refuses a WORKDIR.
     """
-    if not isinstance(given, ml_collections.ConfigDict | dict):
-        problems.append(f'{prefix} is {given!r}, but it is a section with keys of its own')
-        return kind()
-    types_of = typing.get_type_hints(kind)
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    for key in given:
-        if key not in fields:
-            problems.append(f'unknown key {prefix}.{key}{nearest(key, fields)} (keys of {prefix}: {", ".join(fields)})')
-    values = {}
-    for name, spec in fields.items():
-        path = f'{prefix}.{name}'
-        if name not in given:
-            problems.append(f'missing key {path}; start the config file from default_config()')
-        elif dataclasses.is_dataclass(types_of[name]):
-            values[name] = read_section(types_of[name], given[name], path, problems)
-        else:
-            values[name] = _read_value(types_of[name], given[name], path, spec.metadata, problems)
-    return kind(**values)
+    return field(default=default, metadata={'help': help_text, 'rule': rule, 'changes_training': changes_training})
 
 
-def _read_value(expected: Any, value: Any, path: str, metadata: Any, problems: list[str]) -> Any:
-    try:
-        value = _convert(expected, value)
-    except TypeError as error:
-        problems.append(f'{path} is {value!r}, but it must be {error} ({metadata["help"]})')
-        return value
-    rule = metadata['rule']
-    if not rule.holds(value):
-        hint = nearest(value, _words_in(rule)) if isinstance(value, str) else ''
-        problems.append(f'{path} is {value!r}{hint}; allowed: {rule.words()} ({metadata["help"]})')
-    return value
-
-
-def _words_in(rule: Rule) -> list[str]:
-    return rule.words().removeprefix('one of: ').split(', ')
-
-
-def _convert(expected: Any, value: Any) -> Any:
-    """Return `value` as `expected`, or raise TypeError with the words for what it must be."""
-    if isinstance(expected, types.GenericAlias):
-        item = typing.get_args(expected)[0]
-        if item is str and isinstance(value, tuple | list) and all(isinstance(v, str) for v in value):
-            # --config.evaluate.scores=mcp,tcp arrives as one string.
-            value = tuple(part.strip() for v in value for part in v.split(','))
-        if isinstance(value, str) or not isinstance(value, tuple | list):
-            raise TypeError(f'a tuple of {item.__name__}')
-        try:
-            return tuple(_convert(item, v) for v in value)
-        except TypeError:
-            raise TypeError(f'a tuple of {item.__name__}') from None
-    if expected is float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise TypeError('a finite number')
-        return float(value)
-    if type(value) is not expected:
-        names = {int: 'an integer', str: 'a string', bool: 'True or False'}
-        raise TypeError(names[expected])
-    return value
+def section(kind: type, *, changes_training: bool = True) -> Any:
+    """Return the dataclass field of a section of options, the dataclass `kind` at its defaults."""
+    return field(default_factory=kind, metadata={'changes_training': changes_training})

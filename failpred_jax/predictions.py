@@ -1,24 +1,25 @@
 """Anybody's predictions: the evaluation and the report without a model, a config or a data set of ours."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from failpred_jax.config import EvaluateConfig
-from failpred_jax.console import say
 from failpred_jax.data.disjoint import row_hashes, shared_rows
-from failpred_jax.errors import UserError
 from failpred_jax.evaluate.describe import describe
 from failpred_jax.evaluate.measure import measure
 from failpred_jax.evaluate.parts import Part, Parts
-from failpred_jax.evaluate.scoring import Plan, make_plan
+from failpred_jax.evaluate.scoring import Plan, drop_normalized, make_plan
 from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.prediction_file import Units, parse_arrays, read_predictions
-from failpred_jax.results import DatasetDescription, Evaluation, read_evaluation, write_evaluation
-from failpred_jax.scores.score import ScoreInputs
+from failpred_jax.results import DatasetDescription, Evaluation
+from failpred_jax.results.codec import measures_to_json
+from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
+from failpred_jax.scores.score import SampleSummary, ScoreInputs
 from failpred_jax.types import Array
 from failpred_jax.workdir import environment
 
@@ -45,6 +46,16 @@ class Table:
     evaluation: Evaluation
     text: str
 
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The content of metrics.json, as plain dictionaries: `table.metrics['scores']['mcp']['aurc']`."""
+        return measures_to_json(self.evaluation.measures)
+
+    @property
+    def results(self) -> 'Table':
+        """The table itself: `table.results.metrics` is what `table.metrics` was first called."""
+        return self
+
     def __str__(self) -> str:
         return self.text
 
@@ -61,18 +72,23 @@ def evaluate_predictions(
     validation: Mapping[str, Array] | None = None,
     training: Mapping[str, Array] | None = None,
     name: str = 'predictions',
+    class_names: Sequence[str] | None = None,
+    ignore_label: int | None = None,
     resamples: int = 1000,
 ) -> Table:
     """Compare confidence scores on the predictions of any classifier.
 
     Args:
-      labels: [N] or [N, H, W] int, in [0, C).
-      logits: [N, C] or [N, H, W, C] float; the logarithm of class probabilities does as well.
+      labels: [N] or [N, H, W]: class numbers in [0, C), class names, or one-hot.
+      logits: [N, C] or [N, H, W, C]; probabilities and their logarithms are recognized by their values. Arrays of any
+        framework and real type will do, and one column [N], that of class 1 of two.
       confidences: your own scores, name -> shaped as labels; higher means more confident.
       features: [N, D] float, for the scores that measure distances.
       validation: 'labels', 'logits' and perhaps 'features' of held-out units, for the scores that are fitted.
       training: the same of the training units, for the scores that are fitted on them.
       name: of the data, for the table.
+      class_names: C names, in the order of the logits.
+      ignore_label: units of this label are left out.
       resamples: bootstrap resamples behind the intervals; 0 for none.
 
     Returns:
@@ -81,49 +97,33 @@ def evaluate_predictions(
     Raises:
       UserError: naming everything that is wrong with the arrays.
     """
-    arrays = {'labels': labels, 'logits': logits}
+    arrays: dict[str, Any] = {'labels': labels, 'logits': logits}
+    if class_names is not None:
+        arrays['class_names'] = class_names
     arrays |= {f'confidence_{key}': value for key, value in (confidences or {}).items()}
     if features is not None:
         arrays['features'] = features
     for prefix, part in (('val_', validation), ('train_', training)):
         arrays |= {prefix + key: value for key, value in (part or {}).items()}
-    parts = parse_arrays({key: np.asarray(value) for key, value in arrays.items()}, 'the arguments')
-    return _evaluate(parts, name, resamples)
+    return _evaluate(parse_arrays(arrays, 'the arguments', ignore_label), name, resamples)
 
 
-def score_file(path: Path, workdir: Path) -> None:
-    """Evaluate a file of predictions into `workdir/evaluation`, and build the report beside it.
+def evaluate_file(path: Path, ignore_label: int | None = None) -> Table:
+    """Compare confidence scores on the predictions of a file; see prediction_file/file.py.
+
+    Args:
+      path: the file, in any format of readers/.
+      ignore_label: units of this label are left out.
 
     Raises:
-      UserError: the file has problems, or the WORKDIR holds something else.
+      UserError: naming everything that is wrong with the file.
     """
-    parts = read_predictions(path)
-    _check_folder(workdir)
-    table = _evaluate(parts, path.stem, EvaluateConfig().resamples)
-    try:
-        write_evaluation(table.evaluation, table.text, workdir / 'evaluation')
-    except OSError as error:
-        raise UserError(
-            f"the WORKDIR '{workdir}' cannot be written: {error.strerror or error}; choose another with --workdir=DIR"
-        ) from error
-    say(str(table))
-
-
-def _check_folder(workdir: Path) -> None:
-    """Refuse a folder whose content is not an earlier evaluation of predictions."""
-    if not workdir.exists() or not any(workdir.iterdir()):
-        return
-    evaluation = workdir / 'evaluation'
-    is_ours = evaluation.is_dir() and not (workdir / 'config.json').exists()
-    if not is_ours or read_evaluation(evaluation).run.mode != 'score':
-        raise UserError(
-            f"the WORKDIR '{workdir}' holds something else than an evaluation of predictions; choose another with "
-            '--workdir=DIR'
-        )
+    return _evaluate(read_predictions(path, ignore_label), path.stem, EvaluateConfig().resamples)
 
 
 def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
     units = given['evaluated']
+    warnings = [note for part in given.values() for note in part.notes]
     no_intervals = ''
     if resamples:
         no_intervals = PIXELS if units.is_segmentation else TOO_MANY if len(units.labels) > MAX_RESAMPLED else ''
@@ -136,12 +136,12 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
     )
     options = dataclasses.replace(EvaluateConfig(), resamples=resamples)
     found = measure(parts, _plan(given, parts), options)
-    num_classes = units.logits.shape[1]
+    num_classes = units.num_classes
     dataset = DatasetDescription(
         name=name,
         task=parts.task,
         num_classes=num_classes,
-        class_names=tuple(map(str, range(num_classes))),
+        class_names=units.class_names,
         num_train=len(given['training'].labels) if 'training' in given else 0,
         num_val=len(given['validation'].labels) if 'validation' in given else 0,
         num_test=units.shape[0],
@@ -151,7 +151,7 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
         dataset,
         options.interval,
         mode='score',
-        warnings=(*filter(None, [no_intervals]), *_shared_units(given)),
+        warnings=(*warnings, *filter(None, [no_intervals]), *_shared_units(given)),
         environment=environment(),
     )
     evaluation = Evaluation(found.measures, run, found.test, found.validation)
@@ -160,41 +160,58 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
 
 def _shared_units(given: Mapping[str, Units]) -> list[str]:
     """Return a sentence for each other part that holds some of the evaluated units."""
-    units, warnings = given['evaluated'], []
-    if len(units.labels) > MAX_COMPARED:
+    parts = {name: rows for name, units in given.items() if (rows := _rows(units)) is not None}
+    own = parts.pop('evaluated', None)
+    if own is None or len(own) > MAX_COMPARED:
         return []
-    # The label tells units apart whose logits are saturated alike.
-    rows = _rows(units)
-    hashes = row_hashes(rows)
+    hashes, warnings = row_hashes(own), []
     # Units that are equal among themselves say nothing: their logits are saturated, or rounded.
     _, at, count = np.unique(hashes, return_index=True, return_counts=True)
     single = np.sort(at[count == 1])
-    for name in ('validation', 'training'):
-        if name not in given or given[name].logits.shape[1] != units.logits.shape[1] or not len(single):
+    for name, rows in parts.items():
+        if rows.shape[1] != own.shape[1] or not len(single):
             continue
-        others = _rows(given[name])
-        shared = len(shared_rows(rows[single], others, (hashes[single], row_hashes(others))))
-        if len(rows) == len(others) and np.array_equal(rows, others):
+        shared = len(shared_rows(own[single], rows, (hashes[single], row_hashes(rows))))
+        if np.array_equal(own, rows):
             warnings.append(
-                f'the {name} units are the evaluated ones, number by number: whatever is fitted on them is judged on '
-                'what it was fitted on, and its figures are too good; give other units'
+                f'the {name} units are the evaluated ones, number by number: what is fitted on them is judged on what it '
+                'was fitted on, and its figures are too good; give other units'
             )
         elif shared:
             warnings.append(
-                f'{shared:,} of the {len(rows):,} evaluated units also stand among the {name} units, with the same '
+                f'{shared:,} of the {len(own):,} evaluated units also stand among the {name} units, with the same '
                 'label and logits; what is fitted there looks better than it is'
             )
     return warnings
 
 
-def _rows(units: Units) -> np.ndarray:
-    """Return labels and logits as bytes, one row per unit: [N, ...] uint8."""
-    logits = np.ascontiguousarray(units.logits)
-    return np.concatenate([units.labels.astype(np.int32)[:, None].view(np.uint8), logits.view(np.uint8)], axis=1)
+def _rows(units: Units) -> np.ndarray | None:
+    """Return labels and logits as bytes, one row per unit: [N, ...] uint8; None where there are none to compare."""
+    if units.labels is None or units.logits is None:
+        return None
+    # The label tells units apart whose logits are saturated alike.
+    labels = np.ascontiguousarray(units.labels, np.int32)[:, None]
+    return np.concatenate([labels.view(np.uint8), np.ascontiguousarray(units.logits).view(np.uint8)], axis=1)
 
 
 def _part(units: Units) -> Part:
-    return Part(ScoreInputs(logits=units.logits, features=units.features), units.labels, units.confidences)
+    inputs = ScoreInputs(
+        logits=units.logits,
+        features=units.features,
+        mc_dropout=_summary(units.samples.get('mc_probs')),
+        ensemble=_summary(units.samples.get('ensemble_probs')),
+    )
+    return Part(inputs, units.labels, units.confidences)
+
+
+def _summary(probs: np.ndarray | None) -> SampleSummary | None:
+    """Return the summary of class probabilities [N, T, C] of several distributions."""
+    if probs is None:
+        return None
+    samples = init_samples(probs[:, 0].shape)
+    for number in range(probs.shape[1]):
+        samples = add_sample(samples, probs[:, number])
+    return finish_samples(samples)
 
 
 def _plan(given: Mapping[str, Units], parts: Parts) -> Plan:
@@ -204,12 +221,12 @@ def _plan(given: Mapping[str, Units], parts: Parts) -> Plan:
         'features': "it reads features: add 'features'",
         'confidence_logit': 'it is the output of a trained confidence head',
         'finetuned_logit': 'it is the output of a trained confidence head',
-        'mc_dropout': 'it needs dropout passes of the model',
-        'ensemble': 'it needs several models',
+        'mc_dropout': "it needs dropout passes of the model: add 'mc_probs'",
+        'ensemble': "it needs several models: add 'ensemble_probs'",
     }
-    if given['evaluated'].features is not None:
-        del reasons['features']
-    plan = make_plan(('all',), reasons, parts.task)
+    inputs = parts.test.inputs if isinstance(parts.test, Part) else None
+    reasons = {need: reason for need, reason in reasons.items() if getattr(inputs, need, None) is None}
+    plan = drop_normalized(make_plan(('all',), reasons, parts.task), *(units.logits for units in given.values()))
     kept, unavailable = [], {k: v for k, v in plan.unavailable.items() if k not in own}
     for score in plan.scores:
         if score.name in own:

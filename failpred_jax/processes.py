@@ -65,7 +65,7 @@ def join(
 
 
 def _initialize(job: Job | None, wait_seconds: float) -> None:
-    limits = {
+    limits: dict[str, Any] = {
         # Past our own limit: jax ends the process without a word of ours when its own is over.
         'initialization_timeout': int(wait_seconds) + 60,
         'heartbeat_timeout_seconds': HEARTBEAT_SECONDS,

@@ -1,4 +1,4 @@
-"""Named things (models, losses, scores, metrics, data sources) and how they are found.
+"""Named things (models, losses, scores, metrics, data sources, report sections) and how they are found.
 
 A registry imports every module of its package at the first look-up, and a module registers what it holds by being
 imported: a new thing is a new file, and no list names it. The registries live at the bottom of the import order, so
@@ -7,7 +7,8 @@ that an option can be checked against names without importing the room that impl
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from failpred_jax.errors import UserError, nearest
@@ -19,30 +20,41 @@ class Registry:
     Args:
       kind: what it holds, for messages.
       package: the package whose modules register them; imported, with every module in it, at the first look-up.
+      facts: what each entry may declare of itself, and what it is taken to declare if it does not.
     """
 
-    def __init__(self, kind: str, package: str):
+    def __init__(self, kind: str, package: str, facts: Mapping[str, Any] = MappingProxyType({})):
         self.kind = kind
         self.package = package
+        self._default_facts = dict(facts)
+        self._facts: dict[str, dict[str, Any]] = {}
         self._entries: dict[str, Any] = {}
         self._options: dict[str, type] = {}
         self._is_loaded = False
 
-    def register(self, name: str, options: type | None = None) -> Callable[[Any], Any]:
+    def register(self, name: str, options: type | None = None, **facts: Any) -> Callable[[Any], Any]:
         """Return a decorator that files its argument under `name`.
 
         Args:
           name: what a config calls it.
           options: a dataclass of the options that it alone owns (see options.py), or None if it has none.
+          facts: what it declares of itself; see the registry for what there is to declare.
 
         Raises:
-          ValueError: the name is taken.
+          ValueError: the name is taken, or a fact is none of the registry's.
         """
+        unknown = set(facts) - set(self._default_facts)
+        if unknown:
+            raise ValueError(
+                f"{self.kind} '{name}' declares {', '.join(sorted(unknown))}, which is not among: "
+                f'{", ".join(self._default_facts) or "nothing"}'
+            )
 
         def add(entry: Any) -> Any:
             if name in self._entries:
                 raise ValueError(f"{self.kind} '{name}' is registered twice; choose another name")
             self._entries[name] = entry
+            self._facts[name] = self._default_facts | facts
             if options is not None:
                 self._options[name] = options
             return entry
@@ -74,6 +86,15 @@ class Registry:
         self._found()
         return dict(self._options)
 
+    def fact(self, name: str, fact: str) -> Any:
+        """Return what an entry declares of itself.
+
+        Raises:
+          UserError: there is no entry of this name.
+        """
+        self[name]  # Raises if it is not there.
+        return self._facts.get(name, self._default_facts)[fact]
+
     def unknown(self, name: str) -> str:
         """Return the sentence that tells a user that `name` is none of ours."""
         allowed = ', '.join(self._found())
@@ -90,8 +111,22 @@ class Registry:
 
 
 SOURCES = Registry('data source', 'failpred_jax.data')
-MODELS = Registry('model', 'failpred_jax.models')
-LOSSES = Registry('confidence loss', 'failpred_jax.losses')
+# task: 'classification' or 'segmentation'; min_size: of images, in pixels.
+MODELS = Registry('model', 'failpred_jax.models', {'task': 'classification', 'min_size': 1})
+# is_per_unit: the value of a unit depends on that unit alone; reads: which of the options 'error_weight' and
+# 'temperature' it uses.
+LOSSES = Registry('confidence loss', 'failpred_jax.losses', {'is_per_unit': True, 'reads': ()})
 SCORES = Registry('score', 'failpred_jax.scores')
 METRICS = Registry('metric', 'failpred_jax.metrics')
-RECIPES = Registry('training recipe', 'failpred_jax.train.recipes')
+# Each is `(logits, labels or class shares) -> per unit`; see losses/classification.py.
+CLASSIFIER_LOSSES = Registry('classifier loss', 'failpred_jax.losses')
+# stages: those that it may serve. replaces_evaluated: whether it chooses the weights that are validated, selected and
+# evaluated, which one recipe of a stage may do.
+RECIPES = Registry(
+    'training recipe',
+    'failpred_jax.train.recipes',
+    {'stages': ('baseline', 'confidence', 'finetune'), 'replaces_evaluated': False},
+)
+SECTIONS = Registry('report section', 'failpred_jax.report.sections')
+WEIGHTS = Registry('weights format', 'failpred_jax.weights')
+COMMANDS = Registry('command', 'failpred_jax.commands')

@@ -60,12 +60,20 @@ class Batch(NamedTuple):
       label: [B] or [B, H, W] int32, in [0, C).
       mask: [B] bool; False marks padding, which counts nowhere.
       cached: what need not be computed of them.
+      index: [B] int32, the place in the training set, while training; -1 for what a recipe made up, which has a loss
+        but counts neither as an example nor as correct.
+      targets: [B, C] or [B, H, W, C] float32, class shares that a recipe puts in the place of the labels in the loss;
+        None for the labels.
+      weights: [B] float32, by which a recipe multiplies the losses; None for 1.
     """
 
     image: Array | None
     label: Array
     mask: Array
     cached: Cached = Cached()
+    index: Array | None = None
+    targets: Array | None = None
+    weights: Array | None = None
 
 
 class Examples(NamedTuple):
@@ -75,11 +83,13 @@ class Examples(NamedTuple):
       images: [N, H, W, channels] uint8; None where what is cached replaces them.
       labels: [N] int32, or [N, H, W] uint8 (int32 where a label exceeds 255).
       cached: what need not be computed of them.
+      index: [N] int32, their places in the set that they are a part of; None where these are 0 to N - 1.
     """
 
     images: np.ndarray | None
     labels: np.ndarray
     cached: Cached = Cached()
+    index: np.ndarray | None = None
 
 
 class Outputs(NamedTuple):

@@ -1,13 +1,14 @@
 """The WORKDIR of a run: whose it is, who may write to it, and what made it."""
 
 import datetime
-import fcntl
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from failpred_jax import devices, files, processes
 from failpred_jax.config import Config
 from failpred_jax.errors import UserError
 from failpred_jax.files import read_json, write_json
+from failpred_jax.locking import LOCK, LockedFolder
 
 _PACKAGES = (
     'failpred_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scikit-learn',
@@ -24,12 +26,14 @@ _PACKAGES = (
 
 # What a run writes into its WORKDIR before it knows that it can start.
 PREPARED = ('config.json', 'environment.json', 'split.npz')
+STAGE_FOLDERS = ('baseline', 'confidence', 'finetune', 'crossfit')
 
 
 class Workdir:
-    """A WORKDIR that this process has locked; give it back with `close`, or as it was with `undo`.
+    """The WORKDIR of a run that this process has locked; give it back with `close`, or as it was with `undo`.
 
-    With `force`, whatever it holds is moved aside first: nothing is ever deleted.
+    It belongs to the config that something was trained with in it; until then, any config may take it. With `force`,
+    whatever it holds is moved aside first: nothing is ever deleted.
 
     Raises:
       UserError: it cannot be made or written, another run is using it, or it belongs to another config.
@@ -37,76 +41,56 @@ class Workdir:
 
     def __init__(self, path: Path, config: Config, force: bool = False):
         self.path = path
-        self._lock: Any = None
-        self._moved_to: Path | None = None
-        self._is_new_folder = False
+        self._folder: LockedFolder | None = None
         self._before: dict[str, bytes | None] = {}
         processes.from_main(lambda: self._take(config_lib.to_dict(config), force))
 
     def _take(self, config: dict[str, Any], force: bool) -> None:
-        self._make()
-        is_new_lock = not (self.path / '.lock').exists()
-        self._take_lock()
+        folder = self._folder = LockedFolder(self.path)
         try:
-            self._check_config(config, force)
+            self._check_contents(config, folder, force)
             files.sweep(self.path)
+            self._before = {name: _content(self.path / name) for name in PREPARED}
+            write_json(self.path / 'config.json', config)
         except BaseException:
-            self.close()
-            if is_new_lock and not self._moved_to:
-                # It may be somebody's folder of something else.
-                (self.path / '.lock').unlink()
+            folder.undo()
             raise
 
-    def _make(self) -> None:
-        self._is_new_folder = not self.path.exists()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(self._unwritable(error)) from error
+    def _contents(self) -> list[str]:
+        return sorted(p.name for p in self.path.iterdir() if p.name != LOCK and not files.is_unfinished(p))
 
-    def _unwritable(self, error: OSError) -> str:
-        return (
-            f"the WORKDIR '{self.path}' cannot be written: {error.strerror or error}; choose another with "
-            '--workdir=DIR, or change its permissions'
-        )
-
-    def _take_lock(self) -> None:
-        try:
-            self._lock = (self.path / '.lock').open('a')
-        except OSError as error:
-            raise UserError(self._unwritable(error)) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.close()
-            raise UserError(
-                f"another run is using the WORKDIR '{self.path}'; wait for it, or choose another with --workdir=DIR"
-            ) from error
-        except OSError:
-            # Some network file systems have no locks; a run there is not refused for it.
-            return
-
-    def _check_config(self, config: dict[str, Any], force: bool) -> None:
-        file = self.path / 'config.json'
-        contents = sorted(p.name for p in self.path.iterdir() if p.name != '.lock' and not files.is_unfinished(p))
+    def _check_contents(self, config: dict[str, Any], folder: LockedFolder, force: bool) -> None:
+        file, contents = self.path / 'config.json', self._contents()
         if contents and force:
-            self._move_aside()
+            folder.move_aside()
         elif contents and not file.exists():
             raise UserError(
                 f"the WORKDIR '{self.path}' is not empty and holds no run ({', '.join(contents[:5])}); choose "
                 'another with --workdir=DIR, or move what is there aside with --force'
             )
-        elif file.exists():
+        elif file.exists() and has_trained(self.path):
             self._compare(file, config)
-        self._before = {name: _content(self.path / name) for name in PREPARED}
-        write_json(file, config)
+        elif file.exists() and not self._is_made_by(config):
+            for name in _of_stages(contents):
+                shutil.rmtree(self.path / name)
+            (self.path / 'split.npz').unlink(missing_ok=True)
+
+    def _is_made_by(self, config: dict[str, Any]) -> bool:
+        try:
+            return read_json(self.path / 'config.json') == config
+        except ValueError:
+            return False
 
     def _compare(self, file: Path, config: dict[str, Any]) -> None:
         try:
             there = read_json(file)
         except ValueError as error:
             raise UserError(f'{file} cannot be read ({error}); restore it, or start afresh with --force') from error
-        changed = config_lib.differences(_lasting(there), _lasting(config))
+        self._check_number_of_seeds(there, config)
+        if config['seeds']:
+            # Each seed's folder has its own.
+            there = {**there, 'seed': config['seed']}
+        changed = config_lib.differences(there, config)
         if changed:
             raise UserError(
                 '\n'.join(
@@ -118,61 +102,63 @@ class Workdir:
                 )
             )
 
-    def _move_aside(self) -> None:
-        """Rename the folder to NAME.old-TIME and make it anew, keeping the lock."""
-        stamp = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
-        target = self.path.with_name(f'{self.path.name}.old-{stamp}')
-        number = 1
-        while target.exists():
-            target = self.path.with_name(f'{self.path.name}.old-{stamp}-{number}')
-            number += 1
-        self.path.rename(target)
-        self._moved_to = target
-        self.close()
-        self._make()
-        self._take_lock()
-        print(f'moved the old WORKDIR to {target}')
+    def _check_number_of_seeds(self, there: dict[str, Any], config: dict[str, Any]) -> None:
+        """Refuse a run of one seed where there is one of several, and the other way round; more or fewer are fine."""
+        if there.get('seeds') and not config['seeds']:
+            raise UserError(
+                f"the WORKDIR '{self.path}' holds a run of several seeds ({', '.join(map(str, there['seeds']))}), each "
+                'in a folder that is a run of its own; give --workdir=DIR/seed_K, or choose another with --workdir=DIR'
+            )
+        if config['seeds'] and not there.get('seeds'):
+            raise UserError(
+                f"the WORKDIR '{self.path}' holds a run of one seed, {there['seed']}; to make it one of several, move "
+                f"what it holds into a new folder 'seed_{there['seed']}' in a new WORKDIR, and name that with "
+                '--workdir=DIR'
+            )
 
     def undo(self) -> None:
-        """Give the folder back as it was, if nothing was trained in it since; else do nothing.
-
-        So whoever mends what was wrong can use the same WORKDIR, which would else belong to the wrong config.
-        """
-        if not processes.is_main_process():
-            return
+        """Give the folder back as it was, if nothing was saved in it since; else do nothing."""
+        if self._folder is None:
+            return  # Another process has it.
         if self._before['config.json'] is not None:
             for name, content in self._before.items():
                 if content is not None and content != _content(self.path / name):
                     with files.whole_file(self.path / name) as file:
                         file.write(content)
-        elif all(path.is_dir() or path.name in (*PREPARED, '.lock') for path in self.path.rglob('*')):
-            for path in self.path.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path)
-                elif path.name != '.lock':
-                    path.unlink()
-            if self._is_new_folder or self._moved_to:
-                shutil.rmtree(self.path)
-            if self._moved_to:
-                self._moved_to.rename(self.path)
+        elif not any(self.path.rglob('checkpoints/*')) and not self._others():
+            for name in _of_stages(self._contents()):
+                shutil.rmtree(self.path / name)
+            for name in PREPARED:
+                (self.path / name).unlink(missing_ok=True)
+            self._folder.undo()
+
+    def _others(self) -> list[str]:
+        """Return what the folder holds besides what a run leaves in it before its first checkpoint."""
+        ours = {*PREPARED, *_of_stages(self._contents())}
+        return [name for name in self._contents() if name not in ours]
 
     def close(self) -> None:
         """Unlock the folder."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        if self._folder is not None:
+            self._folder.close()
+
+
+def has_trained(workdir: Path) -> bool:
+    """Return whether anything in a WORKDIR was trained or imported: a checkpoint after step 0, or what needs one."""
+    if any(workdir.rglob('result.json')) or (workdir / 'evaluation').exists():
+        return True
+    # A damaged one, which was set aside, still has its number in front.
+    steps = (re.match(r'\d+', path.name) for path in workdir.rglob('checkpoints/*'))
+    return any(step and int(step[0]) > 0 for step in steps)
+
+
+def _of_stages(names: Iterable[str]) -> list[str]:
+    """Return those of the names that are folders of stages, or of the seeds that have them."""
+    return [name for name in names if name in STAGE_FOLDERS or re.fullmatch(r'seed_\d+', name)]
 
 
 def _content(file: Path) -> bytes | None:
     return file.read_bytes() if file.exists() else None
-
-
-def _lasting(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of a config that decides what is trained; the rest may change between runs of a WORKDIR."""
-    config = {key: value for key, value in config.items() if key not in ('run', 'evaluate')}
-    # Where data lie is no part of the experiment either.
-    moving = ('tfds_data_dir', 'device_budget_mb', 'host_budget_mb')
-    return config | {'data': {k: v for k, v in config['data'].items() if k not in moving}}
 
 
 def read_record(file: Path) -> Any:

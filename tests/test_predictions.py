@@ -104,31 +104,34 @@ def test_everything_wrong_is_named_at_once(arrays):
     bad['val_labels'] = np.zeros(4, int)
     text = problems_of(bad)
     assert "'labels' has 1 values out of range, such as 7; with 3 classes they must be 0 to 2" in text
-    assert "'logits' holds 1 values that are not finite" in text
+    assert "'logits' holds 1 values that are NaN or +infinity, first in unit 5" in text
     assert "'confidence_mine' holds 60 NaN" in text
     assert "unknown array 'confidnce_other'" in text
-    assert "'val_logits' and 'val_probs' are both missing" in text
+    assert "'val_logits' (or probs, or log_probs) with 'val_labels' is missing" in text
 
 
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
         ({'labels': None}, "'labels' is missing"),
-        ({'logits': None}, "'logits' and 'probs' are both missing"),
+        ({'logits': None}, "'logits' (or probs, or log_probs) with 'labels' is missing"),
         ({'probs': np.zeros((60, 3))}, 'are both there; keep one'),
-        ({'labels': np.zeros(60)}, "'labels' has type float64; it must hold integers"),
+        ({'labels': np.full(60, 0.5)}, 'a label is a whole number'),
         ({'labels': np.zeros((60, 2), int)}, 'it must be (N,) or (N, H, W)'),
         ({'labels': np.zeros(0, int), 'logits': np.zeros((0, 3)), 'confidence_mine': np.zeros(0)}, "'labels' is empty"),
-        ({'logits': np.zeros((59, 3))}, "'logits' has shape (59, 3); it must be the shape of labels and classes: (60,"),
-        ({'logits': np.zeros((60, 1))}, 'there must be at least 2'),
+        (
+            {'logits': np.zeros((59, 3))},
+            "'logits' has shape (59, 3); it must be (60, 'C'), the shape of labels and classes",
+        ),
+        ({'logits': np.zeros((60, 0))}, 'there must be at least 2'),
         ({'logits': np.full((60, 3), 'x')}, "'logits' has type <U1; it must hold numbers"),
         (
-            {'confidence_mine': np.zeros((60, 1))},
-            "'confidence_mine' has shape (60, 1); it must be that of labels: (60,)",
+            {'confidence_mine': np.zeros((60, 2))},
+            "'confidence_mine' has shape (60, 2); it must be (60,), as the labels",
         ),
         ({'features': np.zeros((59, 4))}, "'features' has shape (59, 4)"),
         ({'features': np.full((60, 4), np.inf)}, "'features' holds values that are not finite"),
-        ({'mask': np.zeros(60, bool)}, "'mask' leaves no unit"),
+        ({'mask': np.zeros(60, bool)}, 'no unit of the evaluated part is left after the mask'),
         ({'val_labels': np.zeros(2, int), 'val_logits': np.zeros((2, 4))}, 'the validation part has 4 classes'),
         (
             {'val_labels': np.zeros(2, int), 'val_logits': np.zeros((2, 3)), 'val_features': np.zeros((2, 3))},
@@ -143,8 +146,11 @@ def test_what_is_refused(arrays, change, words):
 @pytest.mark.parametrize(
     ('probs', 'words'),
     [
-        (np.full((4, 2), 0.4), "'probs' does not sum to 1 (within 0.001) for 4 units, such as 0.8 for unit 0"),
-        (np.array([[1.5, -0.5]] * 4), "values outside [0, 1]; did you mean 'logits'?"),
+        (np.full((4, 2), 0.4), "'probs' does not sum to 1 for 4 units, such as 0.8 for unit 0"),
+        (
+            np.array([[1.5, -0.5]] * 4),
+            "values outside [0, 1], from -0.5 to 1.5; are they logits? Then name them 'logits'",
+        ),
     ],
 )
 def test_probabilities_that_are_none(probs, words):
@@ -152,10 +158,10 @@ def test_probabilities_that_are_none(probs, words):
 
 
 def test_files_that_are_none(tmp_path, arrays):
-    with pytest.raises(UserError, match='there is no predictions file'):
+    with pytest.raises(UserError, match='there is no file'):
         read_predictions(tmp_path / 'none.npz')
-    (tmp_path / 'p.txt').write_text('x')
-    with pytest.raises(UserError, match=r'is neither \.npz nor \.csv'):
+    (tmp_path / 'p.txt').write_text('x\n1\n')
+    with pytest.raises(UserError, match='has one column'):
         read_predictions(tmp_path / 'p.txt')
     (tmp_path / 'p.npz').write_bytes(b'PK\x03\x04 no archive')
     with pytest.raises(UserError, match='is no npz archive, or is damaged'):
@@ -166,10 +172,10 @@ def test_files_that_are_none(tmp_path, arrays):
     with pytest.raises(UserError, match='damaged'):
         read_predictions(tmp_path / 'half.npz')
     (tmp_path / 'p.csv').write_text('labels,logits_0,logits_1\n0,1.0\n')
-    with pytest.raises(UserError, match='line 2 has another number of columns than the header'):
+    with pytest.raises(UserError, match='Expected 3 columns, got 2'):
         read_predictions(tmp_path / 'p.csv')
     (tmp_path / 'p.csv').write_text('labels,logits_0,logits_1\n0,1.0,high\n')
-    with pytest.raises(UserError, match="column 'logits_1': could not convert string to float: 'high'"):
+    with pytest.raises(UserError, match="the columns of 'logits' must hold one number per row"):
         read_predictions(tmp_path / 'p.csv')
 
 
@@ -200,7 +206,7 @@ def test_any_arrays_are_either_read_or_refused_in_words(described, seed):
     except UserError as error:
         assert str(error).count('\n') >= 1
     else:
-        assert len(units.labels) == len(units.logits) > 0
+        assert units.logits is None or len(units.labels) == len(units.logits) > 0
 
 
 @pytest.fixture(scope='module')
@@ -230,6 +236,23 @@ def test_a_file_with_any_damage_is_either_read_or_refused_in_words(file_bytes, k
     try:
         units = read_predictions(file)['evaluated']
     except UserError as error:
-        assert 'damaged' in str(error)
+        assert 'damaged' in str(error)  # in the name of the file
     else:
         assert len(units.labels) == len(units.logits) > 0
+
+
+def test_validation_units_that_are_the_evaluated_ones_are_told(rng):
+    labels, logits = rng.integers(0, 3, 60), rng.standard_normal((60, 3))
+    logits[:20] = [20, 0, 0]  # Saturated alike: these say nothing.
+    held_out = {'labels': rng.integers(0, 3, 50), 'logits': rng.standard_normal((50, 3))}
+    held_out['logits'][:10] = [20, 0, 0]
+
+    def warnings(**parts):
+        return evaluate_predictions(labels, logits, resamples=0, **parts).evaluation.run.warnings
+
+    assert warnings(validation=held_out) == ()
+    (text,) = warnings(validation={'labels': labels, 'logits': logits})
+    assert text.startswith('the validation units are the evaluated ones, number by number')
+    mixed = {key: np.concatenate([held_out[key], own[40:45]]) for key, own in (('labels', labels), ('logits', logits))}
+    (text,) = warnings(validation=mixed)
+    assert text.startswith('5 of the 60 evaluated units also stand among the validation units')

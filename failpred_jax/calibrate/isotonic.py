@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from failpred_jax.calibrate.checks import confidence_units
 from failpred_jax.types import Array
 
 
@@ -28,18 +29,23 @@ def fit_isotonic(confidence: Array, correct: Array) -> Isotonic:
     """Return the rising function of least squared error to `correct`, linear between its steps.
 
     Args:
-      confidence: [N] float of held-out units.
-      correct: [N] bool.
+      confidence: [N] of any real type, of held-out units, finite.
+      correct: [N] bool (or 0 and 1).
 
     Returns:
       The fitted function. It makes ties: units that share a step can no longer be told apart.
 
+    Raises:
+      UserError: there are no units, shapes differ, `correct` holds anything but 0 and 1, or the confidence is not
+        finite.
+
     Reference: Zadrozny & Elkan, "Transforming classifier scores into accurate multiclass probability estimates", KDD
       2002, section 3.2; scikit-learn's IsotonicRegression.
     """
-    # Imported late, as in scores/fusion.py.
+    confidence, correct = confidence_units(confidence, correct)
+    # Imported late: scikit-learn takes a second that a run without this fit need not pay.
     from sklearn.isotonic import IsotonicRegression
 
     model = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds='clip')
-    model.fit(np.asarray(confidence, np.float64), np.asarray(correct, np.float64))
+    model.fit(confidence.astype(np.float64), correct.astype(np.float64))
     return Isotonic(np.asarray(model.X_thresholds_), np.asarray(model.y_thresholds_))

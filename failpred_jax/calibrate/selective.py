@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import beta
 
+from failpred_jax.calibrate.checks import between_0_and_1, check_values, confidence_units, real_array
+from failpred_jax.errors import UserError
 from failpred_jax.types import Array
 
 # Coverages that are tried for a target risk: 1/50, 2/50, ..., 1.
@@ -33,21 +35,24 @@ def threshold_at_coverage(confidence: Array, coverage: float) -> float:
     """Return the largest threshold that accepts at least a fraction `coverage` of the units.
 
     Args:
-      confidence: [N] float32, N over 0.
+      confidence: [N] of any real type, N over 0; float64 is not rounded.
       coverage: in (0, 1].
 
     Returns:
-      A threshold, to be used as `confidence > threshold`. Tied units are accepted together.
+      A threshold, to be used as `confidence > threshold`; compare in float32 what is less precise than that. Tied units
+      are accepted together.
 
     Raises:
-      ValueError: if coverage is not within (0, 1].
+      UserError: coverage is not within (0, 1], or the confidence is empty or holds NaN.
     """
     if not 0 < coverage <= 1:
-        raise ValueError(f'coverage is {coverage}; it must be over 0 and at most 1')
-    confidence = np.asarray(confidence, np.float32)
+        raise UserError(f'coverage is {coverage}; it must be over 0 and at most 1')
+    confidence = real_array(confidence, 'confidence').reshape(-1)
+    check_values(confidence, 'confidence', is_finite=False)
     num_accepted = min(len(confidence), max(1, math.ceil(coverage * len(confidence) - 1e-9)))
     last_accepted = np.sort(confidence)[len(confidence) - num_accepted]
-    return float(np.nextafter(last_accepted, np.float32(-np.inf), dtype=np.float32))
+    kind = np.float32 if confidence.dtype == np.float32 else np.float64
+    return float(np.nextafter(kind(last_accepted), kind(-np.inf)))
 
 
 def risk_upper_bound(num_errors: int, num_units: int, delta: float) -> float:
@@ -76,8 +81,8 @@ def threshold_at_risk(confidence: Array, correct: Array, target_risk: float, del
     test choose the next, and shares delta among the tests made.)
 
     Args:
-      confidence: [N] float32 of held-out units.
-      correct: [N] bool.
+      confidence: [N] of any real type, of held-out units; float64 is not rounded.
+      correct: [N] bool (or 0 and 1).
       target_risk: in (0, 1).
       delta: in (0, 1).
 
@@ -85,15 +90,14 @@ def threshold_at_risk(confidence: Array, correct: Array, target_risk: float, del
       The threshold; one that accepts nothing if no coverage can be guaranteed.
 
     Raises:
-      ValueError: if target_risk or delta is not within (0, 1).
+      UserError: target_risk or delta is not within (0, 1), there are no units, shapes differ, `correct` holds anything
+        but 0 and 1, or the confidence holds NaN.
 
     Reference: Geifman & El-Yaniv, "Selective classification for deep neural networks", NeurIPS 2017, algorithm 1 (SGR)
       and lemma 3.1.
     """
-    for name, value in (('target_risk', target_risk), ('delta', delta)):
-        if not 0 < value < 1:
-            raise ValueError(f'{name} is {value}; it must lie between 0 and 1')
-    confidence, correct = np.asarray(confidence, np.float32), np.asarray(correct, bool)
+    between_0_and_1(target_risk=target_risk, delta=delta)
+    confidence, correct = confidence_units(confidence, correct, is_finite=False)
     num_units = len(confidence)
     ascending = np.sort(confidence)
     for tried in range(NUM_TRIED, 0, -1):

@@ -19,6 +19,9 @@ AugmentFn = Callable[[Array, Array, Array], tuple[Array, Array]]
 # One uniform number each is drawn for every example, whichever are used: turning one change on leaves the others be.
 _DRAWS = ('flip', 'angle', 'down', 'right', 'brightness', 'contrast', 'saturation')
 
+# Label of the pixels beyond an image's border, where the data set has no label of its own for what counts nowhere.
+PADDING_LABEL = -1
+
 # How bright red, green and blue look (ITU-R BT.601).
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -28,8 +31,8 @@ def make_augment_fn(config: AugmentConfig, info: DatasetInfo) -> AugmentFn:
 
     The returned function's arguments are keys, an array of PRNG keys [B]; images [B, H, W, channels] uint8; and
     labels, [B] or [B, H, W] int32. It returns images float32 in [0, 1], not yet normalized, and labels. Where a
-    rotation or a crop looks beyond the border there is 0 in images, and in label maps the ignored label (0 if none
-    is ignored). Zero strength is the identity.
+    rotation or a crop looks beyond the border there is 0 in images, and in label maps the ignored label, or -1 if the
+    data set ignores none: padding is no class, and counts nowhere (see train/step.py). Zero strength is the identity.
 
     Raises:
       UserError: crop_padding is larger than the images.
@@ -40,7 +43,7 @@ def make_augment_fn(config: AugmentConfig, info: DatasetInfo) -> AugmentFn:
             f'{info.image_shape[0]} x {info.image_shape[1]}; pad by less than that'
         )
     has_map = info.task == 'segmentation'
-    outside = 0 if info.ignore_label is None else info.ignore_label
+    outside = PADDING_LABEL if info.ignore_label is None else info.ignore_label
 
     def augment(keys: Array, images: Array, labels: Array) -> tuple[Array, Array]:
         draws = jax.vmap(lambda key: jax.random.uniform(key, (len(_DRAWS),)))(keys)
@@ -63,7 +66,7 @@ def make_augment_fn(config: AugmentConfig, info: DatasetInfo) -> AugmentFn:
         if config.saturation:
             gray = jnp.broadcast_to(_gray(images), images.shape)
             images = _blend(images, gray, draw['saturation'], config.saturation)
-        return images, maps[..., 0] if has_map else labels
+        return images, labels if maps is None else maps[..., 0]
 
     return augment
 

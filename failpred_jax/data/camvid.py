@@ -5,17 +5,20 @@ FOLDER/train.txt and so on name one pair a line, as paths on whoever's disk made
 count, so that a list can neither miss our folder nor lead out of it. A part without a list is all its files.
 """
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
 from failpred_jax.config import DataConfig
+from failpred_jax.data.pictures import is_picture, read_label_map, read_picture, same_name
 from failpred_jax.data.resize import resize_images, resize_labels
 from failpred_jax.data.sources import RawData
 from failpred_jax.errors import UserError
+from failpred_jax.files import decode_text
+from failpred_jax.options import option
 from failpred_jax.registry import SOURCES
 from failpred_jax.types import DatasetInfo, Examples
 
@@ -24,7 +27,6 @@ CLASS_NAMES = (
     'unlabeled',
 )  # fmt: skip
 VOID = CLASS_NAMES.index('unlabeled')
-_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
 # Of many problems of the same kind, this many are named.
 _NAMED = 3
 
@@ -36,22 +38,35 @@ class Pair(NamedTuple):
     label: Path
 
 
-@SOURCES.register('camvid')
-def load(config: DataConfig) -> RawData:
-    """Return the three parts of the folder that `config.path` names, at `config.image_size` if that is set.
+@dataclass(frozen=True)
+class CamvidOptions:
+    """What this source can be told."""
+
+    path: str = option('', 'folder with train/, trainannot/, val/, ...', changes_training=False)
+    score_unlabeled: bool = option(False, "train on and score the unlabeled pixels too, as the paper's code does")
+
+    def problems(self, path: str) -> Iterator[str]:
+        """Yield what cannot work."""
+        if not self.path:
+            yield f"{path}.path is ''; source 'camvid' reads the folder it names, with train/, trainannot/, ..."
+
+
+@SOURCES.register('camvid', options=CamvidOptions)
+def load(data: DataConfig, options: CamvidOptions) -> RawData:
+    """Return the three parts of the folder that `options.path` names, at `data.image_size` if that is set.
 
     Images are resized one by one as they are read, bilinearly, and label maps by nearest neighbor, so that the set
-    is never held at its full size. Pixels of class 11, unlabeled, count nowhere unless `config.score_void`.
+    is never held at its full size. Pixels of class 11, unlabeled, count nowhere unless `options.score_unlabeled`.
 
     Raises:
       UserError: a folder or file is missing, an image has no label map or a label map no image, sizes differ, a file
         cannot be read, or a label is not a class.
     """
-    folder = Path(config.path)
+    folder = Path(options.path)
     if not folder.is_dir():
         raise UserError(
-            f"config.data.path is '{folder}', and there is no such folder; give the one that holds train/, "
-            'trainannot/, val/, valannot/, test/ and testannot/: --config.data.path=DIR'
+            f"config.data.camvid.path is '{folder}', and there is no such folder; give the one that holds train/, "
+            'trainannot/, val/, valannot/, test/ and testannot/: --config.data.camvid.path=DIR'
         )
     wanted = [f'{part}{kind}' for part in ('train', 'val', 'test') for kind in ('', 'annot')]
     missing = [name for name in wanted if not (folder / name).is_dir()]
@@ -61,10 +76,11 @@ def load(config: DataConfig) -> RawData:
             f'{", ".join(f"{name}/" for name in wanted)}'
         )
     pairs = {part: find_pairs(folder, part) for part in ('train', 'val', 'test')}
-    size = config.image_size or _open(pairs['train'][0].image, 'RGB').shape[:2]
-    train, validation, test = (read_pairs(found, size, resize=bool(config.image_size)) for found in pairs.values())
-    void = None if config.score_void else VOID
-    return RawData(DatasetInfo('camvid', 'segmentation', (*size, 3), CLASS_NAMES, void), train, validation, test)
+    height, width = data.new_size or read_picture(pairs['train'][0].image).shape[:2]
+    size = (height, width)
+    train, validation, test = (read_pairs(found, size, resize=data.new_size is not None) for found in pairs.values())
+    ignored = None if options.score_unlabeled else VOID
+    return RawData(DatasetInfo('camvid', 'segmentation', (*size, 3), CLASS_NAMES, ignored), train, validation, test)
 
 
 def find_pairs(folder: Path, part: str) -> list[Pair]:
@@ -76,7 +92,9 @@ def find_pairs(folder: Path, part: str) -> list[Pair]:
     listing = folder / f'{part}.txt'
     if listing.is_file():
         names = [
-            _read_line(line, listing, i) for i, line in enumerate(listing.read_text().splitlines(), 1) if line.strip()
+            _read_line(line, listing, i)
+            for i, line in enumerate(decode_text(listing.read_bytes()).splitlines(), 1)
+            if line.strip()
         ]
     else:
         images, labels = (_by_stem(folder / f'{part}{kind}') for kind in ('', 'annot'))
@@ -87,7 +105,14 @@ def find_pairs(folder: Path, part: str) -> list[Pair]:
                 f'such as {_some(alone)}; complete the pairs, or name those to use in {listing.name}'
             )
         names = [(images[stem], labels[stem]) for stem in sorted(images)]
-    pairs = [Pair(folder / part / image, folder / f'{part}annot' / label) for image, label in names]
+    stored = {kind: {same_name(f.name): f.name for f in (folder / f'{part}{kind}').iterdir()} for kind in ('', 'annot')}
+    pairs = [
+        Pair(
+            folder / part / stored[''].get(same_name(image), image),
+            folder / f'{part}annot' / stored['annot'].get(same_name(label), label),
+        )
+        for image, label in names
+    ]
     if not pairs:
         raise UserError(f"'{folder}' has no examples in {part}/; add images and label maps, or correct {listing.name}")
     lost = [str(file.relative_to(folder)) for pair in pairs for file in pair if not file.is_file()]
@@ -113,9 +138,7 @@ def read_pairs(pairs: Sequence[Pair], size: tuple[int, int], resize: bool) -> Ex
     images = np.empty((len(pairs), *size, 3), np.uint8)
     labels = np.empty((len(pairs), *size), np.uint8)
     for i, pair in enumerate(pairs):
-        image, label = _open(pair.image, 'RGB'), _open(pair.label, None)
-        if label.ndim != 2:
-            raise UserError(f"the label map '{pair.label}' has {label.shape[-1]} channels; it must have one, the class")
+        image, label = read_picture(pair.image), read_label_map(pair.label)
         if image.shape[:2] != label.shape:
             raise UserError(
                 f"'{pair.image}' is {_by(image.shape)} pixels, but its label map '{pair.label}' is {_by(label.shape)}; "
@@ -151,22 +174,18 @@ def _read_line(line: str, listing: Path, number: int) -> tuple[str, str]:
 
 
 def _by_stem(folder: Path) -> dict[str, str]:
-    return {file.stem: file.name for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES}
-
-
-def _open(file: Path, mode: str | None) -> np.ndarray:
-    """Return an image file: [H, W, 3] uint8 for mode 'RGB', else the integers it stores (a palette's numbers)."""
-    # Imported late: a run without image files need not load it.
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            # A picture of absurd size is refused like a broken one, rather than filling the memory.
-            warnings.simplefilter('error', Image.DecompressionBombWarning)
-            with Image.open(file) as image:
-                return np.asarray(image.convert(mode) if mode else image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UserError(f"'{file}' cannot be read as an image ({error}); restore it from a copy") from error
+    """Return stem -> name of the pictures of a folder. Raises UserError for two of one stem."""
+    found: dict[str, str] = {}
+    for file in sorted(folder.iterdir()):
+        if not is_picture(file):
+            continue
+        if same_name(file.stem) in found:
+            raise UserError(
+                f"'{folder}' has two pictures of one base name, {found[same_name(file.stem)]} and {file.name}; a label "
+                'map belongs to one picture: remove or rename one'
+            )
+        found[same_name(file.stem)] = file.name
+    return found
 
 
 def _by(shape: Sequence[int]) -> str:

@@ -58,7 +58,7 @@ class Feed:
         self.chunk_steps = int(max(1, min(limit, max_steps, (2**31 - 1) // units_per_step)))
         # Not both: once it is on the devices, nobody needs what the host holds of it.
         self._resident = devices.replicate(examples) if self.is_resident else None
-        self._streamed = None if self.is_resident else examples
+        self._streamed = None if self.is_resident else examples._replace(index=np.arange(self.count, dtype=np.int32))
 
     def chunk(self, step: int, num_steps: int) -> tuple[Examples, jax.Array]:
         """Return (examples, order) for steps [step, step + num_steps), as train/step.py's chunk takes them.
@@ -72,7 +72,7 @@ class Feed:
         # [steps, devices, rows a device] -> [devices, steps, rows a device]
         local = local.reshape(num_steps, -1, per_device).transpose(1, 0, 2)
         order = np.zeros((local.shape[0], self.chunk_steps, per_device), np.int32)
-        if self.is_resident:
+        if self._resident is not None:
             order[:, :num_steps] = local
             return self._resident, devices.shard(order.reshape(-1, per_device))
         order[:] = np.arange(self.chunk_steps * per_device, dtype=np.int32).reshape(self.chunk_steps, per_device)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from failpred_jax.config import DataConfig
 from failpred_jax.data.augment import make_augment_fn, normalize
+from failpred_jax.errors import given
 from failpred_jax.types import Array, DatasetInfo
 
 PrepareFn = Callable[[Array | None, Array, Array], tuple[Array, Array]]
@@ -28,7 +29,7 @@ def make_prepare_fns(config: DataConfig, info: DatasetInfo) -> tuple[PrepareFn, 
         return normalize(images, config.mean, config.std), jnp.asarray(labels, jnp.int32)
 
     def prepare_train(keys: Array | None, images: Array, labels: Array) -> tuple[Array, Array]:
-        images, labels = augment(keys, images, jnp.asarray(labels, jnp.int32))
+        images, labels = augment(given(keys, 'a key for each image'), images, jnp.asarray(labels, jnp.int32))
         return normalize(images, config.mean, config.std), labels
 
     # Said now, and not when the first step is compiled.

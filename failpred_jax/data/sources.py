@@ -1,6 +1,7 @@
 """What a data source returns, and the checks every source's data passes through.
 
-A source is one file with one function, registered in `registry.SOURCES`: `load(config) -> RawData`.
+A source is one file with one function, registered in `registry.SOURCES`: `load(data, options) -> RawData`, with the
+data section of the config and the options that the source owns (None if it owns none).
 """
 
 from dataclasses import dataclass
@@ -28,13 +29,24 @@ class RawData:
     test: Examples | None
 
 
+def images_of(examples: Examples) -> np.ndarray:
+    """Return the images [N, H, W, channels] of examples that are as their source has them.
+
+    Raises:
+      ValueError: there are none.
+    """
+    if examples.images is None:
+        raise ValueError('examples of a data source have images')
+    return examples.images
+
+
 def check_examples(examples: Examples, info: DatasetInfo, where: str) -> Examples:
     """Return the examples, labels int32 and label maps uint8 where they fit.
 
     Raises:
       UserError: naming what is wrong, and `where`.
     """
-    images, labels = examples.images, examples.labels
+    images, labels = images_of(examples), examples.labels
     problems = []
     if len(images) == 0:
         problems.append('holds no examples')

@@ -11,7 +11,7 @@ from failpred_jax.config import DataConfig
 from failpred_jax.console import say_once
 from failpred_jax.data.disjoint import check_disjoint
 from failpred_jax.data.resize import resize_images, resize_labels
-from failpred_jax.data.sources import RawData, check_examples
+from failpred_jax.data.sources import RawData, check_examples, images_of
 from failpred_jax.errors import UserError
 from failpred_jax.files import DAMAGE, read_npz, write_npz
 from failpred_jax.registry import SOURCES
@@ -51,45 +51,47 @@ def load_data(
       UserError: see the source; or the parts are too small, or the split file does not fit the data, or all images of
         a part stand in another one.
     """
-    raw = SOURCES[config.source](config)
+    raw = SOURCES[config.source](config, config.options_of(config.source))
     info = raw.info
     where = f"the data set '{info.name}' ({{}})"
     train = check_examples(raw.train, info, where.format('train'))
     if split is not None:
-        _check_split(split, len(train.images), 'the split of process 0')
+        _check_split(split, len(train.labels), 'the split of process 0')
     elif split_file is not None and split_file.exists():
         split = _read_split(split_file)
-        _check_split(split, len(train.images), split_file)
+        _check_split(split, len(train.labels), split_file)
     else:
         split = draw_split(config, raw)
         if split_file is not None:
             write_npz(split_file, split)
 
+    size = config.new_size
+
     def part(name: str, own: Examples | None) -> Examples:
         if own is not None:
             own = check_examples(own, info, where.format(name))
-        elif len(split[name]) == len(train.images):
+        elif len(split[name]) == len(train.labels):
             own = train  # All of it, in its order: no copy.
         else:
-            own = Examples(train.images[split[name]], train.labels[split[name]])
-        if not config.image_size:
+            own = Examples(images_of(train)[split[name]], train.labels[split[name]])
+        if size is None:
             return own
-        labels = resize_labels(own.labels, config.image_size) if own.labels.ndim == 3 else own.labels
-        return Examples(resize_images(own.images, config.image_size), labels)
+        labels = resize_labels(own.labels, size) if own.labels.ndim == 3 else own.labels
+        return Examples(resize_images(images_of(own), size), labels)
 
-    shape = (*config.image_size, info.image_shape[-1]) if config.image_size else info.image_shape
+    shape = (*size, info.image_shape[-1]) if size else info.image_shape
     parts = {
         'training': part('train', None),
         'validation': part('validation', raw.validation),
         'test': part('test', raw.test),
     }
-    warnings = check_disjoint({name: examples.images for name, examples in parts.items()})
+    warnings = check_disjoint({name: images_of(examples) for name, examples in parts.items()})
     for text in warnings:
         say_once(f'warning: {text}')
     return Data(
         dataclasses.replace(info, image_shape=shape),
         *parts.values(),
-        split=split,
+        split=dict(split),
         warnings=warnings,
     )
 
@@ -108,7 +110,7 @@ def split_validation(data: Data, seed: int) -> tuple[Examples, Data]:
         )
     order = np.random.default_rng((seed, count)).permutation(count)
     halves = (np.sort(order[: count // 2]), np.sort(order[count // 2 :]))
-    first, second = (Examples(data.val.images[rows], data.val.labels[rows]) for rows in halves)
+    first, second = (Examples(images_of(data.val)[rows], data.val.labels[rows]) for rows in halves)
     return first, dataclasses.replace(data, val=second)
 
 
@@ -118,7 +120,7 @@ def draw_split(config: DataConfig, raw: RawData) -> dict[str, np.ndarray]:
     The first of the shuffle test (where the source has no test part), the next validate, the rest train, cut to
     `num_train`.
     """
-    count = len(raw.train.images)
+    count = len(raw.train.labels)
     order = np.random.default_rng(config.split_seed).permutation(count)
     split = {}
     if raw.test is None:

@@ -7,39 +7,60 @@ tensorflow to be read.
 
 import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from failpred_jax.config import DataConfig
+from failpred_jax.data.resize import resize_images
 from failpred_jax.data.sources import RawData
 from failpred_jax.errors import UserError
+from failpred_jax.options import option
 from failpred_jax.registry import SOURCES
 from failpred_jax.types import DatasetInfo, Examples
 
 
-@SOURCES.register('tfds')
-def load(config: DataConfig) -> RawData:
-    """Return the splits that the config names.
+@dataclass(frozen=True)
+class TfdsOptions:
+    """What this source can be told."""
+
+    name: str = option('', "data set, such as 'mnist' or 'emnist/letters'")
+    data_dir: str = option(
+        '', "folder of prepared data sets; '' is tfds's own choice (TFDS_DATA_DIR)", changes_training=False
+    )
+    train_split: str = option('train', 'split to train on')
+    test_split: str = option('test', 'split to evaluate on', changes_training=False)
+    validation_split: str = option('', "split to validate on; '' takes a part of the training split")
+
+    def problems(self, path: str) -> Iterator[str]:
+        """Yield what cannot work."""
+        if not self.name:
+            yield f"{path}.name is ''; source 'tfds' needs the name of a tfds data set, such as 'mnist'"
+
+
+@SOURCES.register('tfds', options=TfdsOptions)
+def load(data: DataConfig, options: TfdsOptions) -> RawData:
+    """Return the splits that the options name.
 
     Raises:
       UserError: the data set or split is unknown, is not image classification, or is neither prepared nor to be had.
     """
-    builder = _prepared_builder(config)
-    info = _info(builder, config.name)
+    builder = _prepared_builder(options)
+    info = _info(builder, options.name, data)
     for key in ('train_split', 'test_split', 'validation_split'):
-        split = getattr(config, key)
+        split = getattr(options, key)
         # 'train[:90%]' and 'train+extra' are tfds's own language: only their names are checked here.
         for part in split.split('+') if split else ():
             name = part.split('[')[0].strip()
             if name not in builder.info.splits:
                 allowed = ', '.join(builder.info.splits)
-                raise UserError(f"config.data.{key} is '{split}'; '{config.name}' has the splits: {allowed}")
-    _check_disjoint(builder, {key: getattr(config, key) for key in ('train_split', 'test_split', 'validation_split')})
-    train = _read(builder, config.train_split, info)
-    test = _read(builder, config.test_split, info)
-    validation = _read(builder, config.validation_split, info) if config.validation_split else None
+                raise UserError(f"config.data.tfds.{key} is '{split}'; '{options.name}' has the splits: {allowed}")
+    _check_disjoint(builder, {key: getattr(options, key) for key in ('train_split', 'test_split', 'validation_split')})
+    train = _read(builder, options.train_split, info)
+    test = _read(builder, options.test_split, info)
+    validation = _read(builder, options.validation_split, info) if options.validation_split else None
     return RawData(info, train, validation, test)
 
 
@@ -56,37 +77,43 @@ def _check_disjoint(builder: Any, splits: Mapping[str, str]) -> None:
         both = min(to_a, to_b) - max(from_a, from_b)
         if a != b and split_a == split_b and both > 0:
             raise UserError(
-                f"config.data.{a} '{splits[a]}' and config.data.{b} '{splits[b]}' share {both:,} examples of "
+                f"config.data.tfds.{a} '{splits[a]}' and config.data.tfds.{b} '{splits[b]}' share {both:,} examples of "
                 f"'{split_a}'; training, selection and test need different ones"
             )
 
 
-def _prepared_builder(config: DataConfig) -> Any:
+def _prepared_builder(options: TfdsOptions) -> Any:
     import tensorflow_datasets as tfds
 
     logging.getLogger('absl').setLevel(logging.ERROR)
-    where = config.tfds_data_dir or None
+    where = options.data_dir or None
     try:
-        builder = tfds.builder(config.name, data_dir=where)
+        builder = tfds.builder(options.name, data_dir=where)
     except tfds.core.DatasetNotFoundError as error:
         hint = str(error).strip().splitlines()[0]
         raise UserError(
-            f"tfds knows no data set '{config.name}' ({hint}); see tfds.list_builders() for the names, and write a "
+            f"tfds knows no data set '{options.name}' ({hint}); see tfds.list_builders() for the names, and write a "
             "set with several configurations as 'emnist/letters'"
         ) from error
     except (ValueError, KeyError, AssertionError) as error:
-        raise UserError(f"tfds cannot make '{config.name}': {_first_line(error)}") from error
+        raise UserError(f"tfds cannot make '{options.name}': {_first_line(error)}") from error
     if builder.info.splits:
         return builder
     folder = builder.data_dir
+    if str(folder).startswith('~'):
+        # tfds would make a folder of that name where the program was started.
+        raise UserError(
+            f"the data set '{options.name}' is not prepared, and there is no home folder to prepare it in; give a "
+            'folder: --config.data.tfds.data_dir=DIR or the environment variable TFDS_DATA_DIR'
+        )
     try:
-        builder = tfds.builder(config.name, data_dir=where, file_format='array_record')
+        builder = tfds.builder(options.name, data_dir=where, file_format='array_record')
         builder.download_and_prepare()
     except Exception as error:  # downloads fail in as many ways as there are networks and hosts
         raise UserError(
-            f"the data set '{config.name}' is not prepared in {folder}, and tfds could not download it: "
+            f"the data set '{options.name}' is not prepared in {folder}, and tfds could not download it: "
             f'{_first_line(error)}. With a network, try again; without one, give the folder in which it was prepared: '
-            '--config.data.tfds_data_dir=DIR or the environment variable TFDS_DATA_DIR'
+            '--config.data.tfds.data_dir=DIR or the environment variable TFDS_DATA_DIR'
         ) from error
     return builder
 
@@ -96,7 +123,7 @@ def _first_line(error: BaseException) -> str:
     return f'{type(error).__name__}: {lines[0][:300]}' if lines else type(error).__name__
 
 
-def _info(builder: Any, name: str) -> DatasetInfo:
+def _info(builder: Any, name: str, data: DataConfig) -> DatasetInfo:
     features = builder.info.features
     missing = [key for key in ('image', 'label') if key not in features]
     if missing or not hasattr(features['label'], 'num_classes'):
@@ -105,8 +132,15 @@ def _info(builder: Any, name: str) -> DatasetInfo:
             f'and has: {", ".join(features)}'
         )
     shape = tuple(features['image'].shape)
+    if shape[-1] is None:
+        raise UserError(f"the images of '{name}' have different numbers of channels ({shape}), which cannot be mixed")
+    if None in shape and not data.image_size:
+        raise UserError(
+            f"the images of '{name}' are of different sizes ({shape}); bring all to one size as they are read: "
+            '--config.data.image_size=HEIGHT,WIDTH'
+        )
     if None in shape:
-        raise UserError(f"the images of '{name}' are of different sizes ({shape}); sets of one image size can be read")
+        shape = (*data.image_size, shape[-1])
     return DatasetInfo(name, 'classification', shape, tuple(features['label'].names))
 
 
@@ -122,12 +156,13 @@ def _read(builder: Any, split: str, info: DatasetInfo) -> Examples:
         except ImportError:
             raise UserError(
                 f"'{info.name}' in {builder.data_dir} was prepared as TFRecord, which only tensorflow reads; install "
-                'tensorflow, or prepare it again elsewhere: --config.data.tfds_data_dir=DIR'
+                'tensorflow, or prepare it again elsewhere: --config.data.tfds.data_dir=DIR'
             ) from error
         records = tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))
         count = builder.info.splits[split].num_examples
     images = np.empty((count, *info.image_shape), np.uint8)
     labels = np.empty(count, np.int32)
     for i, record in enumerate(records):
-        images[i], labels[i] = record['image'], record['label']
+        image, labels[i] = record['image'], record['label']
+        images[i] = resize_images(image[None], info.image_shape[:2])[0]
     return Examples(images, labels)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from failpred_jax import devices
+from failpred_jax import compiler, devices
 from failpred_jax.data.feeding import batches_in_order
 from failpred_jax.data.prepare import PrepareFn
 from failpred_jax.models.network import Network
-from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
+from failpred_jax.scores.sampled import add_logits, finish_samples, init_samples
 from failpred_jax.scores.score import SampleSummary, ScoreInputs
 from failpred_jax.types import Array, Batch, Examples, PyTree
 
@@ -23,18 +23,20 @@ class Weights:
       classifier: backbone, classifier and head; the head is untrained where the run has no confidence stage.
       finetuned: the same with the fine-tuned encoder and its head, or None.
       has_head: whether the classifier's head is trained.
+      no_head: why it is not, for people.
     """
 
     classifier: tuple[PyTree, PyTree]
     finetuned: tuple[PyTree, PyTree] | None
     has_head: bool
+    no_head: str = 'the run has no confidence stage'
 
 
 def missing_needs(network: Network, weights: Weights) -> dict[str, str]:
     """Return the fields of ScoreInputs that cannot be had from these weights, each with the reason."""
     missing = {}
     if not weights.has_head:
-        missing['confidence_logit'] = 'the run has no confidence stage'
+        missing['confidence_logit'] = weights.no_head
     if weights.finetuned is None:
         missing['finetuned_logit'] = 'the run has no fine-tuning stage'
     if not network.has_dropout:
@@ -109,17 +111,21 @@ def collect(reader: Reader, examples: Examples) -> ScoreInputs:
 def _make_forward(
     network: Network, prepare_fn: PrepareFn, needs: Set[str], mc_samples: int
 ) -> Callable[..., ScoreInputs]:
+    @compiler.full_precision()
     def forward(
-        classifier: PyTree, finetuned: PyTree, batch: Batch, numbers: Array, places: Array | None, key_data: Array
+        classifier: PyTree, finetuned: PyTree, batch: Batch, numbers: Array, places: Array | None, key_data: jax.Array
     ) -> ScoreInputs:
         params, batch_stats = classifier
+        # Nothing is cached in an evaluation, so images are there.
+        assert batch.image is not None
         images, _ = prepare_fn(None, batch.image, batch.label)
         hidden = network.prefix(params, batch_stats, images)
         outputs = network.suffix(params, batch_stats, hidden, with_confidence='confidence_logit' in needs)
         finetuned_logit = None
         if 'finetuned_logit' in needs:
             # The classifier inside is the same one; what is not asked for is not computed.
-            finetuned_logit = network.apply(*finetuned, images, with_confidence=True)[0].confidence_logit
+            own_params, own_stats = finetuned
+            finetuned_logit = network.apply(own_params, own_stats, images, with_confidence=True)[0].confidence_logit
         mc_dropout = None
         if 'mc_dropout' in needs:
             keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.wrap_key_data(key_data), number))(numbers)
@@ -152,7 +158,7 @@ def _sample(
 
     def body(t: Array, samples: PyTree) -> PyTree:
         pass_keys = jax.vmap(lambda key: jax.random.fold_in(key, t))(keys)
-        return add_sample(samples, jax.nn.softmax(jax.vmap(one)(hidden, pass_keys)))
+        return add_logits(samples, jax.vmap(one)(hidden, pass_keys))
 
     shape = jax.eval_shape(lambda h: network.suffix(params, batch_stats, h).logits, hidden).shape
     samples = jax.lax.fori_loop(0, num_samples, body, init_samples(shape))

@@ -8,13 +8,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from failpred_jax.config import Config, to_dict
+from failpred_jax.config import Config, to_dict, used_options
 from failpred_jax.console import say
 from failpred_jax.data import Data
 from failpred_jax.data.prepare import PrepareFn
 from failpred_jax.evaluate.collect import Reader, Weights, collect, missing_needs
 from failpred_jax.evaluate.describe import describe
 from failpred_jax.evaluate.measure import measure
+from failpred_jax.evaluate.own_classifier import SAMPLED, measure_own
 from failpred_jax.evaluate.parts import Part, Parts, PixelStream
 from failpred_jax.evaluate.pixels import collect_pixels, draw_pixels
 from failpred_jax.evaluate.scoring import Plan, make_plan
@@ -82,7 +83,9 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
     """
     config, data, options = run.config, run.data, run.config.evaluate
     plan = _plan(run)
-    found = measure(_pixels_of(run, plan) if _is_segmentation(run) else _images_of(run, plan), plan, options)
+    parts = _pixels_of(run, plan) if _is_segmentation(run) else _images_of(run, plan)
+    found = measure(parts, plan, options)
+    own = {field: together.measures for field in SAMPLED if (together := measure_own(parts, field, options))}
     for name, reason in found.measures.unavailable.items():
         if name in options.scores:
             say(f'warning: score {name}: {reason}')
@@ -91,7 +94,7 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
         describe_dataset(data.info, len(data.train.labels), len(data.val.labels), len(data.test.labels)),
         options.interval,
         mode='run',
-        model=dataclasses.asdict(config.model),
+        model=used_options(config.model),
         stages=tuple(record.stages),
         warnings=(*data.warnings, *record.warnings),
         config=to_dict(config),
@@ -102,7 +105,7 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
     images = data.test.images
     keeps_images = images is not None and found.maps is None and images.nbytes <= options.keep_images_mb * 2**20
     return Evaluation(
-        measures=found.measures,
+        measures=dataclasses.replace(found.measures, own=own),
         run=description,
         test=found.test,
         validation=found.validation,

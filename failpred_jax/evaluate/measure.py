@@ -4,26 +4,27 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-import jax
 import numpy as np
 
-from failpred_jax.calibrate.temperature import fit_temperature
 from failpred_jax.config import EvaluateConfig
 from failpred_jax.errors import UserError
+from failpred_jax.evaluate.calibrating import calibrate_scores
 from failpred_jax.evaluate.comparing import compare_scores, reference_of
 from failpred_jax.evaluate.parts import Part, Parts
 from failpred_jax.evaluate.pixels import count_pixels
 from failpred_jax.evaluate.scoring import Fitted, Plan, compute_scores, fit_scores
 from failpred_jax.evaluate.tally import RESAMPLES_SEED, Tally
 from failpred_jax.metrics import (
+    Resamples,
     bootstrap,
     interval_warning,
     intervals,
+    is_affordable,
     measure_calibration,
     measure_classifier,
     measure_score,
     no_interval,
-    ranking_metrics,
+    resample_others,
     undefined_reasons,
     without_shared_pass,
 )
@@ -31,15 +32,8 @@ from failpred_jax.outcomes import is_correct
 from failpred_jax.registry import METRICS, SCORES
 from failpred_jax.results import Interval, Measures, Predictions, ScoreResult
 from failpred_jax.scores.score import FitInputs
-from failpred_jax.types import Array
 
-NOT_RESAMPLED = 'it has no place in the pass that resamples the other metrics'
-
-
-@jax.jit
-def aurc(confidence: Array, correct: Array) -> Array:
-    """Return the AURC of confidences [N] float32, [N] bool; compiled, since fits ask for it again and again."""
-    return ranking_metrics(confidence, correct)['aurc']
+NOT_RESAMPLED = 'it is computed by a function of its own, which would take too long on every resample'
 
 
 @dataclass(frozen=True)
@@ -74,10 +68,17 @@ def measure(parts: Parts, plan: Plan, options: EvaluateConfig) -> Measured:
       UserError: `options.reference_score` is not among the scores.
     """
     fitted = _fit(parts, plan)
-    tally = count_units(parts, plan, fitted, options) if isinstance(parts.test, Part) else count_pixels(
-        parts.test, plan, fitted, _validation(parts, fitted), options
-    )  # fmt: skip
-    return Measured(_assemble(tally, plan, fitted, options), tally.kept, _validation(parts, fitted), tally.maps)
+    validation = _validation(parts, fitted)
+    if isinstance(parts.test, Part):
+        tally = count_units(parts, plan, fitted, options)
+    else:
+        tally = count_pixels(parts.test, plan, fitted, validation, options)
+    measures = _assemble(tally, plan, fitted, options)
+    # Of pixels a sample is calibrated, without intervals: neighbors err together.
+    num_resamples = options.resamples if isinstance(parts.test, Part) and not parts.no_intervals else 0
+    calibrated = calibrate_scores(validation, tally.kept, num_resamples, options.interval)
+    scores = {name: replace(score, calibrated=calibrated.get(name)) for name, score in measures.scores.items()}
+    return Measured(replace(measures, scores=scores), tally.kept, validation, tally.maps)
 
 
 def _fit(parts: Parts, plan: Plan) -> Fitted:
@@ -90,8 +91,6 @@ def _fit(parts: Parts, plan: Plan) -> Fitted:
         train=None if train is None else train.inputs,
         train_labels=None if train is None else train.labels,
         key=parts.key,
-        aurc_fn=aurc,
-        temperature_fn=fit_temperature,
     )
     return fit_scores(plan, given, parts.val.confidences)
 
@@ -117,7 +116,7 @@ def count_units(parts: Parts, plan: Plan, fitted: Fitted, options: EvaluateConfi
     scores = {name: _score(name, confidence, correct) for name, confidence in confidences.items()}
     resamples = None
     if options.resamples and confidences and not parts.no_intervals:
-        resamples = bootstrap(confidences, correct, num_resamples=options.resamples, seed=RESAMPLES_SEED)
+        resamples = _resample(confidences, correct, scores, options.resamples)
     return Tally(
         classifier=measure_classifier(logits, labels, parts.task),
         scores=scores,
@@ -125,6 +124,18 @@ def count_units(parts: Parts, plan: Plan, fitted: Fitted, options: EvaluateConfi
         kept=Predictions(labels, logits, correct, confidences),
         resamples=resamples,
     )
+
+
+def _resample(
+    confidences: Mapping[str, np.ndarray], correct: np.ndarray, scores: Mapping[str, ScoreResult], num_resamples: int
+) -> Resamples:
+    """Return every metric on the same resamples, as far as that takes no more than about a minute."""
+    drawn = bootstrap(confidences, correct, num_resamples=num_resamples, seed=RESAMPLES_SEED)
+    others = without_shared_pass()
+    if not others or not is_affordable(len(correct), num_resamples, len(confidences)):
+        return drawn
+    values = {name: score.metrics for name, score in scores.items()}
+    return resample_others(drawn, others, values, confidences, correct, RESAMPLES_SEED)
 
 
 def _score(name: str, confidence: np.ndarray, correct: np.ndarray) -> ScoreResult:
@@ -178,7 +189,7 @@ def _with_intervals(
         return score
     defined = {name for name, value in score.metrics.items() if math.isfinite(value)}
     kept = {name: Interval(*ends) for name, ends in found.items() if name in defined and not np.isnan(ends).any()}
-    reasons = {metric.name: NOT_RESAMPLED for metric in without_shared_pass() if metric.name in score.metrics}
+    reasons = dict.fromkeys(defined - found.keys(), NOT_RESAMPLED)
     return replace(score, intervals=kept, no_interval={**lacking, **reasons, **score.no_interval})
 
 

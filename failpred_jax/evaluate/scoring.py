@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import jax
 import numpy as np
 
 from failpred_jax.errors import ScoreUnavailableError, UserError
 from failpred_jax.registry import SCORES
-from failpred_jax.scores.score import FitInputs, Score, ScoreInputs
-from failpred_jax.types import PyTree
+from failpred_jax.scores.crossfit import held_out_values, to_host, validation_folds
+from failpred_jax.scores.logits import normalized_reason
+from failpred_jax.scores.score import FitInputs, Score, ScoreInputs, as_fit
+from failpred_jax.types import Array, PyTree
 
 # The order of the table: what costs nothing, what is learned, all others by name, and what cannot be used.
 ORDER = ('baseline', 'learned', '', 'bound')
@@ -65,6 +66,18 @@ def make_plan(requested: Sequence[str], missing: Mapping[str, str], task: str) -
     return Plan(tuple(scores), unavailable)
 
 
+def drop_normalized(plan: Plan, *logits: Array) -> Plan:
+    """Return the plan without the scores that need raw logits, if any of these logits [N, C] are normalized.
+
+    Only for logits from elsewhere: our own networks' are raw.
+    """
+    reasons = [reason for reason in map(normalized_reason, logits) if reason]
+    if not reasons:
+        return plan
+    kept = tuple(score for score in plan.scores if not score.needs_raw_logits)
+    return Plan(kept, {**plan.unavailable, **{s.name: reasons[0] for s in plan.scores if s.needs_raw_logits}})
+
+
 @dataclass(frozen=True)
 class Fitted:
     """What fitting left.
@@ -73,7 +86,8 @@ class Fitted:
       values: score -> pytree.
       notes: score -> sentences for the table.
       unavailable: score -> why it could not be fitted.
-      columns: score -> [N], the values of the validation units; empty without any.
+      columns: score -> [N], the values of the validation units, none by a fit that has seen the unit's label; empty
+        without any.
     """
 
     values: Mapping[str, PyTree] = field(default_factory=dict)
@@ -92,20 +106,19 @@ def fit_scores(plan: Plan, inputs: FitInputs, own: Mapping[str, np.ndarray] | No
     """
     values, notes, unavailable = {}, {}, {}
     columns = dict(own or {})
-    val = inputs.val._replace(labels=inputs.val_labels)
+    folds = validation_folds(inputs)
     for score in _in_order(plan):
+        given = inputs
+        if score.combines:
+            given = inputs._replace(val=inputs.val._replace(columns=_usable(columns)))
         try:
-            if score.fit is not None:
-                usable = _usable(columns)
-                given = inputs
-                if score.combines:
-                    given = inputs._replace(fits=dict(values), val=inputs.val._replace(columns=usable))
-                values[score.name], notes[score.name] = score.fit(given)
-            columns[score.name] = _compute(score, val, values, columns)
+            fit = None if score.fit is None else as_fit(score.fit(given))
+            columns[score.name] = held_out_values(score, given, fit, folds)
         except ScoreUnavailableError as error:
             unavailable[score.name] = str(error)
-            for found in (values, notes):
-                found.pop(score.name, None)
+            continue
+        if fit is not None:
+            values[score.name], notes[score.name] = fit.fitted, fit.notes
     return Fitted(values, notes, unavailable, columns)
 
 
@@ -149,7 +162,4 @@ def _compute(
 ) -> np.ndarray:
     if score.combines:
         inputs = inputs._replace(columns=_usable(columns))
-    value = score.fn(inputs) if score.fit is None else score.fn(inputs, fits[score.name])
-    value = np.asarray(jax.device_get(value))
-    # NumPy's own types are kept as they are; a bfloat16 is none of them, and float32 holds it exactly.
-    return value if value.dtype.kind in 'biuf' else value.astype(np.float32)
+    return to_host(score.fn(inputs) if score.fit is None else score.fn(inputs, fits[score.name]))

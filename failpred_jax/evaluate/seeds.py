@@ -215,9 +215,7 @@ def _paired_table(summary: SeedsSummary) -> list[str]:
     for name in dict.fromkeys(row.a for row in known):
         of_metric = {row.metric: row for row in known if row.a == name}
         rows.append([name, *(_difference(of_metric.get(metric.name), metric) for metric in metrics)])
-    head = (
-        f'Less {known[0].b}, with intervals over seeds and test units together, each for itself (p: no difference):'
-    )
+    head = f'Less {known[0].b}, with intervals over seeds and test units together, each for itself (p: no difference):'
     return ['', head, '', *rule_table(['score', *map(heading, metrics)], rows)]
 
 

@@ -7,25 +7,15 @@ from failpred_jax.metrics import Metric, main_columns
 from failpred_jax.registry import METRICS
 from failpred_jax.results import Measures, RunDescription, ScoreResult
 
+# What a confidence is worth as P(correct), in the table of calibration.
+CALIBRATION = ('ece', 'ece_debiased', 'brier', 'nll')
+
 
 def to_markdown(measures: Measures, run: RunDescription) -> str:
     """Return the table of an evaluation, and below it what it cannot show."""
-    classifier, columns = measures.classifier, shown_columns(measures.scores)
+    columns = shown_columns(measures.scores)
     bounds = [name for name, score in measures.scores.items() if score.is_bound]
-    rows = [
-        [
-            f'{name} *' if score.is_bound else name,
-            *(_cell(score, metric) + ('=' if name in measures.best.get(metric.name, ()) else '') for metric in columns),
-        ]
-        for name, score in measures.scores.items()
-    ]
-    lines = [
-        f'{run.dataset.name}: accuracy {percent(classifier.metrics.get("accuracy", math.nan))}, '
-        f'{classifier.num_errors:,} errors in {classifier.num_units:,} test {run.unit}s '
-        '(percent, unless marked otherwise)',
-        '',
-        *rule_table(['score', *map(heading, columns)], rows),
-    ]
+    lines = _score_table(run.dataset.name, measures, run)
     if measures.best:
         lines += [
             '',
@@ -37,7 +27,53 @@ def to_markdown(measures: Measures, run: RunDescription) -> str:
     remarks = _remarks(measures, columns, run.warnings)
     if remarks:
         lines += ['', *(f'- {text}' for text in remarks)]
+    for field, own in measures.own.items():
+        title = f'{run.dataset.name}, {field} as a classifier with predictions of its own'
+        lines += ['', *_score_table(title, own, run)]
+    lines += _calibration_table(measures.scores)
     return '\n'.join(lines) + '\n'
+
+
+def _score_table(title: str, measures: Measures, run: RunDescription) -> list[str]:
+    classifier, columns = measures.classifier, shown_columns(measures.scores)
+    rows = [
+        [
+            f'{name} *' if score.is_bound else name,
+            *(_cell(score, metric) + ('=' if name in measures.best.get(metric.name, ()) else '') for metric in columns),
+        ]
+        for name, score in measures.scores.items()
+    ]
+    return [
+        f'{title}: accuracy {percent(classifier.metrics.get("accuracy", math.nan))}, '
+        f'{classifier.num_errors:,} errors in {classifier.num_units:,} test {run.unit}s '
+        '(percent, unless marked otherwise)',
+        '',
+        *rule_table(['score', *map(heading, columns)], rows),
+    ]
+
+
+def _calibration_table(scores: Mapping[str, ScoreResult]) -> list[str]:
+    """Return every score as P(correct), before and after the calibration that predicts held-out units best."""
+    rows = []
+    for name, score in scores.items():
+        found = score.calibrated
+        if found is None or not found.figures:
+            continue
+        cells = [
+            format_value(found.figures[key][metric], METRICS[metric]) if metric in found.figures.get(key, {}) else '-'
+            for metric in CALIBRATION
+            for key in ('before', found.after)
+        ]
+        rows.append([name, *cells, found.chosen or '-'])
+    if not rows:
+        return []
+    head = [f'{METRICS[metric].label} {when}' for metric in CALIBRATION for when in ('before', 'after')]
+    return [
+        '',
+        'As P(correct), before and after calibration on validation data (- before: it is not meant as a probability):',
+        '',
+        *rule_table(['score', *head, 'calibration'], rows),
+    ]
 
 
 def _remarks(measures: Measures, columns: Sequence[Metric], warnings: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from failpred_jax.errors import given
 from failpred_jax.outcomes import is_correct
 from failpred_jax.registry import LOSSES
 from failpred_jax.types import Array, Outputs
@@ -11,7 +12,7 @@ from failpred_jax.types import Array, Outputs
 BLOCK = 2048
 
 
-@LOSSES.register('ranking')
+@LOSSES.register('ranking', is_per_unit=False)
 def ranking(outputs: Outputs, labels: Array, mask: Array, *, error_weight: float, temperature: float) -> Array:
     """Return the structured hinge loss of average precision, the same for all units that were ranked together.
 
@@ -41,7 +42,7 @@ def ranking(outputs: Outputs, labels: Array, mask: Array, *, error_weight: float
         return jnp.pad(x.reshape(-1), padding).reshape(-1, num_blocks).T
 
     correct = is_correct(outputs.logits, labels)
-    blocks = deal(outputs.confidence_logit), deal(correct & mask), deal(~correct & mask)
+    blocks = deal(given(outputs.confidence_logit, 'a confidence')), deal(correct & mask), deal(~correct & mask)
     # Recomputed in the backward pass: all blocks' matrices at once would not fit for a batch of segmentations.
     losses = jax.lax.map(jax.checkpoint(lambda block: average_precision_hinge(*block)), blocks)
     return jnp.broadcast_to(losses[None, :], (blocks[0].shape[1], num_blocks)).reshape(-1)[:count].reshape(labels.shape)

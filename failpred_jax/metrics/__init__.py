@@ -44,6 +44,7 @@ from failpred_jax.metrics.ranking import (
     undefined_reasons,
 )
 from failpred_jax.metrics.resampling import Resamples, bootstrap, resample_weights, weighted_metrics
+from failpred_jax.metrics.resampling_others import is_affordable, resample_others
 from failpred_jax.metrics.segmentation import segmentation_values
 from failpred_jax.metrics.streaming import (
     LevelCounts,
@@ -101,6 +102,7 @@ __all__ = [
     'init_counts',
     'interval_warning',
     'intervals',
+    'is_affordable',
     'join_seeds',
     'joined_interval',
     'level_with_best',
@@ -117,6 +119,7 @@ __all__ = [
     'probability_levels',
     'ranking_metrics',
     'reliability_bins',
+    'resample_others',
     'resample_weights',
     'risk_coverage_curve',
     'roc_curve',

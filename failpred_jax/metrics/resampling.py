@@ -185,10 +185,10 @@ def bootstrap(
     key = jax.random.key(seed) if isinstance(seed, int) else seed
     lanes = int(np.clip(_BLOCK_WEIGHTS // right.size, _MIN_LANES, _MAX_LANES))
     lanes = min(lanes, num_resamples)
-    num_units, num_errors = right.size, int(np.count_nonzero(~right))
-    is_error_rarer = num_errors <= num_units - num_errors
-    rows = [_with_one_more(row, right if is_error_rarer else ~right, num_places) for row in rows]
-    right = np.append(right, np.full(num_places, not is_error_rarer))
+    num_errors = int(np.count_nonzero(~right))
+    support = min(num_errors, right.size - num_errors)
+    rows = [with_one_more(row, right, num_places)[0] for row in rows]
+    right = with_one_more(rows[0][: right.size], right, num_places)[1]
     order, flags = sorted_flags(np.stack(rows), right)
     blocks = []
     for first in range(0, num_resamples, lanes):
@@ -196,12 +196,24 @@ def bootstrap(
         blocks.append(np.stack([block[name] for name in metrics]))
     samples = np.concatenate(blocks, axis=-1)[..., :num_resamples]
     point = np.array([[one[name] for one in found] for name in metrics])
-    return Resamples(tuple(confidences), metrics, point, samples, min(num_errors, num_units - num_errors))
+    return Resamples(tuple(confidences), metrics, point, samples, support)
 
 
-def _with_one_more(confidence: np.ndarray, is_other_kind: np.ndarray, num_places: int) -> np.ndarray:
-    """Return [N + K] confidences: those of the units, then the places of one more among those of the other kind."""
-    if not num_places:
-        return confidence
-    others = np.sort(confidence[is_other_kind])
-    return np.append(confidence, others[len(others) * (2 * np.arange(num_places) + 1) // (2 * num_places)])
+def with_one_more(
+    confidence: np.ndarray, correct: np.ndarray, num_places: int = NUM_PLACES
+) -> tuple[np.ndarray, np.ndarray]:
+    """Add the places of one more unit of the rarer kind, which stand for a single unit together.
+
+    Args:
+      confidence: [N] of one score.
+      correct: [N] bool.
+      num_places: K; 0 adds nothing.
+
+    Returns:
+      Confidences and what is correct, [N + K] each: those of the units, then those of the places, whose confidences are
+      evenly spread quantiles of those of the other kind. `resample_weights` draws them.
+    """
+    is_error_rarer = 2 * np.count_nonzero(correct) >= correct.size
+    others = np.sort(confidence[correct == is_error_rarer])
+    places = others[len(others) * (2 * np.arange(num_places) + 1) // (2 * max(num_places, 1))]
+    return np.append(confidence, places), np.append(correct, np.full(num_places, not is_error_rarer))

@@ -1,6 +1,6 @@
-"""The unpadded 3x3 convolution of stride 1, in the form that is fastest where it runs.
+"""The unpadded 3x3 convolution, in the form that is fastest where it runs.
 
-On accelerators it is XLA's own. On a CPU there are four forms, by the numbers of channels:
+On accelerators it is XLA's own. On a CPU there are four forms for stride 1, by the numbers of channels:
 
 - XLA's own (`direct`), but with gradients that are written as plain convolutions too. Those that autodiff writes miss
   Eigen's kernel inside a compiled loop, which is where training happens, and are up to 100 times slower there.
@@ -11,9 +11,12 @@ On accelerators it is XLA's own. On a CPU there are four forms, by the numbers o
 - with few input channels (images), im2col: 9 shifted copies side by side, and one product.
 - with very few output channels (a head's last layer), one product first and 9 shifted sums after it.
 
+Other strides are im2col. Where unpooling follows, equal pixels must stay equal: `conv3x3_keeping_ties`.
+
 Reference: Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, section 4.1.
 """
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -52,7 +55,7 @@ _KEEP_BYTES = 2**28
 
 
 def conv3x3(x: Array, kernel: Array) -> Array:
-    """Return the unpadded 3x3 convolution of stride 1.
+    """Return the unpadded 3x3 convolution of stride 1, in the fastest form.
 
     Args:
       x: [B, H, W, D], H and W at least 3.
@@ -63,13 +66,13 @@ def conv3x3(x: Array, kernel: Array) -> Array:
     """
     if jax.default_backend() != 'cpu':
         return native(x, kernel)
-    inputs, outputs = kernel.shape[2:]
+    (_, height, width, _), (*_, inputs, outputs) = x.shape, kernel.shape
     if 9 * outputs <= inputs:
         return product_first(x, kernel)
     if inputs < 16:
         return im2col(x, kernel)
     # Shorter numbers than float32 have no digits to lose in the transforms.
-    pays = x.dtype == jnp.float32 and _winograd_pays(*x.shape[1:], outputs)
+    pays = x.dtype == jnp.float32 and _winograd_pays(height, width, inputs, outputs)
     return winograd(x, kernel) if pays else direct(x, kernel)
 
 
@@ -81,9 +84,57 @@ def _winograd_pays(height: int, width: int, inputs: int, outputs: int) -> bool:
     return inputs * outputs >= (32 * 64 if is_small else 64 * 128)
 
 
-def native(x: Array, kernel: Array) -> Array:
-    """Return `conv3x3` by XLA's convolution."""
-    return lax.conv_general_dilated(x, kernel, (1, 1), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+def strided3x3(x: Array, kernel: Array, stride: int) -> Array:
+    """Return every `stride`-th row and column of `conv3x3`, from the first on.
+
+    Args:
+      x: [B, H, W, D], H and W at least 3.
+      kernel: [3, 3, D, F], of the same dtype.
+      stride: 1 or greater.
+
+    Returns:
+      [B, ceil((H - 2) / stride), ceil((W - 2) / stride), F].
+    """
+    if stride == 1:
+        return conv3x3(x, kernel)
+    return im2col(x, kernel, stride) if jax.default_backend() == 'cpu' else native(x, kernel, stride)
+
+
+@jax.custom_vjp
+def conv3x3_keeping_ties(x: Array, kernel: Array) -> Array:
+    """Return `conv3x3` such that pixels with equal surroundings come out equal to the last bit, wherever they lie.
+
+    Winograd's form rounds by a pixel's place in its tile. So in a flat part of an image (a sky), the four pixels of a
+    pooling window would differ in their last bits, and unpooling would put each value at a place that rounding chose,
+    where PyTorch puts it at the first. Gradients have no such ties, and come from the fastest form.
+
+    The arguments and the result are those of `conv3x3`.
+    """
+    if jax.default_backend() == 'gpu':
+        # cuDNN may choose Winograd's form by itself.
+        return shifted_products(x, kernel)
+    is_image = jax.default_backend() == 'cpu' and kernel.shape[2] < 16
+    return im2col(x, kernel) if is_image else native(x, kernel)
+
+
+conv3x3_keeping_ties.defvjp(
+    lambda x, kernel: (conv3x3_keeping_ties(x, kernel), (x, kernel)),
+    # The forward pass of the fastest form is not used here, so the compiler drops it.
+    lambda saved, dy: jax.vjp(conv3x3, *saved)[1](dy),
+)
+
+
+def native(x: Array, kernel: Array, stride: int = 1) -> Array:
+    """Return `strided3x3` by XLA's convolution."""
+    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
+    return lax.conv_general_dilated(x, kernel, (stride, stride), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+def shifted_products(x: Array, kernel: Array) -> Array:
+    """Return `conv3x3` as the sum of 9 matrix products, one of the image shifted to each place of the kernel."""
+    height, width = x.shape[1] - 2, x.shape[2] - 2
+    shifts = [(i, j) for i in range(3) for j in range(3)]
+    return functools.reduce(jnp.add, (jnp.matmul(x[:, i : i + height, j : j + width], kernel[i, j]) for i, j in shifts))
 
 
 @jax.custom_vjp
@@ -118,28 +169,30 @@ def _transposed_apart(x: Array, axes: tuple[int, ...]) -> Array:
     return lax.cond(jnp.isinf(x[(0,) * x.ndim]), slowly, lambda x: x.transpose(axes), x)
 
 
-@jax.custom_vjp
-def im2col(x: Array, kernel: Array) -> Array:
-    """Return `conv3x3` as one matrix product of 9 copies of the image side by side."""
-    return _im2col(x, kernel)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def im2col(x: Array, kernel: Array, stride: int = 1) -> Array:
+    """Return `strided3x3` as one matrix product of 9 copies of the image side by side."""
+    return _im2col(x, kernel, stride)
 
 
-def _im2col(x: Array, kernel: Array) -> Array:
-    return _product(_patches(x), kernel.reshape(-1, kernel.shape[-1]))
+def _im2col(x: Array, kernel: Array, stride: int) -> Array:
+    return _product(_patches(x, stride), kernel.reshape(-1, kernel.shape[-1]))
 
 
-def _patches(x: Array) -> Array:
+def _patches(x: Array, stride: int) -> Array:
+    """Return the 9 copies of the image, of every `stride`-th row and column: [B, H', W', 9 D]."""
     height, width = x.shape[1] - 2, x.shape[2] - 2
-    return jnp.concatenate([x[:, i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=-1)
+    places = [(i, j) for i in range(3) for j in range(3)]
+    return jnp.concatenate([x[:, i : i + height : stride, j : j + width : stride] for i, j in places], axis=-1)
 
 
-def _im2col_bwd(saved: tuple, dy: Array) -> tuple[Array, Array]:
+def _im2col_bwd(stride: int, saved: tuple, dy: Array) -> tuple[Array, Array]:
     x, kernel = saved
-    dx = jax.vjp(lambda x: _im2col(x, kernel), x)[1](dy)[0]
-    return dx, _outer_product(_patches(x), dy).reshape(kernel.shape)
+    dx = jax.vjp(lambda x: _im2col(x, kernel, stride), x)[1](dy)[0]
+    return dx, _outer_product(_patches(x, stride), dy).reshape(kernel.shape)
 
 
-im2col.defvjp(lambda x, kernel: (_im2col(x, kernel), (x, kernel)), _im2col_bwd)
+im2col.defvjp(lambda x, kernel, stride: (_im2col(x, kernel, stride), (x, kernel)), _im2col_bwd)
 
 
 def product_first(x: Array, kernel: Array) -> Array:
@@ -147,7 +200,8 @@ def product_first(x: Array, kernel: Array) -> Array:
     height, width = x.shape[1] - 2, x.shape[2] - 2
     inputs, outputs = kernel.shape[2:]
     y = jnp.matmul(x, kernel.transpose(2, 0, 1, 3).reshape(inputs, -1)).reshape(*x.shape[:3], 3, 3, outputs)
-    return sum(y[:, i : i + height, j : j + width, i, j] for i in range(3) for j in range(3))
+    shifts = [(i, j) for i in range(3) for j in range(3)]
+    return functools.reduce(jnp.add, (y[:, i : i + height, j : j + width, i, j] for i, j in shifts))
 
 
 @jax.custom_vjp

@@ -1,4 +1,4 @@
-"""The confidence heads: features -> one logit a unit, whose sigmoid is the confidence."""
+"""The confidence heads: features -> one logit per unit, whose sigmoid is the confidence."""
 
 import jax.numpy as jnp
 from flax import linen
@@ -21,7 +21,7 @@ class DenseHead(linen.Module):
         x = features
         for i, width in enumerate(self.units):
             x = linen.relu(Dense(width, self.dtype, name=f'dense_{i}')(x))
-        return Dense(1, self.dtype, name=f'dense_{len(self.units)}')(x)[..., 0]
+        return Dense(1, is_output=True, name=f'dense_{len(self.units)}')(x)[..., 0]
 
 
 class ConvHead(linen.Module):
@@ -38,4 +38,4 @@ class ConvHead(linen.Module):
         x = features
         for i, width in enumerate(self.channels):
             x = linen.relu(Conv(width, 'zero', self.dtype, name=f'conv_{i}')(x))
-        return Conv(1, 'zero', self.dtype, name=f'conv_{len(self.channels)}')(x)[..., 0]
+        return Conv(1, 'zero', is_output=True, name=f'conv_{len(self.channels)}')(x)[..., 0]

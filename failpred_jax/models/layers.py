@@ -4,21 +4,29 @@ PyTorch's conventions, so that its weights mean the same here: its default initi
 variance is the unbiased one, and max-pooling ties that go to the first.
 """
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen
 from jax import lax
 
-from failpred_jax.models.convolution import conv3x3
+from failpred_jax import compiler
+from failpred_jax.models.convolution import conv3x3, conv3x3_keeping_ties, strided3x3
 from failpred_jax.types import Array
 
 BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.9
+
+# (key, shape) -> array
+Initializer = Callable[..., Array]
+# Of the convolutions of residual networks. Reference: He et al., "Delving Deep into Rectifiers", ICCV 2015, section 2.2
+# (by the backward pass, as their authors' code has it).
+he_normal: Initializer = linen.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 
 
 class Mode(NamedTuple):
@@ -41,39 +49,77 @@ EVAL = Mode()
 
 
 class Dense(linen.Module):
-    """A matrix product and a bias over the last axis: [..., D] -> [..., features]."""
+    """A matrix product and a bias over the last axis: [..., D] -> [..., features].
+
+    Attributes:
+      features: width of the output.
+      dtype: of the computation.
+      is_output: the layer whose output leaves the network. It computes in float32 whatever `dtype` is, without the
+        shorter products (TF32, bfloat16) that accelerators use by default: in bfloat16, thousands of confidences would
+        share some sixty values.
+    """
 
     features: int
     dtype: jnp.dtype = jnp.float32
+    is_output: bool = False
 
     @linen.compact
     def __call__(self, x: Array, mode: Mode = EVAL) -> Array:
         init = _uniform_by(x.shape[-1])
         kernel = self.param('kernel', init, (x.shape[-1], self.features))
         bias = self.param('bias', init, (self.features,))
-        return _add_last(jnp.matmul(x.astype(self.dtype), kernel.astype(self.dtype)), bias.astype(self.dtype))
+        dtype = jnp.float32 if self.is_output else self.dtype
+        with _output_precision(self.is_output):
+            y = jnp.matmul(x.astype(dtype), kernel.astype(dtype))
+        return _add_last(y, bias.astype(dtype))
 
 
 class Conv(linen.Module):
-    """A 3x3 convolution of stride 1 with bias: [B, H, W, D] -> [B, H', W', features].
+    """A 3x3 or 1x1 convolution: [B, H, W, D] -> [B, H', W', features].
 
     Attributes:
       features: output channels.
-      padding: 'none' (H' = H - 2), 'zero' or 'reflect' (H' = H; needs at least 2 x 2 pixels).
+      padding: before a 3x3 kernel: 'none', 'zero' or 'reflect' (needs at least 2 x 2 pixels). H' is
+        ceil(H / stride), or ceil((H - 2) / stride) with 'none'. A 1x1 kernel takes 'none', which loses nothing.
       dtype: of the computation.
+      size: of the kernel, 3 or 1.
+      stride: every how many rows and columns are kept, from the first on.
+      use_bias: whether a bias is added.
+      kernel_init: initializer of the kernel; None for PyTorch's default, U(+-1/sqrt(fan-in)).
+      keeps_ties: pixels with equal surroundings come out equal to the last bit; see `conv3x3_keeping_ties`. For a 3x3
+        kernel of stride 1.
+      is_output: as in Dense.
     """
 
     features: int
     padding: str
     dtype: jnp.dtype = jnp.float32
+    size: int = 3
+    stride: int = 1
+    use_bias: bool = True
+    kernel_init: Initializer | None = None
+    keeps_ties: bool = False
+    is_output: bool = False
 
     @linen.compact
     def __call__(self, x: Array, mode: Mode = EVAL) -> Array:
-        init = _uniform_by(9 * x.shape[-1])
-        kernel = self.param('kernel', init, (3, 3, x.shape[-1], self.features))
-        bias = self.param('bias', init, (self.features,))
-        padded = _PADDINGS[self.padding](x.astype(self.dtype))
-        return _add_last(conv3x3(padded, kernel.astype(self.dtype)), bias.astype(self.dtype))
+        default_init = _uniform_by(self.size**2 * x.shape[-1])
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        dtype = jnp.float32 if self.is_output else self.dtype
+        kernel = self.param('kernel', self.kernel_init or default_init, shape).astype(dtype)
+        padded = _PADDINGS[self.padding](x.astype(dtype))
+        with _output_precision(self.is_output):
+            y = self._convolve(padded, kernel)
+        if not self.use_bias:
+            return y
+        return _add_last(y, self.param('bias', default_init, (self.features,)).astype(dtype))
+
+    def _convolve(self, x: Array, kernel: Array) -> Array:
+        if self.size == 1:
+            return jnp.matmul(x[:, :: self.stride, :: self.stride], kernel[0, 0])
+        if self.keeps_ties:
+            return conv3x3_keeping_ties(x, kernel)
+        return conv3x3(x, kernel) if self.stride == 1 else strided3x3(x, kernel, self.stride)
 
 
 class BatchNorm(linen.Module):
@@ -93,7 +139,9 @@ class BatchNorm(linen.Module):
         running_var = self.variable('batch_stats', 'var', jnp.ones, width)
         x = x.astype(jnp.float32)
         if mode.batch_norm:
-            y, mean, var, count = _normalize(x, scale, bias, mode.mask, mode.axis_name)
+            # `custom_vjp` hides from a type checker what it returns.
+            normalized: Any = _normalize(x, scale, bias, mode.mask, mode.axis_name)
+            y, mean, var, count = normalized
             unbiased = var * (count / jnp.maximum(count - 1, 1))
             running_mean.value += (1 - BATCH_NORM_MOMENTUM) * (lax.stop_gradient(mean) - running_mean.value)
             running_var.value += (1 - BATCH_NORM_MOMENTUM) * (lax.stop_gradient(unbiased) - running_var.value)
@@ -196,7 +244,11 @@ def _scale_and_shift(x: Array, mean: Array, inverse: Array, scale: Array, bias: 
     return _add_last(_as_last(scale * inverse, x) * _add_last(x, -mean), bias)
 
 
-def _uniform_by(fan_in: int) -> Callable[[Array, tuple[int, ...]], Array]:
+def _output_precision(is_output: bool) -> contextlib.AbstractContextManager:
+    return compiler.full_precision() if is_output else contextlib.nullcontext()
+
+
+def _uniform_by(fan_in: int) -> Initializer:
     """Return an initializer U(+-1/sqrt(fan_in)), PyTorch's default for weights and biases."""
     return lambda key, shape: _uniform(key, shape, 1 / math.sqrt(fan_in))
 

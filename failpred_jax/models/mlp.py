@@ -3,13 +3,16 @@
 Reference: Corbière et al., NeurIPS 2019, section 4.1 (MNIST, MLP); dropout after the hidden layer as in its code.
 """
 
+from dataclasses import dataclass
+
 import jax.numpy as jnp
 from flax import linen
 
 from failpred_jax.config import ModelConfig
 from failpred_jax.models.heads import DenseHead
 from failpred_jax.models.layers import EVAL, Dense, Dropout, Mode
-from failpred_jax.models.network import Architecture, check_fits
+from failpred_jax.models.network import Architecture
+from failpred_jax.options import WIDTH, option
 from failpred_jax.registry import MODELS
 from failpred_jax.types import Array, DatasetInfo
 
@@ -35,13 +38,19 @@ class MlpBackbone(linen.Module):
         return self.suffix(self.prefix(images, mode), mode)
 
 
-@MODELS.register('mlp')
-def make_mlp(model: ModelConfig, info: DatasetInfo) -> Architecture:
+@dataclass(frozen=True)
+class MlpOptions:
+    """What this model can be told."""
+
+    hidden_units: int = option(1000, 'width of the hidden layer', WIDTH)
+
+
+@MODELS.register('mlp', options=MlpOptions)
+def make_mlp(model: ModelConfig, options: MlpOptions, info: DatasetInfo) -> Architecture:
     """Return the multi-layer perceptron for a data set."""
-    check_fits('mlp', info, 'classification', smallest=1)
     dtype = jnp.dtype(model.dtype)
     return Architecture(
-        backbone=MlpBackbone(model.hidden_units, model.dropout, dtype),
-        classifier=Dense(info.num_classes, dtype),
+        backbone=MlpBackbone(options.hidden_units, model.dropout, dtype),
+        classifier=Dense(info.num_classes, is_output=True),
         head=DenseHead(model.head_units, dtype),
     )

@@ -223,26 +223,34 @@ def make_network(model: ModelConfig, info: DatasetInfo) -> Network:
     Raises:
       UserError: an unknown name, a data set whose images are too small, or a task the architecture is not for.
     """
-    return Network(MODELS[model.name](model, info), info.image_shape)
+    _check_fits(model.name, info)
+    return Network(MODELS[model.name](model, model.options_of(model.name), info), info.image_shape)
 
 
-def check_fits(name: str, info: DatasetInfo, task: str, smallest: int) -> None:
-    """Raise UserError unless the data set has the architecture's task and images of at least `smallest` pixels."""
+def _check_fits(name: str, info: DatasetInfo) -> None:
+    """Raise UserError unless the data set has the task and the image size that the architecture declares."""
+    task, min_size = MODELS.fact(name, 'task'), MODELS.fact(name, 'min_size')
     if info.task != task:
-        allowed = "'segnet'" if info.task == 'segmentation' else "'mlp', 'small_convnet_mnist' or 'vgg16'"
+        others = [other for other in MODELS if MODELS.fact(other, 'task') == info.task]
         raise UserError(
             f"model '{name}' is for {task}, but data set '{info.name}' is for {info.task}; "
-            f'set config.model.name to {allowed}'
+            f'set config.model.name to one of: {", ".join(others)}'
         )
     height, width, _ = info.image_shape
-    if min(height, width) < smallest:
+    if min(height, width) < min_size:
+        smaller = [
+            other
+            for other in MODELS
+            if MODELS.fact(other, 'task') == task and MODELS.fact(other, 'min_size') <= min(height, width)
+        ]
+        other_models = f', or config.model.name to one of: {", ".join(smaller)}' if smaller else ''
         raise UserError(
-            f"model '{name}' needs images of at least {smallest} x {smallest} pixels, but those of '{info.name}' "
-            f"are {height} x {width}; set config.data.image_size to a larger size or config.model.name to 'mlp'"
+            f"model '{name}' needs images of at least {min_size} x {min_size} pixels, but those of '{info.name}' "
+            f'are {height} x {width}; set config.data.image_size to a larger size{other_models}'
         )
 
 
-def _subkey(key: Array, name: str) -> Array:
+def _subkey(key: Array, name: str) -> jax.Array:
     # A checksum, not hash(), which differs from process to process.
     return jax.random.fold_in(key, zlib.crc32(_FIRST_NAMES.get(name, name).encode()))
 

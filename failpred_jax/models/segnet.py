@@ -10,7 +10,7 @@ from flax import linen
 from failpred_jax.config import ModelConfig
 from failpred_jax.models.heads import ConvHead
 from failpred_jax.models.layers import EVAL, BatchNorm, Conv, Dropout, Mode
-from failpred_jax.models.network import Architecture, check_fits
+from failpred_jax.models.network import Architecture
 from failpred_jax.models.pooling import max_pool, max_pool_places, max_unpool
 from failpred_jax.registry import MODELS
 from failpred_jax.types import Array, DatasetInfo, PyTree
@@ -21,16 +21,27 @@ UP = {5: ((512, 512, 512), 0.5), 4: ((512, 512, 256), 0.4), 3: ((256, 256, 128),
 
 
 class SegnetBlock(linen.Module):
-    """Zero-padded 3x3 convolutions, each with BatchNorm and ReLU: [B, H, W, D] -> [B, H, W, widths[-1]]."""
+    """Zero-padded 3x3 convolutions, each with BatchNorm and ReLU: [B, H, W, D] -> [B, H, W, widths[-1]].
+
+    Attributes:
+      widths: channels of each convolution.
+      dtype: of the computation.
+      keeps_ties: pixels with equal surroundings come out equal to the last bit, for the unpooling that follows.
+      is_output: the last convolution computes in float32, as in `Dense`.
+    """
 
     widths: tuple[int, ...]
     dtype: jnp.dtype = jnp.float32
+    keeps_ties: bool = False
+    is_output: bool = False
 
     @linen.compact
     def __call__(self, x: Array, mode: Mode = EVAL) -> Array:
         for i, width in enumerate(self.widths, start=1):
-            x = Conv(width, 'zero', self.dtype, name=f'conv{i}')(x, mode)
-            x = linen.relu(BatchNorm(self.dtype, name=f'bn{i}')(x, mode))
+            is_output = self.is_output and i == len(self.widths)
+            conv = Conv(width, 'zero', self.dtype, keeps_ties=self.keeps_ties, is_output=is_output, name=f'conv{i}')
+            norm = BatchNorm(jnp.float32 if is_output else self.dtype, name=f'bn{i}')
+            x = linen.relu(norm(conv(x, mode), mode))
         return x
 
 
@@ -50,7 +61,7 @@ class SegnetBackbone(linen.Module):
     def setup(self):
         for direction, blocks in (('down', DOWN), ('up', UP)):
             for level, (widths, rate) in blocks.items():
-                setattr(self, f'{direction}{level}', SegnetBlock(widths, self.dtype))
+                setattr(self, f'{direction}{level}', SegnetBlock(widths, self.dtype, keeps_ties=direction == 'down'))
                 setattr(self, f'drop_{direction}{level}', Dropout(rate * self.dropout))
 
     def prefix(self, images: Array, mode: Mode = EVAL) -> PyTree:
@@ -80,13 +91,12 @@ class SegnetBackbone(linen.Module):
         return {'pooled': x, 'places': places}
 
 
-@MODELS.register('segnet')
-def make_segnet(model: ModelConfig, info: DatasetInfo) -> Architecture:
+@MODELS.register('segnet', task='segmentation', min_size=32)
+def make_segnet(model: ModelConfig, options: None, info: DatasetInfo) -> Architecture:
     """Return SegNet for a data set of images of at least 32 x 32 pixels; its logits are 0 or greater."""
-    check_fits('segnet', info, 'segmentation', smallest=32)
     dtype = jnp.dtype(model.dtype)
     return Architecture(
         backbone=SegnetBackbone(info.image_shape[:2], model.dropout, dtype),
-        classifier=SegnetBlock((64, info.num_classes), dtype),
+        classifier=SegnetBlock((64, info.num_classes), dtype, is_output=True),
         head=ConvHead(model.head_channels, dtype),
     )

@@ -9,7 +9,7 @@ from flax import linen
 from failpred_jax.config import ModelConfig
 from failpred_jax.models.heads import DenseHead
 from failpred_jax.models.layers import EVAL, Conv, Dense, Dropout, Mode
-from failpred_jax.models.network import Architecture, check_fits
+from failpred_jax.models.network import Architecture
 from failpred_jax.models.pooling import max_pool
 from failpred_jax.registry import MODELS
 from failpred_jax.types import Array, DatasetInfo
@@ -42,13 +42,12 @@ class SmallConvnetMnistBackbone(linen.Module):
         return self.suffix(self.prefix(images, mode), mode)
 
 
-@MODELS.register('small_convnet_mnist')
-def make_small_convnet_mnist(model: ModelConfig, info: DatasetInfo) -> Architecture:
+@MODELS.register('small_convnet_mnist', min_size=6)
+def make_small_convnet_mnist(model: ModelConfig, options: None, info: DatasetInfo) -> Architecture:
     """Return the MNIST convnet for a data set of images of at least 6 x 6 pixels."""
-    check_fits('small_convnet_mnist', info, 'classification', smallest=6)
     dtype = jnp.dtype(model.dtype)
     return Architecture(
         backbone=SmallConvnetMnistBackbone(model.dropout, dtype),
-        classifier=Dense(info.num_classes, dtype),
+        classifier=Dense(info.num_classes, is_output=True),
         head=DenseHead(model.head_units, dtype),
     )

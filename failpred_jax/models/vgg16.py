@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from failpred_jax.config import ModelConfig
 from failpred_jax.models.heads import DenseHead
 from failpred_jax.models.layers import Dense
-from failpred_jax.models.network import Architecture, check_fits
+from failpred_jax.models.network import Architecture
 from failpred_jax.models.plain import POOL, PlainBackbone
 from failpred_jax.registry import MODELS
 from failpred_jax.types import DatasetInfo
@@ -24,13 +24,12 @@ PLAN = (
 )
 
 
-@MODELS.register('vgg16')
-def make_vgg16(model: ModelConfig, info: DatasetInfo) -> Architecture:
+@MODELS.register('vgg16', min_size=32)
+def make_vgg16(model: ModelConfig, options: None, info: DatasetInfo) -> Architecture:
     """Return VGG16 for a data set of images of at least 32 x 32 pixels."""
-    check_fits('vgg16', info, 'classification', smallest=32)
     dtype = jnp.dtype(model.dtype)
     return Architecture(
         backbone=PlainBackbone(PLAN, dense_units=512, dense_rate=0.5, dropout=model.dropout, dtype=dtype),
-        classifier=Dense(info.num_classes, dtype),
+        classifier=Dense(info.num_classes, is_output=True),
         head=DenseHead(model.head_units, dtype),
     )

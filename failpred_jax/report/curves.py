@@ -1,11 +1,10 @@
-"""What figures need of a confidence score besides the metrics room's curves: thinning, histograms, reliability bins.
+"""What figures need of a confidence score besides the curves of `metrics`: thinning, histograms, reliability bins.
 
-Curves come from counts at thresholds (`failpred_jax.metrics.threshold_counts`), which are exact, or from a histogram
-made over more units than are at hand.
+Curves come from counts at thresholds (`failpred_jax.metrics.threshold_counts`), which are exact.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -18,29 +17,15 @@ Curve = tuple[np.ndarray, np.ndarray]
 _reliability_bins = functools.partial(jax.jit, static_argnames=('num_bins', 'equal_mass'))(metrics.reliability_bins)
 
 
-def count_from_histogram(edges: np.ndarray, correct: np.ndarray, wrong: np.ndarray) -> ThresholdCounts:
-    """Return the counts of a score at the lower edges of its histogram's bins, where they are exact.
-
-    Args:
-      edges: [K + 1] float, rising.
-      correct: [K] int, correct units a bin.
-      wrong: [K] int, wrong units a bin.
-    """
-    correct, wrong = (np.asarray(values, np.int64)[::-1] for values in (correct, wrong))
-    filled = np.flatnonzero(correct + wrong)
-    lower = np.asarray(edges, np.float64)[:-1][::-1]
-    return ThresholdCounts(lower[filled], np.cumsum(correct + wrong)[filled], np.cumsum(correct)[filled])
-
-
 def thin_counts(counts: ThresholdCounts, num: int = 300, keep: Sequence[int] = ()) -> ThresholdCounts:
-    """Return about `num` rows of the counts: half spread over units, half over errors, so both ends stay sharp.
+    """Return about `num` rows of the counts: half spread over units, half over errors, so that both ends keep detail.
 
-    What is kept is exact; nothing is averaged.
+    The rows kept are exact; nothing is averaged.
 
     Args:
       counts: of a score.
       num: rows to keep.
-      keep: rows to keep besides; the first and last always are.
+      keep: further rows to keep; the first and last always are.
     """
     size = len(counts.threshold)
     if size <= num:
@@ -75,7 +60,7 @@ def histogram(confidence: np.ndarray, correct: np.ndarray, num_bins: int = 40) -
 
     Args:
       confidence: [N] float. Values in [0, 1] get bins over [0, 1]; others bins between the 0.5 % and 99.5 %
-        quantiles, and what lies outside (infinities too) is counted in the outer bins.
+        quantiles; values outside (infinities too) are counted in the outer bins.
       correct: [N] bool.
       num_bins: K.
 
@@ -128,14 +113,7 @@ def reliability_of_histogram(edges: np.ndarray, correct: np.ndarray, wrong: np.n
     return {'confidence': np.where(count > 0, middle, np.nan), 'accuracy': accuracy, 'count': count}
 
 
-def calibration_error(bins: dict[str, np.ndarray]) -> float:
+def calibration_error(bins: Mapping[str, np.ndarray]) -> float:
     """Return the expected calibration error in [0, 1]: the gap of each bin, weighted by its count."""
     gap = np.abs(np.nan_to_num(bins['confidence']) - np.nan_to_num(bins['accuracy']))
     return float((gap * bins['count']).sum() / max(bins['count'].sum(), 1))
-
-
-def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Return class probabilities [N, C] float32 of logits [N, C] divided by a temperature > 0."""
-    scaled = np.asarray(logits, np.float32) / np.float32(temperature)
-    exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)

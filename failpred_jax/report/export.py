@@ -1,4 +1,4 @@
-"""Figures as PNG, through kaleido and a Chromium, where both are there."""
+"""Figures as PNG files, through kaleido and a Chromium if both are installed."""
 
 import asyncio
 import importlib.util
@@ -11,8 +11,9 @@ import plotly.graph_objects as go
 
 from failpred_jax import files
 from failpred_jax.console import say_once
+from failpred_jax.report import style
 
-SCALE = 2  # pixels a figure unit: sharp in a paper's column
+SCALE = 2  # pixels per figure unit: sharp in a paper's column
 WIDTH = 760
 FIGURE_SECONDS = 60  # a browser that needs longer than this for one figure hangs
 
@@ -20,12 +21,12 @@ FIGURE_SECONDS = 60  # a browser that needs longer than this for one figure hang
 def write_pngs(figures: Mapping[str, go.Figure], folder: Path) -> list[Path]:
     """Write figures as `<name>.png` and return the paths written.
 
-    Without kaleido, without a browser, or when the browser fails, the rest is left out and that is said once: a
-    report without PNGs is still a report.
+    Without kaleido, without a browser, or when the browser fails, the rest is left out and one message says so: a
+    report without PNG files is still a report.
 
     Args:
       figures: name -> figure.
-      folder: made if there is something to write.
+      folder: created if there is something to write.
     """
     if not figures:
         return []
@@ -39,7 +40,7 @@ def write_pngs(figures: Mapping[str, go.Figure], folder: Path) -> list[Path]:
     thread.start()
     thread.join()
     if problem:
-        say_once(f'report: {len(figures) - len(images)} of {len(figures)} PNG figures are missing: {problem[0]}')
+        say_once(f'report: {len(figures) - len(images)} of {len(figures)} PNG figures unavailable: {problem[0]}')
     paths = []
     for name, image in images.items():
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +56,7 @@ def _render_all(figures: Mapping[str, go.Figure], images: dict[str, bytes], prob
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         asyncio.run(_render(figures, images))
-    except Exception as error:  # noqa: BLE001 - whatever a browser does, the report goes on
+    except Exception as error:  # noqa: BLE001 - whatever a browser does, the report continues
         first_line = (str(error) or type(error).__name__).strip().splitlines()[0]
         problem.append(first_line.rstrip('.'))
 
@@ -66,5 +67,7 @@ async def _render(figures: Mapping[str, go.Figure], images: dict[str, bytes]) ->
     # Without MathJax: kaleido would fetch it from the network.
     async with kaleido.Kaleido(n=1, timeout=FIGURE_SECONDS, mathjax=False) as browser:
         for name, figure in figures.items():
-            size = {'width': figure.layout.width or WIDTH, 'height': figure.layout.height or 380, 'scale': SCALE}
-            images[name] = await browser.calc_fig(figure, opts={'format': 'png', **size})
+            width, height = style.width_of(figure, WIDTH), style.height_of(figure)
+            images[name] = await browser.calc_fig(
+                figure, opts={'format': 'png', 'width': width, 'height': height, 'scale': SCALE}
+            )

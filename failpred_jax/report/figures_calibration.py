@@ -14,7 +14,7 @@ def reliability(confidence: Any, accuracy: Any, count: Any, name: str = '', heig
     Args:
       confidence: [K] float in [0, 1], mean confidence of a bin; NaN in an empty one.
       accuracy: [K] float in [0, 1]; NaN in an empty bin.
-      count: [K] int, units a bin.
+      count: [K] int, units per bin.
       name: title, such as the score.
       height: pixels.
     """

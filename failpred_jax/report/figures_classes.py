@@ -8,11 +8,11 @@ import plotly.graph_objects as go
 
 from failpred_jax.report import style, words
 
-MAX_CLASSES = 60  # more rows than this cannot be read; callers show the classes with most errors
+MAX_CLASSES = 60  # more rows than this cannot be read; callers show the classes with the most errors
 
 
 def _class_axis(names: Sequence[str], length: int = 18) -> dict[str, Any]:
-    """Return an axis with one tick a class, by position: names may repeat, and may look like numbers."""
+    """Return an axis with one tick per class, by position: names may repeat, and may look like numbers."""
     return {
         'tickmode': 'array',
         'tickvals': list(range(len(names))),
@@ -58,7 +58,7 @@ def class_accuracy(
     """Return a share per class with its 95 % interval, worst first.
 
     Args:
-      correct: [C] int or float, units of a class that are right.
+      correct: [C] int or float, units of a class that are correct.
       total: [C] int or float, units of a class; classes without any are left out.
       class_names: C names.
       title: of the figure.
@@ -88,7 +88,7 @@ def class_accuracy(
         hovertemplate='%{x:.1%} of %{customdata:,}<extra></extra>',
     )
     figure.update_xaxes(tickformat='.0%', range=[min(0.99, max(0, float(bounds.min(initial=1)) - 0.05)), 1.01])
-    figure.update_yaxes(**_class_axis([class_names[c] for c in present]), range=[len(present) - 0.5, -0.5])
+    figure.update_yaxes(**_class_axis([class_names[int(c)] for c in present]), range=[len(present) - 0.5, -0.5])
     figure.update_layout(showlegend=False)
     return figure
 
@@ -118,12 +118,12 @@ def true_class_probability(mean: Any, median: Any, class_names: Sequence[str]) -
             hovertemplate=f'{label} %{{x:.3f}}<extra></extra>',
         )
     figure.update_xaxes(range=[0, 1.02])
-    figure.update_yaxes(**_class_axis([class_names[c] for c in order]), range=[len(order) - 0.5, -0.5])
+    figure.update_yaxes(**_class_axis([class_names[int(c)] for c in order]), range=[len(order) - 0.5, -0.5])
     return figure
 
 
 def class_bars(values: Any, class_names: Sequence[str], title: str) -> go.Figure:
-    """Return one bar a class in [0, 1], lowest first; used for IoU.
+    """Return one bar per class in [0, 1], lowest first; used for IoU.
 
     Args:
       values: [C] float in [0, 1]; NaN is left out.
@@ -141,6 +141,6 @@ def class_bars(values: Any, class_names: Sequence[str], title: str) -> go.Figure
         hovertemplate='%{x:.1%}<extra></extra>',
     )
     figure.update_xaxes(tickformat='.0%', range=[0, 1])
-    figure.update_yaxes(**_class_axis([class_names[c] for c in order]), range=[len(order) - 0.5, -0.5])
+    figure.update_yaxes(**_class_axis([class_names[int(c)] for c in order]), range=[len(order) - 0.5, -0.5])
     figure.update_layout(showlegend=False, bargap=0.35)
     return figure

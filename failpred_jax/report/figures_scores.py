@@ -37,7 +37,7 @@ def risk_coverage(curves: Mapping[str, Any], shown: Sequence[str] | None = None)
     """Return risk-coverage curves.
 
     Args:
-      curves: score -> (coverage [M], selective risk [M]), both in [0, 1], as `curves.risk_coverage` gives them.
+      curves: score -> (coverage [M], selective risk [M]), both in [0, 1], as `curves.curve_of` returns them.
       shown: scores whose line is visible at first; None shows the first eight.
     """
     figure = style.new_figure('Risk-coverage curves', 'coverage: share accepted', 'error rate among accepted', 420)
@@ -67,7 +67,7 @@ def precision_recall_error(
 
     Args:
       curves: score -> (recall [M], precision [M]), both in [0, 1].
-      error_rate: in [0, 1]; drawn as the line that rejecting at random would follow.
+      error_rate: in [0, 1]; drawn as the line of rejecting at random.
       shown: scores whose line is visible at first; None shows the first eight.
     """
     figure = style.new_figure('Precision and recall for errors', 'errors found', 'share of rejected that is wrong', 400)
@@ -86,18 +86,18 @@ def precision_recall_error(
 
 
 def confidence_histogram(edges: Any, correct: Any, wrong: Any, name: str = '') -> go.Figure:
-    """Return how one score spreads over correct and wrong predictions, counts on a log axis.
+    """Return the histogram of one score over correct and wrong predictions, counts on a log axis.
 
     Args:
       edges: [K + 1] float, rising.
-      correct: [K] int, correct units a bin.
-      wrong: [K] int, wrong units a bin.
+      correct: [K] int, correct units per bin.
+      wrong: [K] int, wrong units per bin.
       name: of the score.
     """
     edges = np.asarray(edges, np.float64)
     figure = style.new_figure(style.plain(style.shorten(name, 44)), 'confidence', 'count (log axis)', 240)
     middle, width = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
-    # Narrow bars before wide ones: the two can be told apart without color.
+    # Narrow bars in front of wide ones: the two can be told apart without color.
     for label, counts, color, share in (('correct', correct, style.CORRECT, 1.0), ('wrong', wrong, style.WRONG, 0.45)):
         figure.add_bar(
             x=style.compact(middle),
@@ -131,7 +131,7 @@ def paired_differences(names: Sequence[str], difference: Any, low: Any, high: An
     clear = (low > 0) | (high < 0)
     for label, chosen, color, symbol in (
         ('interval excludes 0', clear, style.BLUE, 'circle'),
-        ('interval holds 0', ~clear, style.MUTED, 'circle-open'),
+        ('interval contains 0', ~clear, style.MUTED, 'circle-open'),
     ):
         rows = np.flatnonzero(chosen)
         if not len(rows):

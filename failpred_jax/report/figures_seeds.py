@@ -10,13 +10,13 @@ from failpred_jax.report import style
 
 
 def seed_points(values: Mapping[str, Any], metric: str = '') -> go.Figure:
-    """Return one point a seed and the mean of each score, in percent.
+    """Return one point per seed and the mean of each score, in percent.
 
     Args:
       values: score -> [S] float, NaN where a seed has no value.
       metric: label for the title.
     """
-    figure = style.new_figure(f'{style.plain(metric)} of each seed', '', '', 130 + 26 * max(len(values), 1))
+    figure = style.new_figure(f'{style.plain(metric)} for each seed', '', '', 130 + 26 * max(len(values), 1))
     rows = [(row, np.asarray(v, np.float64) * 100) for row, v in enumerate(values.values())]
     points = [(x, row) for row, v in rows for x in v[np.isfinite(v)]]
     means = [(v[np.isfinite(v)].mean(), row) for row, v in rows if np.isfinite(v).any()]

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from failpred_jax.report import style
 
-# Which columns of a stage's history belong together, in the order shown.
+# The columns of a stage's history that are shown together, in this order.
 PANELS = {
     'loss': lambda name: name.endswith('loss'),
     'accuracy': lambda name: name.endswith('accuracy'),
@@ -19,7 +19,7 @@ PANELS = {
 
 
 def panel_columns(history: Mapping[str, Sequence], panel: str) -> list[str]:
-    """Return the columns of a history that one of PANELS shows, leaving out those without a single finite value."""
+    """Return the columns of a history that belong to one of PANELS and have at least one finite value."""
     return [name for name, values in history.items() if PANELS[panel](name) and np.isfinite(_numbers(values)).any()]
 
 
@@ -58,8 +58,9 @@ def training_curves(
     if panel in ('accuracy', 'failure prediction'):
         figure.update_yaxes(tickformat='.1~%')
     if panel == 'learning rate':
-        # Plotly gives a constant an axis from -1 to 1, on which 1e-3 and 0 look the same.
-        figure.update_yaxes(range=[0, 1.1 * float(np.nanmax(_numbers(history[columns[0]])))] if columns else None)
+        # Plotly gives a constant an axis from -1 to 1, on which 1e-3 and 0 look the same, and calls 1e-5 '10µ'.
+        top = 1.1 * float(np.nanmax(_numbers(history[columns[0]]))) if columns else None
+        figure.update_yaxes(range=top and [0, top], exponentformat='e')
     figure.update_layout(showlegend=len(columns) > 1)
     return figure
 

@@ -1,43 +1,32 @@
-"""The page: sections in the reader's order, one file, nothing fetched from anywhere."""
+"""The page: one file with all registered sections, in which nothing is loaded from anywhere else."""
 
 import base64
 import hashlib
 import importlib.resources
+import logging
 from pathlib import Path
 
+import htpy as h
 import plotly.offline
+from markupsafe import Markup
 
 from failpred_jax import files
-from failpred_jax.report import export, style
-from failpred_jax.report.html import Html, join, json_block, tag, trusted
-from failpred_jax.report.section import Section
-from failpred_jax.report.sections import (
-    augmentation,
-    calibration,
-    images,
-    made,
-    model,
-    scores,
-    seeds,
-    segmentation,
-    threshold,
-    verdict,
-)
+from failpred_jax.console import say
+from failpred_jax.registry import SECTIONS
+from failpred_jax.report import export, style, words
+from failpred_jax.report.section import Section, SectionEntry, json_block
 from failpred_jax.report.view import View
-from failpred_jax.results import Results
-
-# In the order in which a reader asks.
-SECTIONS = (verdict, scores, threshold, calibration, model, images, segmentation, augmentation, seeds, made)
+from failpred_jax.results import Evaluation
 
 
-def build(results: Results, folder: Path, png: bool = True) -> Path:
+def build(evaluation: Evaluation, folder: Path, png: bool = True) -> Path:
     """Write page, tables and figures; see `failpred_jax.report.build`."""
-    view = View(results)
-    sections = [section for make in SECTIONS if (section := make.make(view)) is not None]
+    view = View(evaluation)
+    sections = make_sections(view)
     folder.mkdir(parents=True, exist_ok=True)
     for section in sections:
         for table in section.tables:
-            files.write_text(folder / f'{table.name}.csv', table.to_csv())
+            files.write_text(folder / f'{table.name}.csv', words.printable(table.to_csv()))
     path = folder / 'index.html'
     files.write_text(path, render(view, sections))
     if png:
@@ -46,68 +35,77 @@ def build(results: Results, folder: Path, png: bool = True) -> Path:
     return path
 
 
+def make_sections(view: View) -> list[Section]:
+    """Return the sections that have something to show, in the reader's order.
+
+    A section that fails is replaced by the reason: what it would show was paid for by training, and the other sections
+    still show the rest.
+    """
+    entries: list[SectionEntry] = sorted(
+        (SECTIONS[name] for name in SECTIONS), key=lambda entry: (entry.order, entry.name)
+    )
+    sections = []
+    for entry in entries:
+        section = Section(entry.name, entry.title, entry.question)
+        try:
+            entry.fill(view, section)
+        except Exception as error:  # noqa: BLE001 - whatever one section does, the others are shown
+            reason = f'{type(error).__name__}: {error}'
+            logging.exception("report section '%s' failed", entry.name)
+            say(f"warning: report section '{entry.name}' unavailable: {reason}")
+            section = Section(entry.name, entry.title, entry.question)
+            section.missing(f'This section is unavailable, because building it failed. {reason}')
+        if section.parts:
+            sections.append(section)
+    return sections
+
+
 def render(view: View, sections: list[Section]) -> str:
     """Return the page as one HTML document."""
-    name = str(view.dataset.get('name') or 'results')
     library, own = plotly.offline.get_plotlyjs(), _asset('page.js')
-    head = tag(
-        'head',
-        tag('meta', charset='utf-8'),
-        tag('meta', http_equiv='Content-Security-Policy', content=_policy([library, own])),
-        tag('meta', name='viewport', content='width=device-width, initial-scale=1'),
-        tag('meta', name='color-scheme', content='light dark'),
-        tag('title', f'{name}: failure prediction'),
-        tag('style', trusted(_asset('page.css'))),
-    )
-    links = [tag('li', tag('a', section.title, href=f'#{section.name}')) for section in sections]
-    theme = tag('button', 'Dark', type='button', id='theme', title='Switch between light and dark')
-    body = tag(
-        'body',
-        tag('a', 'Skip to content', href='#content', class_='skip'),
-        tag(
-            'nav',
-            tag('p', tag('a', 'failpred_jax', href='#top'), ' report', class_='brand'),
-            tag('ol', links),
-            theme,
-            aria_label='Sections',
-        ),
-        tag(
-            'main',
-            _heading(view, name),
-            tag('noscript', tag('p', 'Figures and the slider need JavaScript; all tables are here without it.')),
+    head = h.head[
+        h.meta(charset='utf-8'),
+        h.meta(http_equiv='Content-Security-Policy', content=_policy([library, own])),
+        h.meta(name='viewport', content='width=device-width, initial-scale=1'),
+        h.meta(name='color-scheme', content='light dark'),
+        h.title[f'{view.dataset_name}: failure prediction'],
+        h.style[Markup(_asset('page.css'))],
+    ]
+    body = h.body('#top')[
+        h.a('.skip', href='#content')['Skip to content'],
+        h.nav(aria_label='Sections')[
+            h.p('.brand')[h.a(href='#top')['failpred_jax'], ' report'],
+            h.ol[[h.li[h.a(href=f'#{section.name}')[section.title]] for section in sections]],
+            h.button('#theme', type='button', title='Switch between light and dark')['Dark'],
+        ],
+        h.main('#content')[
+            _heading(view),
+            h.noscript[h.p['Figures and the slider need JavaScript. All tables are readable without it.']],
             [_section(number, section) for number, section in enumerate(sections, start=1)],
-            id='content',
-        ),
-        [block for section in sections for block in section.data],
-        json_block('data-style', _style_data()),
-        tag('script', trusted(library), type='text/plain', id='plotly-source'),
-        tag('script', trusted(own)),
-        id='top',
-    )
-    return f'<!DOCTYPE html>\n{tag("html", head, body, lang="en")}\n'
+        ],
+        [section.data for section in sections],
+        _style_data(),
+        h.script(type='text/plain', id='plotly-source')[Markup(library)],
+        h.script[Markup(own)],
+    ]
+    return words.printable(str(h.html(lang='en')[head, body])) + '\n'
 
 
-def _heading(view: View, name: str) -> Html:
-    architecture = view.context.get('model')
-    architecture = architecture.get('name') if isinstance(architecture, dict) else architecture
-    stages = [str(stage.get('name')) for stage in view.context.get('stages') or () if isinstance(stage, dict)]
-    parts = [architecture, ' \u2192 '.join(stages), str(view.context.get('created') or '')[:16].replace('T', ' ')]
-    return tag(
-        'header',
-        tag('p', 'When is this model wrong, and does it know?', class_='kicker'),
-        tag('h1', name),
-        tag('p', ' \u00b7 '.join(str(part) for part in parts if part), class_='byline'),
-    )
+def _heading(view: View) -> h.Element:
+    parts = [view.model_name, ' \u2192 '.join(view.stage_names), view.created]
+    return h.header[
+        h.p('.kicker')['When is this model wrong, and does it know?'],
+        h.h1[view.dataset_name],
+        h.p('.byline')[' \u00b7 '.join(part for part in parts if part)],
+    ]
 
 
-def _section(number: int, section: Section) -> Html:
-    return tag(
-        'section',
-        tag('p', section.question, class_='kicker'),
-        tag('h2', tag('span', str(number), class_='number'), section.title),
-        join(section.parts),
-        id=section.name,
-    )
+def _section(number: int, section: Section) -> h.Element:
+    return h.section(id=section.name)[
+        h.p('.kicker')[section.question],
+        h.h2[h.span('.number')[str(number)], section.title],
+        section.parts,
+    ]
 
 
 def _asset(name: str) -> str:
@@ -125,14 +123,10 @@ def _policy(scripts: list[str]) -> str:
     )
 
 
-def _style_data() -> dict:
-    return {
-        'templates': {
-            'light': _template(False),
-            'dark': _template(True),
-        },
-        'colors': {'light': style.LIGHT, 'dark': style.DARK},
-    }
+def _style_data() -> h.Element:
+    """Return the colors and templates that page.js needs to switch between light and dark."""
+    templates = {'light': _template(False), 'dark': _template(True)}
+    return json_block('data-style', {'templates': templates, 'colors': {'light': style.LIGHT, 'dark': style.DARK}})
 
 
 def _template(dark: bool) -> dict:

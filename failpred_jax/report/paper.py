@@ -1,4 +1,4 @@
-"""What the paper reports, to stand beside what a run measured.
+"""The results of the paper, to compare a run with.
 
 Source: Corbière, Thome, Bar-Hen, Cord and Pérez, "Addressing Failure Prediction by Learning Model Confidence",
 NeurIPS 2019, table 1; https://arxiv.org/abs/1910.04851. All in percent, one training run each.

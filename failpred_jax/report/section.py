@@ -1,13 +1,21 @@
-"""What a section of the page is made of."""
+"""What a section of the page is made of, and the decorator that registers one."""
 
+import html
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import htpy as h
 import plotly.graph_objects as go
+from markupsafe import Markup
 
+from failpred_jax.registry import SECTIONS
 from failpred_jax.report import style
-from failpred_jax.report.html import Html, json_block, tag
 from failpred_jax.report.tables import Table
+
+if TYPE_CHECKING:
+    from failpred_jax.report.view import View
 
 
 @dataclass
@@ -15,11 +23,11 @@ class Section:
     """A section of the page, filled by one module of `sections/`.
 
     Attributes:
-      name: its anchor, and the prefix of nothing else.
+      name: its anchor.
       title: its heading.
       question: the reader's question that it answers.
-      parts: its content, in order.
-      data: JSON blocks the page's scripts read (figures, the slider's counts), placed at the end of the page.
+      parts: its content, in order. Plain strings in it are escaped.
+      data: JSON blocks that the page's scripts read (figures, the slider's counts), placed at the end of the page.
       figures: name -> figure, exported to `figures/<name>.png`.
       tables: written to `<name>.csv`.
     """
@@ -27,37 +35,37 @@ class Section:
     name: str
     title: str
     question: str
-    parts: list[Html] = field(default_factory=list)
-    data: list[Html] = field(default_factory=list)
+    parts: list[h.Node] = field(default_factory=list)
+    data: list[h.Node] = field(default_factory=list)
     figures: dict[str, go.Figure] = field(default_factory=dict)
     tables: list[Table] = field(default_factory=list)
 
-    def add(self, *parts: Html) -> None:
-        """Place markup."""
+    def add(self, *parts: h.Node) -> None:
+        """Place markup or text."""
         self.parts.extend(parts)
 
-    def text(self, *texts: Any) -> None:
+    def text(self, *texts: h.Node) -> None:
         """Place one paragraph for each text; empty ones are left out."""
-        self.parts.extend(tag('p', text) for text in texts if text)
+        self.parts.extend(h.p[text] for text in texts if text)
 
-    def heading(self, text: Any) -> None:
+    def heading(self, text: h.Node) -> None:
         """Place a sub-heading."""
-        self.parts.append(tag('h3', text))
+        self.parts.append(h.h3[text])
 
-    def missing(self, what: Any) -> None:
+    def missing(self, what: h.Node) -> None:
         """Say what this section would show and why it cannot."""
-        self.parts.append(tag('p', what, class_='missing'))
+        self.parts.append(h.p('.missing')[what])
 
     def add_table(self, table: Table) -> None:
         """Place a table, and have it written as CSV."""
         self.parts.append(self.table_html(table))
 
-    def table_html(self, table: Table) -> Html:
+    def table_html(self, table: Table) -> h.Element:
         """Return a table's markup, and have it written as CSV."""
         self.tables.append(table)
         return table.to_html()
 
-    def figure_html(self, name: str, figure: go.Figure, caption: Any, alt: str) -> Html:
+    def figure_html(self, name: str, figure: go.Figure, caption: h.Node, alt: str) -> h.Element:
         """Return a figure's markup and keep its data for the page.
 
         Args:
@@ -66,28 +74,82 @@ class Section:
           caption: how to read it.
           alt: what somebody who cannot see it should know.
         """
-        # The title went through style.plain for Plotly, which is what HTML needs too.
-        title = Html(figure.layout.title.text or '')
+        # Plotly's labels hold entities; as text of the page they are escaped again, whatever wrote them.
+        title = html.unescape(style.title_of(figure))
         shown = go.Figure(figure)
         shown.update_layout(title=None, template=None, margin_t=16)
         self.data.append(json_block(f'data-{name}', shown.to_json()))
-        height = int(figure.layout.height or 380)
-        return tag(
-            'figure',
-            tag('div', class_='plot', data_figure=name, role='img', aria_label=alt, style=f'height:{height}px'),
-            tag('figcaption', tag('strong', title) if title else '', ' ', caption),
-            id=f'figure-{name}',
-        )
+        height = style.height_of(figure)
+        return h.figure(id=f'figure-{name}')[
+            h.div('.plot', data_figure=name, role='img', aria_label=alt, style=f'height:{height}px'),
+            h.figcaption[h.strong[title] if title else None, ' ', caption],
+        ]
 
-    def add_figure(self, name: str, figure: go.Figure, caption: Any, alt: str) -> None:
+    def add_figure(self, name: str, figure: go.Figure, caption: h.Node, alt: str) -> None:
         """Place a figure, and have it exported as PNG."""
         self.figures[name] = figure
         self.parts.append(self.figure_html(name, figure, caption, alt))
 
-    def add_grid(self, items: list[Html], size: str = '') -> None:
-        """Place figures or other markup side by side, as many a row as the page's width allows."""
-        self.parts.append(tag('div', items, class_=f'grid {size}'.strip()))
+    def add_grid(self, items: Iterable[h.Node], size: str = '') -> None:
+        """Place figures or other markup side by side, as many in a row as the page's width allows."""
+        self.parts.append(h.div(class_=['grid', size])[items])
 
     def add_combined(self, name: str, figures: list[go.Figure], title: str, columns: int = 2) -> None:
         """Have several small figures, already placed, exported as the panels of one PNG."""
         self.figures[name] = style.combine(figures, title, columns)
+
+
+FillFn = Callable[['View', Section], None]
+
+
+@dataclass(frozen=True)
+class SectionEntry:
+    """A registered section.
+
+    Attributes:
+      name: its anchor on the page.
+      title: its heading.
+      question: the reader's question that it answers.
+      order: its place; sections stand in rising order, equal ones by name.
+      fill: adds to the section what there is to show; what it leaves empty is left out of the page.
+    """
+
+    name: str
+    title: str
+    question: str
+    order: float
+    fill: FillFn
+
+
+def report_section(name: str, *, order: float, title: str, question: str) -> Callable[[FillFn], FillFn]:
+    """Return a decorator that files a function `fill(view, section)` in SECTIONS and hands it back unchanged.
+
+    Args:
+      name: the section's anchor on the page.
+      order: its place on the page; see `SectionEntry`, as for all that follows.
+      title: its heading.
+      question: the reader's question that it answers.
+
+    Raises:
+      ValueError: the name is taken.
+    """
+
+    def add(fill: FillFn) -> FillFn:
+        SECTIONS.register(name)(SectionEntry(name, title, question, order, fill))
+        return fill
+
+    return add
+
+
+def json_block(element_id: str, value: Any) -> h.Element:
+    """Return a <script type="application/json"> that holds a value, or a string that is JSON already.
+
+    `<`, `>` and `&` are written as \\u escapes, so that nothing in the data can end the element or open a comment.
+
+    Raises:
+      ValueError: a NaN or an infinity, which is not JSON.
+    """
+    text = value if isinstance(value, str) else json.dumps(value, allow_nan=False, separators=(',', ':'))
+    for character in '<>&\u2028\u2029':
+        text = text.replace(character, f'\\u{ord(character):04x}')
+    return h.script(type='application/json', id=element_id)[Markup(text)]

@@ -1,8 +1,8 @@
-"""Colors and layout that every figure shares.
+"""Colors and layout shared by all figures.
 
 The hues are Okabe and Ito's, which people with any common color blindness can tell apart; lines also differ in dash.
-Figures are made in light colors. The page replaces each color of LIGHT by the one at the same place in DARK when
-the reader prefers a dark page, so figures must take their colors from here.
+Figures are made in light colors. If the reader prefers a dark page, it replaces each color of LIGHT by the one at the
+same place in DARK, so figures must take their colors from here.
 
 Reference: Okabe and Ito, Color Universal Design (2008), https://jfly.uni-koeln.de/color/.
 """
@@ -26,6 +26,7 @@ DARK_SURFACE = DARK[LIGHT.index(SURFACE)]
 LINES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, INK)
 DASHES = ('solid', 'dash', 'dot', 'dashdot', 'longdash')
 CORRECT, WRONG = BLUE, VERMILLION
+HEIGHT = 380  # pixels
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 
 
@@ -86,13 +87,31 @@ def template(dark: bool = False) -> go.layout.Template:
     )
 
 
-def new_figure(title: str, x: str = '', y: str = '', height: int = 380) -> go.Figure:
+def new_figure(title: str, x: str = '', y: str = '', height: int = HEIGHT) -> go.Figure:
     """Return an empty figure in the house style; the labels are ours or went through `plain`."""
     figure = go.Figure()
     figure.update_layout(template=template(), title={'text': title}, height=height)
     figure.update_xaxes(title_text=x)
     figure.update_yaxes(title_text=y)
     return figure
+
+
+def title_of(figure: go.Figure) -> str:
+    """Return a figure's title as Plotly reads it, or ''."""
+    layout: Any = figure.layout
+    return layout.title.text or ''
+
+
+def height_of(figure: go.Figure) -> int:
+    """Return a figure's height in pixels."""
+    layout: Any = figure.layout
+    return int(layout.height or HEIGHT)
+
+
+def width_of(figure: go.Figure, default: int) -> int:
+    """Return a figure's width in pixels, or the default of one that takes any."""
+    layout: Any = figure.layout
+    return int(layout.width or default)
 
 
 def compact(values: Any) -> np.ndarray:
@@ -111,56 +130,73 @@ def combine(figures: Sequence[go.Figure], title: str, columns: int = 2) -> go.Fi
     """
     columns = min(columns, len(figures))
     rows = -(-len(figures) // columns)
-    panel_height = max(figure.layout.height or 300 for figure in figures)
     margins = 130  # top and bottom of the whole, in pixels like the gaps
-    inside = rows * panel_height
+    inside = rows * max(height_of(figure) for figure in figures)
+    total_width = 60 + 340 * columns if columns > 2 else 860
     combined = new_figure(title, height=inside + margins)
-    combined.layout.width = 60 + 340 * columns if columns > 2 else 860
-    gap_x, gap_y = 66 / (combined.layout.width - 80), 84 / inside
+    combined.update_layout(width=total_width)
+    # The axes of the panels take the place of those of an empty figure.
+    combined.update_xaxes(title_text=None)
+    combined.update_yaxes(title_text=None)
+    gap_x, gap_y = 66 / (total_width - 80), 84 / inside
     width, height = (1 - (columns - 1) * gap_x) / columns, (1 - (rows - 1) * gap_y) / rows
-    combined.layout.xaxis.title.text = combined.layout.yaxis.title.text = None
     used = {'x': 0, 'y': 0}
     legend_shown: set[str] = set()
     for index, figure in enumerate(figures):
         row, column = divmod(index, columns)
         cell = {'x': (column * (width + gap_x), width), 'y': (max(0.0, 1 - row * (height + gap_y) - height), height)}
-        spec = figure.to_plotly_json()
-        renamed = _rename_axes(spec, used)
-        for old, new in renamed.items():
-            start, size = cell[old[0]]
-            axis = dict(spec['layout'].get(_axis_key(old), {}))
-            low, high = axis.get('domain') or (0, 1)
-            axis['domain'] = [start + low * size, min(1.0, start + high * size)]
-            axis['anchor'] = renamed.get(axis.get('anchor', 'y' if old[0] == 'x' else 'x'), 'free')
-            if 'matches' in axis:
-                axis['matches'] = renamed[axis['matches']]
-            combined.layout[_axis_key(new)] = axis
-        for trace in spec['data']:
-            trace['xaxis'] = renamed[trace.get('xaxis', 'x')]
-            trace['yaxis'] = renamed[trace.get('yaxis', 'y')]
-            name = trace.get('name')
-            trace['legendgroup'] = name
-            trace['showlegend'] = bool(name) and trace.get('showlegend', True) and name not in legend_shown
-            legend_shown.update({name} if name else ())
-            combined.add_trace(trace)
-        for shape in spec['layout'].get('shapes', ()):
-            combined.add_shape(_move_reference(shape, renamed))
-        panel_title = (spec['layout'].get('title') or {}).get('text') or ''
-        combined.add_annotation(
-            text=panel_title,
-            xref='paper',
-            yref='paper',
-            x=cell['x'][0],
-            y=sum(cell['y']),
-            yshift=6,
-            xanchor='left',
-            yanchor='bottom',
-            showarrow=False,
-            font={'color': INK},
-        )
-    combined.update_layout(margin={'t': 100}, legend={'yref': 'container', 'y': 1 - 34 / combined.layout.height})
-    combined.layout.legend.yanchor = 'top'
+        _add_panel(combined, figure.to_plotly_json(), cell, used, legend_shown)
+    legend = {'yref': 'container', 'y': 1 - 34 / (inside + margins), 'yanchor': 'top'}
+    combined.update_layout(margin={'t': 100}, legend=legend)
     return combined
+
+
+def _add_panel(
+    combined: go.Figure, spec: dict, cell: dict[str, tuple[float, float]], used: dict[str, int], legend_shown: set[str]
+) -> None:
+    """Add one figure to a combined one.
+
+    Args:
+      combined: changed in place.
+      spec: of the figure, as Plotly's JSON; changed in place.
+      cell: 'x' and 'y' -> (start, size) as shares of the whole.
+      used: axes in use per letter; changed in place.
+      legend_shown: names in the legend; changed in place.
+    """
+    renamed = _rename_axes(spec, used)
+    axes = {}
+    for old, new in renamed.items():
+        start, size = cell[old[0]]
+        axis = dict(spec['layout'].get(_axis_key(old), {}))
+        low, high = axis.get('domain') or (0, 1)
+        axis['domain'] = [start + low * size, min(1.0, start + high * size)]
+        axis['anchor'] = renamed.get(axis.get('anchor', 'y' if old[0] == 'x' else 'x'), 'free')
+        if 'matches' in axis:
+            axis['matches'] = renamed[axis['matches']]
+        axes[_axis_key(new)] = axis
+    combined.update_layout(axes)
+    for trace in spec['data']:
+        trace['xaxis'] = renamed[trace.get('xaxis', 'x')]
+        trace['yaxis'] = renamed[trace.get('yaxis', 'y')]
+        name = trace.get('name')
+        trace['legendgroup'] = name
+        trace['showlegend'] = bool(name) and trace.get('showlegend', True) and name not in legend_shown
+        legend_shown.update({name} if name else ())
+        combined.add_trace(trace)
+    for shape in spec['layout'].get('shapes', ()):
+        combined.add_shape(_move_reference(shape, renamed))
+    combined.add_annotation(
+        text=(spec['layout'].get('title') or {}).get('text') or '',
+        xref='paper',
+        yref='paper',
+        x=cell['x'][0],
+        y=sum(cell['y']),
+        yshift=6,
+        xanchor='left',
+        yanchor='bottom',
+        showarrow=False,
+        font={'color': INK},
+    )
 
 
 def _axis_key(reference: str) -> str:

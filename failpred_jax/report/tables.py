@@ -3,14 +3,18 @@
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from failpred_jax.report.html import Html, join, tag
+import htpy as h
+
 from failpred_jax.report.words import is_number
 
 TALL = 40  # rows beyond which a table scrolls in a frame of its own
+MOST_SHOWN = 1000  # rows beyond which only the CSV holds them
+
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -20,14 +24,14 @@ class Column:
     Attributes:
       key: where rows hold its value, and its heading in the CSV.
       label: its heading on the page.
-      show: (value, row) -> text or Html of a cell; None shows the value as it is.
-      is_numeric: right-aligned, and first sorted from the largest down.
+      show: (value, row) -> text or markup of a cell; None shows the value as it is.
+      is_numeric: right-aligned, and sorted from the largest down at the first click.
       hint: what the column means, shown on hover and read aloud.
     """
 
     key: str
     label: str
-    show: Callable[[Any, dict], Any] | None = None
+    show: Callable[[Any, Row], h.Node] | None = None
     is_numeric: bool = False
     hint: str = ''
 
@@ -40,63 +44,53 @@ class Table:
       name: its file is `<name>.csv`.
       caption: what it holds and how to read it.
       columns: shown on the page, and in the CSV.
-      rows: {key: raw value}; a row with a true '_marked' is set apart, one with '_muted' is set back.
+      rows: {key: raw value}; a row with a true '_marked' is highlighted, one with '_muted' is grayed.
       csv_keys: further keys that only the CSV holds (ends of intervals).
     """
 
     name: str
-    caption: Any
+    caption: h.Node
     columns: Sequence[Column]
-    rows: Sequence[dict]
+    rows: Sequence[Row]
     csv_keys: Sequence[str] = field(default=())
 
-    def to_html(self) -> Html:
+    def to_html(self) -> h.Element:
         """Return the table; its headings are buttons that page.js makes sort."""
         heads = [
-            tag(
-                'th',
-                tag('button', column.label, type='button', title=column.hint or None),
-                scope='col',
-                class_='num' if column.is_numeric else None,
-            )
+            h.th(scope='col', class_={'num': column.is_numeric})[
+                h.button(type='button', title=column.hint or None)[column.label]
+            ]
             for column in self.columns
         ]
-        body = [self._row(row) for row in self.rows]
-        return tag(
-            'figure',
-            tag(
-                'div',
-                tag(
-                    'table',
-                    tag('thead', tag('tr', heads)),
-                    tag('tbody', body),
-                    class_='sortable',
-                    id=f'table-{self.name}',
-                ),
-                class_='scroll tall' if len(self.rows) > TALL else 'scroll',
-                tabindex='0',
-                role='region',
-                aria_label=f'Table {self.name.replace("_", " ")}',
-            ),
-            tag('figcaption', self.caption, ' ', tag('a', f'{self.name}.csv', href=f'{self.name}.csv', class_='csv')),
-            class_='table',
+        region = h.div(
+            class_={'scroll': True, 'tall': len(self.rows) > TALL},
+            tabindex='0',
+            role='region',
+            aria_label=f'Table {self.name.replace("_", " ")}',
         )
+        num = len(self.rows)
+        more = f' The first {MOST_SHOWN} of {num} rows; the file holds all.' if num > MOST_SHOWN else ''
+        return h.figure('.table')[
+            region[
+                h.table('.sortable', id=f'table-{self.name}')[
+                    h.thead[h.tr[heads]], h.tbody[[self._row(row) for row in self.rows[:MOST_SHOWN]]]
+                ]
+            ],
+            h.figcaption[self.caption, more, ' ', h.a('.csv', href=f'{self.name}.csv')[f'{self.name}.csv']],
+        ]
 
-    def _row(self, row: dict) -> Html:
+    def _row(self, row: Row) -> h.Element:
         cells = []
         for index, column in enumerate(self.columns):
             value = row.get(column.key)
-            shown = column.show(value, row) if column.show else value
+            shown = column.show(value, row) if column.show else value if isinstance(value, str | None) else str(value)
             sort_key = None
             if column.is_numeric:
                 sort_key = repr(float(value)) if is_number(value) else ''
-            attributes = {'data_sort': sort_key, 'class_': 'num' if column.is_numeric else None}
-            if index == 0:
-                cells.append(tag('th', shown, scope='row', **attributes))
-            else:
-                cells.append(tag('td', shown, **attributes))
-        kind = 'marked' if row.get('_marked') else 'muted' if row.get('_muted') else None
-        return tag('tr', join(cells), class_=kind)
+            cell = h.th if index == 0 else h.td
+            scope = {'scope': 'row'} if index == 0 else {}
+            cells.append(cell(scope, data_sort=sort_key, class_={'num': column.is_numeric})[shown])
+        return h.tr(class_='marked' if row.get('_marked') else 'muted' if row.get('_muted') else None)[cells]
 
     def to_csv(self) -> str:
         """Return the table as CSV with raw values; an undefined value is an empty cell."""
@@ -110,7 +104,7 @@ class Table:
 
 
 def _csv_cell(value: Any) -> Any:
-    """Return a value for a CSV cell; text that a spreadsheet would run as a formula is quoted with an apostrophe."""
+    """Return a value for a CSV cell; text that a spreadsheet would run as a formula starts with an apostrophe."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ''
     if isinstance(value, str) and value[:1] in ('=', '+', '-', '@', '\t', '\r') and not _is_numeral(value):

@@ -1,18 +1,28 @@
-"""One reading of a Results value: what is there, what is missing, and which score the verdict names."""
+"""What the sections read of an evaluation: what is derived from it, computed once."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import jax
 import numpy as np
 
-from failpred_jax import metrics
+from failpred_jax import metrics, outcomes
 from failpred_jax.report import curves, words
-from failpred_jax.results import Results
+from failpred_jax.results import Comparison, Confusion, Evaluation, Interval, MetricDescription, ScoreDescription
+
+# The first of these that a run has decides the verdict: AURC and AUGRC weigh every threshold a user may choose.
+VERDICT_METRICS = ('aurc', 'augrc', 'auroc', 'aupr_error')
+# With fewer errors, or fewer correct predictions, an interval on any failure metric spans much of its range.
+FEW = 50
+COUNTS = ('num_errors', 'num_units')
+# The place of a column that nothing is known of.
+NOT_DESCRIBED = 1000
 
 
-class ScoreCurves(NamedTuple):
-    """The curves of one score; a curve that is undefined or was not handed over is None."""
+class ScoreFigures(NamedTuple):
+    """What the figures of one score are drawn from; a curve that is undefined or has no data is None."""
 
     counts: metrics.ThresholdCounts | None
     risk_coverage: curves.Curve | None
@@ -21,244 +31,264 @@ class ScoreCurves(NamedTuple):
     histogram: dict[str, np.ndarray] | None
 
 
-def as_mapping(value: Any) -> Mapping:
-    """Return a value that is a mapping, or an empty one: optional parts of the files may be absent or null."""
-    return value if isinstance(value, Mapping) else {}
-
-
 class View:
     """What the sections read.
 
     Args:
-      results: the evaluation folder in memory. Optional parts may be absent; the sections then say so.
+      evaluation: the evaluation folder in memory. Optional parts may be absent; the sections then say so.
     """
 
-    def __init__(self, results: Results):
-        self.results = results
-        self.classifier = as_mapping(results.metrics.get('classifier'))
-        self.table = {name: as_mapping(row) for name, row in as_mapping(results.metrics.get('scores')).items()}
-        self.context = as_mapping(results.context)
-        self.dataset = as_mapping(self.context.get('dataset'))
-        self.definitions = as_mapping(self.context.get('definitions'))
-        self._curves: dict[str, ScoreCurves] = {}
+    def __init__(self, evaluation: Evaluation):
+        self.evaluation = evaluation
+        self.run = evaluation.run
+        self.dataset = evaluation.run.dataset
+        self.classifier = evaluation.classifier
+        self.test = evaluation.test
+        self._figures: dict[str, ScoreFigures] = {}
 
-    # The data set.
+    # The run and its data.
+
+    @property
+    def dataset_name(self) -> str:
+        return self.dataset.name or 'results'
+
+    @property
+    def model_name(self) -> str:
+        """The architecture, or '' where only predictions are known."""
+        return str(self.run.model.get('name') or '')
+
+    @property
+    def stage_names(self) -> list[str]:
+        return [stage.name for stage in self.run.stages]
+
+    @property
+    def created(self) -> str:
+        """Date and time to the minute."""
+        return self.run.created[:16].replace('T', ' ')
 
     @property
     def is_segmentation(self) -> bool:
-        return self.dataset.get('task') == 'segmentation'
+        return self.run.is_segmentation
 
     @property
     def unit(self) -> str:
         """What is classified: 'image' or 'pixel'."""
-        return 'pixel' if self.is_segmentation else 'image'
+        return self.run.unit
 
     @cached_property
     def has_units(self) -> bool:
-        """Whether per-unit labels and logits are here."""
-        logits = np.asarray(self.results.logits)
-        return logits.ndim == 2 and len(logits) > 0 and len(logits) == len(self.results.labels)
+        """Whether labels and logits of single units are available."""
+        return self.test.logits.ndim == 2 and 0 < len(self.test.logits) == len(self.test.labels)
 
     @cached_property
     def is_subsample(self) -> bool:
-        """Whether the per-unit arrays are fewer than the units the metrics were computed on."""
-        return self.has_units and len(self.results.labels) < self.num_units
+        """Whether the arrays hold fewer units than the metrics were computed on."""
+        return self.has_units and len(self.test.labels) < self.num_units
 
     @cached_property
     def class_names(self) -> list[str]:
-        names = [str(name) for name in self.dataset.get('class_names') or ()]
-        size = self.results.logits.shape[-1] if self.has_units else int(self.dataset.get('num_classes') or 0)
-        return names if len(names) >= size else names + [f'class {i}' for i in range(len(names), size)]
+        """C names; a class without one is 'class i'."""
+        size = self.test.logits.shape[-1] if self.has_units else self.dataset.num_classes
+        names = [str(name) for name in self.dataset.class_names]
+        return names + [f'class {i}' for i in range(len(names), size)]
 
     @cached_property
     def predicted(self) -> np.ndarray:
-        """[N] int predicted class."""
-        return np.argmax(self.results.logits, axis=-1)
+        """[N] int, the predicted class."""
+        return np.asarray(outcomes.predicted_classes(self.test.logits))
 
     @cached_property
-    def probabilities(self) -> np.ndarray:
-        """[N, C] float32 class probabilities."""
-        return curves.softmax(self.results.logits)
+    def class_probability(self) -> np.ndarray:
+        """[N] float32, the probability of the predicted class."""
+        return np.asarray(jax.nn.softmax(self.test.logits, axis=-1).max(axis=-1))
 
     @cached_property
     def true_probability(self) -> np.ndarray:
-        """[N] float32 probability of the true class."""
-        return self.probabilities[np.arange(len(self.results.labels)), self.results.labels]
+        """[N] float32, the probability of the true class."""
+        return np.asarray(outcomes.true_class_probability(self.test.logits, self.test.labels))
 
     @cached_property
-    def confusion(self) -> np.ndarray | None:
-        """[C, C] int64, rows labels: metrics.json's, which saw every unit, or from the units; None without either."""
-        given = self.classifier.get('confusion')
-        if given is not None:
-            return np.asarray(given, np.int64)
-        if not self.has_units:
-            return None
-        size = len(self.class_names)
-        flat = np.asarray(self.results.labels).astype(np.int64) * size + self.predicted
-        return np.bincount(flat, minlength=size * size).reshape(size, size)
+    def confusion(self) -> Confusion | None:
+        """The confusion matrix, measured on every unit or else made from the arrays; None without either."""
+        if self.classifier.confusion is not None or not self.has_units:
+            return self.classifier.confusion
+        return Confusion.from_classes(self.test.labels, self.predicted, len(self.class_names))
+
+    @property
+    def per_class(self) -> Mapping[str, np.ndarray]:
+        """Metric -> [C] float64, NaN where undefined."""
+        return self.classifier.per_class
 
     # How often the model is right.
 
     @cached_property
     def num_units(self) -> int:
-        given = self.classifier.get('num_units')
-        return int(given) if words.is_number(given) else len(self.results.correct)
+        return self.classifier.num_units or len(self.test.correct)
 
     @cached_property
-    def num_errors(self) -> int | None:
-        given = self.classifier.get('num_errors')
-        if words.is_number(given):
-            return int(given)
-        return int((~np.asarray(self.results.correct, bool)).sum()) if len(self.results.correct) else None
+    def num_errors(self) -> int:
+        return self.classifier.num_errors if self.classifier.num_units else int(np.sum(~self.test.correct))
 
-    @cached_property
+    @property
+    def num_correct(self) -> int:
+        return self.num_units - self.num_errors
+
+    @property
     def accuracy(self) -> float | None:
-        given = self.classifier.get('accuracy')
-        if words.is_number(given):
-            return float(given)
-        return None if self.num_errors is None or not self.num_units else 1 - self.num_errors / self.num_units
+        """In [0, 1]; None without a unit."""
+        return self.num_correct / self.num_units if self.num_units else None
 
     @property
     def error_rate(self) -> float | None:
-        return None if self.accuracy is None else 1 - self.accuracy
+        """In [0, 1]; None without a unit."""
+        return self.num_errors / self.num_units if self.num_units else None
+
+    @property
+    def scarce(self) -> str:
+        """What the failure metrics have too few of, such as '12 errors' or '3 correct predictions'; '' if enough."""
+        found = (self.num_errors, 'error'), (self.num_correct, 'correct prediction')
+        return words.listed([words.count(num, noun) for num, noun in found if self.num_units and num < FEW])
+
+    # Metrics.
 
     @cached_property
-    def interval_level(self) -> float:
-        """The probability that the intervals of metrics.json cover."""
-        level = as_mapping(as_mapping(self.context.get('config')).get('evaluate')).get('interval')
-        return float(level) if words.is_number(level) else 0.95
+    def verdict_metric(self) -> str:
+        """The metric that orders scores: the first of VERDICT_METRICS that any score has, or any with a direction."""
+        has_direction = [name for name in self.metric_names if self.facts(name).higher_is_better is not None]
+        for name in (*VERDICT_METRICS, *has_direction):
+            if any(words.is_number(found.metrics.get(name)) for found in self.evaluation.scores.values()):
+                return name
+        return VERDICT_METRICS[0]
+
+    @cached_property
+    def metric_names(self) -> list[str]:
+        """Metrics that scores have: the columns of the main table first, then the others in the order measured.
+
+        What is equal for all scores, as it describes the classifier, is left out.
+        """
+        found = dict.fromkeys(name for score in self.evaluation.scores.values() for name in score.metrics)
+        own = [name for name in found if name not in self.classifier.metrics and name not in COUNTS]
+        return sorted(own, key=lambda name: math.inf if (place := self.facts(name).column) is None else place)
+
+    @property
+    def columns(self) -> list[str]:
+        """The metrics that are columns of the main table."""
+        return [name for name in self.metric_names if self.facts(name).column is not None]
+
+    def facts(self, metric: str) -> MetricDescription:
+        """Return what a metric is and how it is shown; one that was not described keeps its name."""
+        return self.run.metrics.get(metric) or MetricDescription(label=metric.replace('_', ' '), column=NOT_DESCRIBED)
+
+    def arrow(self, metric: str) -> str:
+        """Return an arrow that points to a metric's better side, or '' where neither is."""
+        return {True: '\u00a0\u2191', False: '\u00a0\u2193', None: ''}[self.facts(metric).higher_is_better]
+
+    def shown(self, metric: str, value: float | None, digits: int = 2) -> str:
+        """Return a metric's value as tables show it: percent where it is a share, without the sign."""
+        return words.metric_value(value, digits, self.facts(metric).is_share)
+
+    def with_unit(self, metric: str, value: float | None, digits: int = 2) -> str:
+        """Return a metric's value as a sentence shows it: '12.3 %' where it is a share."""
+        return words.percent(value, digits) if self.facts(metric).is_share else words.number(value)
 
     # Scores.
 
     @cached_property
     def scores(self) -> list[str]:
-        """Every score of the table: best first by the verdict's metric, upper bounds last."""
-        names = list(dict.fromkeys([*self.table, *self.results.confidences]))
-        sign = 1 if words.metric_words(self.verdict_metric).better == 'lower' else -1
+        """Every score: best first by the verdict's metric, upper bounds last."""
+        names = dict.fromkeys([*self.evaluation.scores, *self.test.confidences])
+        sign = -1 if self.facts(self.verdict_metric).higher_is_better else 1
 
-        def place(name: str) -> tuple:
+        def place(name: str) -> tuple[bool, bool, float]:
             value = self.metric(name, self.verdict_metric)
-            return self.reads_label(name), value is None, sign * (value or 0.0)
+            return self.is_bound(name), value is None, sign * (value or 0.0)
 
         return sorted(names, key=place)
 
-    @cached_property
-    def verdict_metric(self) -> str:
-        """The metric that orders scores: the first of words.VERDICT_METRICS that any score has."""
-        for name in words.VERDICT_METRICS:
-            if any(words.is_number(row.get(name)) for row in self.table.values()):
-                return name
-        return words.VERDICT_METRICS[0]
-
-    @cached_property
-    def metric_names(self) -> list[str]:
-        """Metrics of the table, the well-known first."""
-        found = dict.fromkeys(
-            name
-            for row in self.table.values()
-            for name, value in row.items()
-            if value is None or words.is_number(value)
-        )
-        known = [name for name in words.METRICS if name in found]
-        return known + [name for name in found if name not in words.METRICS]
-
-    def metric_words(self, metric: str) -> words.MetricWords:
-        """Return how a metric is shown; the direction of one that words.py does not know is as defined by the run."""
-        known = words.metric_words(metric)
-        higher = as_mapping(as_mapping(self.definitions.get('metrics')).get(metric)).get('higher_is_better')
-        if known.better or higher is None:
-            return known
-        return known._replace(better='higher' if higher else 'lower')
-
     def metric(self, score: str, metric: str) -> float | None:
-        """Return a score's value in [0, 1], or None where it is undefined or absent."""
-        value = self.table.get(score, {}).get(metric)
+        """Return a score's value, or None where it is undefined or was not measured."""
+        found = self.evaluation.scores.get(score)
+        value = found.metrics.get(metric) if found else None
         return float(value) if words.is_number(value) else None
 
-    def interval(self, score: str, metric: str) -> tuple[float, float] | None:
-        """Return the interval of a score's value, or None."""
-        ends = as_mapping(self.table.get(score, {}).get('ci')).get(metric)
-        if isinstance(ends, list | tuple) and len(ends) == 2 and all(words.is_number(end) for end in ends):
-            return float(ends[0]), float(ends[1])
-        return None
+    def interval(self, score: str, metric: str) -> Interval | None:
+        """Return the interval of a score's value, or None where there is none."""
+        found = self.evaluation.scores.get(score)
+        ends = found.intervals.get(metric) if found else None
+        return ends if ends and words.is_number(ends.low) and words.is_number(ends.high) else None
 
-    def calibration(self, score: str) -> Mapping:
-        """Return a score's calibration metrics, read as P(correct); empty where it is no probability."""
-        return as_mapping(self.table.get(score, {}).get('calibration'))
+    def limits(self, score: str, metric: str) -> Interval | None:
+        """Return the limits of a value that was counted at levels, or None for an exact one."""
+        found = self.evaluation.scores.get(score)
+        ends = found.limits.get(metric) if found else None
+        return ends if ends and ends.low < ends.high else None
 
-    def score_definition(self, score: str) -> Mapping:
-        """Return {'description', 'reference', 'reads_label', 'is_probability'}, as far as known."""
-        return as_mapping(as_mapping(self.definitions.get('scores')).get(score))
+    def description(self, score: str) -> ScoreDescription:
+        """Return what a score is, as far as it was described."""
+        return self.run.scores.get(score) or ScoreDescription()
 
-    def reads_label(self, score: str) -> bool:
+    def role(self, score: str) -> str:
+        """Return 'baseline', 'learned', 'bound' or ''."""
+        found = self.evaluation.scores.get(score)
+        return found.role if found else self.description(score).role
+
+    def is_bound(self, score: str) -> bool:
         """Return whether a score is an upper bound because it reads the label."""
-        return bool(self.score_definition(score).get('reads_label', score == 'tcp'))
-
-    def is_probability(self, score: str) -> bool:
-        """Return whether a score is meant as P(correct)."""
-        return bool(self.score_definition(score).get('is_probability', score in ('mcp', 'confidnet')))
+        return self.role(score) == 'bound'
 
     def label(self, score: str) -> str:
         """Return a score's name, an upper bound marked as such."""
-        return f'{score} (upper bound)' if self.reads_label(score) else score
+        return f'{score} (upper bound)' if self.is_bound(score) else score
 
     @cached_property
     def best(self) -> str | None:
-        """The best score that a deployed model could use, by the verdict's metric."""
-        usable = [s for s in self.scores if not self.reads_label(s) and self.metric(s, self.verdict_metric) is not None]
-        named = [s for s in self.equals(self.verdict_metric) if s in usable]
+        """The best score that a deployed model can compute, by the verdict's metric."""
+        usable = [s for s in self.scores if not self.is_bound(s) and self.metric(s, self.verdict_metric) is not None]
+        named = [s for s in self.tied_with_best(self.verdict_metric) if s in usable]
         return next(iter(named or usable), None)
 
-    def equals(self, metric: str) -> list[str]:
-        """Return the scores that cannot be told apart from the best one (itself first); empty if not known."""
-        names = as_mapping(self.results.metrics.get('best')).get(metric) or []
-        return [name for name in names if not self.reads_label(name)]
+    def tied_with_best(self, metric: str) -> Sequence[str]:
+        """Return the best score, then those that cannot be told apart from it; empty if that was not measured."""
+        return self.evaluation.measures.best.get(metric, ())
+
+    @property
+    def comparisons(self) -> Sequence[Comparison]:
+        """The paired differences that are defined."""
+        return [found for found in self.evaluation.measures.comparisons if words.is_number(found.difference)]
 
     @cached_property
     def learned(self) -> str | None:
-        """The learned confidence that the images section looks at: the latest stage's."""
-        return next((s for s in ('confidnet_finetuned', 'confidnet') if s in self.results.confidences), None)
+        """The best learned score whose confidences are available."""
+        return next((s for s in self.scores if self.role(s) == 'learned' and self.confidence(s) is not None), None)
 
     def confidence(self, score: str) -> np.ndarray | None:
-        """Return [N] per-unit confidences that go with `correct`, or None where they are absent or hold NaN."""
-        values = self.results.confidences.get(score)
-        if values is None or not len(values) or len(values) != len(self.results.correct):
+        """Return the confidences [N] that go with `test.correct`, or None where there are none or some are NaN."""
+        values = self.test.confidences.get(score)
+        if values is None or not len(values) or len(values) != len(self.test.correct):
             return None
-        values = np.asarray(values)
         return None if np.isnan(values).any() else values
 
-    def curves(self, score: str) -> ScoreCurves:
-        """Return a score's curves: those of metrics.json, which saw every unit, before those of the arrays here."""
-        if score not in self._curves:
-            self._curves[score] = self._make_curves(score)
-        return self._curves[score]
+    def figures(self, score: str) -> ScoreFigures:
+        """Return what a score's figures are drawn from: counts over every unit before those of the arrays."""
+        if score not in self._figures:
+            self._figures[score] = self._make_figures(score)
+        return self._figures[score]
 
-    def _make_curves(self, score: str) -> ScoreCurves:
-        given = as_mapping(as_mapping(self.results.metrics.get('curves')).get(score))
-        histogram = given.get('histogram')
-        counts = curves.count_from_histogram(**histogram) if histogram else None
-        if given.get('counts'):
-            # Finer than the histogram: counts at hundreds of thresholds, spread over units and errors.
-            counts = metrics.ThresholdCounts(
-                np.asarray(given['counts']['threshold'], np.float64),
-                *(np.asarray(given['counts'][name], np.int64) for name in ('units', 'correct')),
-            )
-        confidence = self.confidence(score)
-        if counts is None and confidence is not None:
-            counts = metrics.threshold_counts(confidence, self.results.correct)
-            histogram = curves.histogram(confidence, self.results.correct)
-        thinned = None if counts is None else curves.thin_counts(counts)
-
-        def curve(name: str, given_name: str) -> curves.Curve | None:
-            if given.get(given_name):
-                x, y = given[given_name][:2]
-                return np.asarray(x, np.float64), np.asarray(y, np.float64)
-            return None if thinned is None else curves.curve_of(name, thinned)
-
-        return ScoreCurves(
+    def _make_figures(self, score: str) -> ScoreFigures:
+        given, confidence = self.evaluation.measures.curves.get(score), self.confidence(score)
+        if given is not None:
+            counts = metrics.ThresholdCounts(given.threshold, given.units, given.correct)
+            histogram = {'edges': given.edges, 'correct': given.in_bins_correct, 'wrong': given.in_bins_wrong}
+        elif confidence is not None:
+            counts = metrics.threshold_counts(confidence, self.test.correct)
+            histogram = curves.histogram(confidence, self.test.correct)
+        else:
+            return ScoreFigures(None, None, None, None, None)
+        thinned = curves.thin_counts(counts)
+        return ScoreFigures(
             counts=counts,
-            risk_coverage=curve('risk_coverage', 'risk_coverage'),
-            roc=curve('roc', 'roc'),
-            precision_recall=curve('precision_recall_error', 'pr_error'),
-            histogram={key: np.asarray(value) for key, value in histogram.items()} if histogram else None,
+            risk_coverage=curves.curve_of('risk_coverage', thinned),
+            roc=curves.curve_of('roc', thinned),
+            precision_recall=curves.curve_of('precision_recall_error', thinned),
+            histogram=histogram,
         )

@@ -11,6 +11,7 @@ from failpred_jax.results.description import (
 from failpred_jax.results.evaluation import Evaluation, Predictions, SeedResult
 from failpred_jax.results.folder import read_evaluation, write_evaluation
 from failpred_jax.results.measures import (
+    CalibratedScore,
     ClassifierResult,
     Comparison,
     Confusion,
@@ -22,9 +23,9 @@ from failpred_jax.results.measures import (
     SeedsSummary,
     Spread,
 )
-from failpred_jax.results.untyped import Results, read_results
 
 __all__ = [
+    'CalibratedScore',
     'ClassifierResult',
     'Comparison',
     'Confusion',
@@ -34,7 +35,6 @@ __all__ = [
     'Measures',
     'MetricDescription',
     'Predictions',
-    'Results',
     'RunDescription',
     'ScoreCurves',
     'ScoreDescription',
@@ -46,6 +46,5 @@ __all__ = [
     'StageDescription',
     'TargetsDescription',
     'read_evaluation',
-    'read_results',
     'write_evaluation',
 ]

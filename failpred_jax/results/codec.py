@@ -25,6 +25,7 @@ from failpred_jax.results.description import (
 )
 from failpred_jax.results.evaluation import SeedResult
 from failpred_jax.results.measures import (
+    CalibratedScore,
     ClassifierResult,
     Comparison,
     Confusion,
@@ -144,6 +145,8 @@ def measures_to_json(measures: Measures) -> dict[str, Any]:
     }
     if measures.seeds is not None:
         found['seeds'] = measures.seeds
+    if measures.own:
+        found['own'] = {name: measures_to_json(own) for name, own in measures.own.items()}
     return to_json(found)
 
 
@@ -172,6 +175,7 @@ def measures_from_json(value: Any, curves: Any = None, cells: Mapping[str, np.nd
         scores=scores,
         comparisons=tuple(_known((str(i), Comparison, row) for i, row in enumerate(rows or ())).values()),
         curves=curves_from_json(curves),
+        own={str(name): measures_from_json(own) for name, own in _part(value, 'own').items()},
         **plain,
     )
 
@@ -219,6 +223,7 @@ def _score_to_json(score: ScoreResult) -> dict[str, Any]:
         'no_ci': score.no_interval,
         'limits': score.limits,
         'calibration': score.calibration,
+        'calibrated': score.calibrated,
     }
     return {
         **score.metrics,
@@ -229,7 +234,8 @@ def _score_to_json(score: ScoreResult) -> dict[str, Any]:
 
 
 def _score_from_json(name: str, value: Mapping) -> ScoreResult:
-    more = _known((key, kind, value[key]) for key, kind in (('notes', tuple[str, ...]), ('role', str)) if key in value)
+    kinds = (('notes', tuple[str, ...]), ('role', str), ('calibrated', CalibratedScore))
+    more = _known((key, kind, value[key]) for key, kind in kinds if key in value)
     if 'role' not in more and name in SCORES:
         # Older versions knew scores by their names.
         more['role'] = SCORES[name].role

@@ -42,7 +42,8 @@ class Evaluation:
       measures: metrics.json.
       run: context.json.
       test: the evaluated units; of a segmentation, a uniform sample of the pixels.
-      validation: the units that scores were fitted on, with their confidences; None where there are none.
+      validation: the units that scores were fitted on, with their confidences, each by a fit that has not seen the
+        label of the unit; None where there are none.
       images: [N, H, W, channels] uint8 of the test units, or None where they were not kept.
       history: stage -> {column: [values]}, the stages' metrics.csv.
       maps: segmentation only: name -> array for a few images; see results/folder.py.

@@ -92,6 +92,31 @@ class ClassifierResult:
 
 
 @dataclass(frozen=True)
+class CalibratedScore:
+    """A score as P(correct), before and after calibration on validation units.
+
+    Attributes:
+      figures: 'before' (only of a score that is meant as a probability) and each method -> metric -> value.
+      intervals: the same -> metric -> interval.
+      chosen: the method that predicts validation units left out of its fit best, 'none' if that is to leave the score
+        as it is, '' without validation units.
+      unavailable: 'before', a method, or 'method.metric' -> why it is unavailable.
+      notes: sentences for the reader.
+    """
+
+    figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    chosen: str = ''
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def after(self) -> str:
+        """The key in `figures` of the chosen calibration; '' without one."""
+        return 'before' if self.chosen == 'none' else self.chosen
+
+
+@dataclass(frozen=True)
 class ScoreResult:
     """How well one confidence score finds the errors.
 
@@ -103,6 +128,7 @@ class ScoreResult:
       calibration: metric -> value, read as P(correct); empty where the score is no probability.
       notes: sentences that its fit left.
       role: 'baseline', 'learned', 'bound' (it reads the label, so it is no score that can be used), or ''.
+      calibrated: the score as P(correct), before and after; None where that was not measured.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -112,6 +138,7 @@ class ScoreResult:
     calibration: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     role: str = ''
+    calibrated: CalibratedScore | None = None
 
     @property
     def is_bound(self) -> bool:
@@ -248,6 +275,7 @@ class Measures:
       curves: score -> curves over all units, where `Evaluation.test` holds a sample only.
       seeds: the summary over several seeds, where there are several.
       notes: sentences on what the figures are worth.
+      own: 'ensemble' or 'mc_dropout' -> the same for these as a classifier with predictions, and errors, of its own.
     """
 
     classifier: ClassifierResult = field(default_factory=ClassifierResult)
@@ -259,4 +287,5 @@ class Measures:
     comparisons: tuple[Comparison, ...] = ()
     curves: Mapping[str, ScoreCurves] = field(default_factory=dict)
     seeds: SeedsSummary | None = None
+    own: Mapping[str, 'Measures'] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -17,8 +17,10 @@ import optax
 from jax import lax
 
 from failpred_jax.errors import ScoreUnavailableError
+from failpred_jax.outcomes import is_correct, true_class_probability
 from failpred_jax.scores.blocks import in_blocks
-from failpred_jax.scores.score import FitInputs, ScoreInputs, score
+from failpred_jax.scores.choice import aurc
+from failpred_jax.scores.score import Fit, FitInputs, ScoreInputs, score
 from failpred_jax.scores.subsample import describe, keep_uniform
 from failpred_jax.types import Array, PyTree
 
@@ -156,7 +158,7 @@ def _confidence(head: Head, features: jax.Array) -> jax.Array:
     return jax.nn.sigmoid(in_blocks(functools.partial(apply_head, head), features, MAX_ROWS))
 
 
-def _fit(given: FitInputs) -> tuple[Head, tuple[str, ...]]:
+def _fit(given: FitInputs) -> Fit:
     if given.train is None or given.train.features is None or given.train.logits is None:
         raise ScoreUnavailableError('learned_from_features needs the features and logits of the training set')
     bank_key, init_key, batch_key = jax.random.split(given.key, 3)
@@ -165,19 +167,24 @@ def _fit(given: FitInputs) -> tuple[Head, tuple[str, ...]]:
     features, logits, labels = (
         np.asarray(x)[kept] for x in (given.train.features, given.train.logits, given.train_labels)
     )
-    probs = jax.nn.softmax(jnp.asarray(logits, jnp.float32), axis=-1)
-    targets = jnp.take_along_axis(probs, jnp.asarray(labels)[:, None], axis=1)[:, 0]
-    num_errors = int(np.sum(logits.argmax(axis=-1) != labels))
+    targets = true_class_probability(jnp.asarray(logits, jnp.float32), jnp.asarray(labels))
+    num_errors = int(jnp.sum(~is_correct(logits, labels)))
 
     planned = min(NUM_STEPS, math.ceil(len(kept) * MAX_EPOCHS / BATCH_SIZE))
     val_features = jnp.asarray(given.val.features, jnp.float32)
-    correct = jnp.argmax(jnp.asarray(given.val.logits), axis=-1) == jnp.asarray(given.val_labels)
+    correct = is_correct(given.val.logits, given.val_labels)
+    candidates = []
+
+    def judge(head: Head) -> float:
+        candidates.append(_confidence(head, val_features))
+        return float(aurc(candidates[-1], correct))
+
     head, num_steps, _ = train_head(
         init_head(features, targets, init_key),
         features,
         targets,
         batch_key,
-        lambda head: float(given.aurc_fn(_confidence(head, val_features), correct)),
+        judge,
         planned,
     )
     spread = float(jnp.std(_confidence(head, val_features)))
@@ -191,7 +198,7 @@ def _fit(given: FitInputs) -> tuple[Head, tuple[str, ...]]:
         f'the head of step {num_steps} of {planned}, by validation AURC',
         *describe(len(kept), num_train),
     )
-    return head, notes
+    return Fit(head, notes, jnp.stack(candidates, axis=1), default=-1)
 
 
 @score(

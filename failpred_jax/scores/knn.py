@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from failpred_jax.errors import ScoreUnavailableError
+from failpred_jax.outcomes import is_correct
+from failpred_jax.scores.choice import choose
 from failpred_jax.scores.neighbors import nearest_distances
-from failpred_jax.scores.score import FitInputs, ScoreInputs, score
+from failpred_jax.scores.score import Fit, FitInputs, ScoreInputs, score
 from failpred_jax.scores.subsample import describe, keep_uniform
 from failpred_jax.types import Array
 
-NUM_NEIGHBOURS = (1, 5, 10, 20, 50)
+NUM_NEIGHBORS = (1, 5, 10, 20, 50)
 
 
 class Neighborhood(NamedTuple):
@@ -35,23 +36,22 @@ def unit_length(features: Array) -> jax.Array:
     return scaled / jnp.maximum(jnp.linalg.norm(scaled, axis=-1, keepdims=True), jnp.finfo(jnp.float32).tiny)
 
 
-def _fit(given: FitInputs) -> tuple[Neighborhood, tuple[str, ...]]:
-    if given.train is None or given.train.features is None:
-        raise ScoreUnavailableError('knn_distance needs the features of the training set')
-    num_train = len(given.train.features)
+def _fit(given: FitInputs) -> Fit:
+    features, _ = given.training('knn_distance')
+    num_train = len(features)
     kept = keep_uniform(num_train, given.key)
-    points = unit_length(np.asarray(given.train.features)[kept])
-    allowed = [k for k in NUM_NEIGHBOURS if k <= len(kept)]
-    found = nearest_distances(unit_length(given.val.features), points, len(kept), max(allowed))
-    correct = jnp.argmax(jnp.asarray(given.val.logits), axis=-1) == jnp.asarray(given.val_labels)
-    risks = np.array([float(given.aurc_fn(-found[:, k - 1], correct)) for k in allowed])
-    if np.isfinite(risks).all():
-        k = allowed[int(np.argmin(risks))]
+    points = unit_length(np.asarray(features)[kept])
+    allowed = [k for k in NUM_NEIGHBORS if k <= len(kept)]
+    found = nearest_distances(unit_length(given.val.get('features')), points, len(kept), max(allowed))
+    candidates = -jnp.take(found, jnp.asarray(allowed) - 1, axis=1)
+    chosen, is_defined = choose(candidates, is_correct(given.val.logits, given.val_labels), default=-1)
+    k = allowed[chosen]
+    if is_defined:
         note = f'k = {k}, the best of {allowed} by validation AURC'
     else:
-        k = allowed[-1]
-        note = f'k = {k}: the validation AURC that would choose it is undefined'
-    return Neighborhood(points, jnp.asarray(k, jnp.int32)), (note, *describe(len(kept), num_train))
+        note = f'k = {k}: the validation AURC that would choose it is undefined or the same for all'
+    neighborhood = Neighborhood(points, jnp.asarray(k, jnp.int32))
+    return Fit(neighborhood, (note, *describe(len(kept), num_train)), candidates, default=-1)
 
 
 @score(
@@ -74,6 +74,6 @@ def knn_distance(inputs: ScoreInputs, fitted: Neighborhood) -> jax.Array:
 
     Reference: Sun, Ming, Zhu & Li, "Out-of-distribution detection with deep nearest neighbors", ICML 2022, section 3.
     """
-    most = min(max(NUM_NEIGHBOURS), fitted.points.shape[0])
-    found = nearest_distances(unit_length(inputs.features), fitted.points, fitted.points.shape[0], most)
+    most = min(max(NUM_NEIGHBORS), fitted.points.shape[0])
+    found = nearest_distances(unit_length(inputs.get('features')), fitted.points, fitted.points.shape[0], most)
     return -jnp.take(found, fitted.k - 1, axis=1)

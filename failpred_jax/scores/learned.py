@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from failpred_jax.outcomes import true_class_probability
 from failpred_jax.scores.score import ScoreInputs, score
 
 
@@ -68,5 +69,4 @@ def tcp(inputs: ScoreInputs) -> jax.Array:
 
     Reference: Corbière et al., "Addressing failure prediction by learning model confidence", NeurIPS 2019, section 2.2.
     """
-    log_probs = jax.nn.log_softmax(jnp.asarray(inputs.logits, jnp.float32), axis=-1)
-    return jnp.exp(jnp.take_along_axis(log_probs, jnp.asarray(inputs.labels)[..., None], axis=-1)[..., 0])
+    return true_class_probability(jnp.asarray(inputs.logits, jnp.float32), jnp.asarray(inputs.labels))

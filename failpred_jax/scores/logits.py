@@ -10,6 +10,28 @@ from jax.scipy.special import logsumexp
 
 from failpred_jax.scores.score import ScoreInputs, score
 from failpred_jax.scores.softmax import max_probability, softmax_entropy, split_winner
+from failpred_jax.types import Array
+
+# A row of log-probabilities adds up to 1, to the rounding of three decimals; of raw logits hardly any does.
+NORMALIZED_TOLERANCE = 0.05
+NORMALIZED_SHARE = 0.99
+
+
+def normalized_reason(logits: Array) -> str | None:
+    """Return why these numbers have no scale of their own, as raw logits have; None where they have.
+
+    Found by their values: who trusts a name ranks rounding.
+
+    Args:
+      logits: [N, C] float.
+    """
+    values = jnp.asarray(logits, jnp.float32)
+    if float(jnp.mean(jnp.abs(logsumexp(values, axis=-1)) <= NORMALIZED_TOLERANCE)) >= NORMALIZED_SHARE:
+        return 'it needs raw logits: these are log-probabilities, whose scale is lost'
+    is_in_range = bool(jnp.all((values >= 0) & (values <= 1)))
+    if is_in_range and float(jnp.mean(jnp.abs(values.sum(axis=-1) - 1) <= NORMALIZED_TOLERANCE)) >= NORMALIZED_SHARE:
+        return 'it needs raw logits: these rows are probabilities, which add up to 1'
+    return None
 
 
 @score(
@@ -87,6 +109,7 @@ def entropy(inputs: ScoreInputs) -> jax.Array:
     needs=['logits'],
     description='the largest logit',
     reference='Hendrycks et al., ICML 2022, section 3',
+    needs_raw_logits=True,
 )
 def max_logit(inputs: ScoreInputs) -> jax.Array:
     """Return max_k z_k.
@@ -107,6 +130,7 @@ def max_logit(inputs: ScoreInputs) -> jax.Array:
     needs=['logits'],
     description='minus the free energy of the logits at temperature 1: log-sum-exp',
     reference='Liu et al., NeurIPS 2020, equation 4',
+    needs_raw_logits=True,
 )
 def energy(inputs: ScoreInputs) -> jax.Array:
     """Return -E = log sum_k exp(z_k).

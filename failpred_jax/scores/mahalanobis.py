@@ -26,7 +26,7 @@ class Gaussians(NamedTuple):
     means: jax.Array
 
 
-def fit_gaussians(features: Array, labels: Array, num_classes: int) -> Gaussians:
+def fit_gaussians(features: Array, labels: Array, num_classes: int, directions: Array | None = None) -> Gaussians:
     """Return class means and their shared (tied) covariance, by maximum likelihood.
 
     Features after a ReLU often have units that never fire, and a covariance that cannot be inverted: directions whose
@@ -37,6 +37,7 @@ def fit_gaussians(features: Array, labels: Array, num_classes: int) -> Gaussians
       features: [N, D] float32.
       labels: [N] int32; all zero for a single Gaussian.
       num_classes: C.
+      directions: [D, R], orthonormal columns: what lies outside them is left out first. None leaves all directions in.
 
     Raises:
       ScoreUnavailableError: where the features do not vary.
@@ -55,11 +56,12 @@ def fit_gaussians(features: Array, labels: Array, num_classes: int) -> Gaussians
     for start in range(0, len(features), 8192):
         block = features[start : start + 8192] - means[row[labels[start : start + 8192]]]
         scatter += block.T @ block
-    values, vectors = np.linalg.eigh(scatter / len(features))
+    basis = np.eye(num_features) if directions is None else np.asarray(directions, np.float64)
+    values, vectors = np.linalg.eigh(basis.T @ scatter @ basis / len(features))
     is_kept = values > num_features * np.finfo(np.float32).eps * max(values[-1], 0.0)
     if not is_kept.any():
         raise ScoreUnavailableError('the features do not vary within the classes: there is no covariance to invert')
-    whitening = vectors[:, is_kept] / np.sqrt(values[is_kept])
+    whitening = basis @ vectors[:, is_kept] / np.sqrt(values[is_kept])
     origin = means.mean(axis=0)
     as_float32 = (jnp.asarray(x, jnp.float32) for x in (origin, whitening, (means - origin) @ whitening))
     return Gaussians(*as_float32)
@@ -74,10 +76,8 @@ def squared_distances(features: Array, gaussians: Gaussians) -> jax.Array:
 
 
 def _fit_classes(given: FitInputs) -> tuple[Gaussians, tuple[str, ...]]:
-    if given.train is None or given.train.features is None:
-        raise ScoreUnavailableError('Mahalanobis scores need the features of the training set')
-    num_classes = int(np.max(given.train_labels)) + 1
-    gaussians = fit_gaussians(given.train.features, given.train_labels, num_classes)
+    features, labels = given.training('a Mahalanobis score')
+    gaussians = fit_gaussians(features, labels, int(np.max(labels)) + 1)
     num_features, rank = gaussians.whitening.shape
     note = f'{num_features - rank} of {num_features} directions of the features do not vary and are left out'
     return gaussians, (note,) if rank < num_features else ()
@@ -85,7 +85,12 @@ def _fit_classes(given: FitInputs) -> tuple[Gaussians, tuple[str, ...]]:
 
 def _fit_relative(given: FitInputs) -> tuple[tuple[Gaussians, Gaussians], tuple[str, ...]]:
     classes, notes = _fit_classes(given)
-    everything = fit_gaussians(given.train.features, np.zeros(len(given.train.features), np.int32), 1)
+    # Both distances live in the same directions, those in which classes vary. (Where they vary, everything does.) With
+    # one pseudo-inverse each, a direction that only tells classes apart would count in one distance and not the other.
+    whitening = np.asarray(classes.whitening, np.float64)
+    directions = whitening / np.linalg.norm(whitening, axis=0)
+    features, labels = given.training('relative_mahalanobis')
+    everything = fit_gaussians(features, np.zeros(len(labels), np.int32), 1, directions)
     return (classes, everything), notes
 
 
@@ -96,6 +101,7 @@ def _fit_relative(given: FitInputs) -> tuple[tuple[Gaussians, Gaussians], tuple[
     reference='Lee et al., NeurIPS 2018, equation 2',
     fit=_fit_classes,
     fits_on_train=True,
+    reads_val_labels=False,
 )
 def mahalanobis(inputs: ScoreInputs, fitted: Gaussians) -> jax.Array:
     """Return -min_c (f - mu_c)' S^-1 (f - mu_c).
@@ -110,7 +116,7 @@ def mahalanobis(inputs: ScoreInputs, fitted: Gaussians) -> jax.Array:
     Reference: Lee et al., "A simple unified framework for detecting out-of-distribution samples and adversarial
       attacks", NeurIPS 2018, equation 2 (one layer, no input perturbation).
     """
-    return -jnp.min(squared_distances(inputs.features, fitted), axis=-1)
+    return -jnp.min(squared_distances(inputs.get('features'), fitted), axis=-1)
 
 
 @score(
@@ -120,6 +126,7 @@ def mahalanobis(inputs: ScoreInputs, fitted: Gaussians) -> jax.Array:
     reference='Ren et al., 2021, equation 3',
     fit=_fit_relative,
     fits_on_train=True,
+    reads_val_labels=False,
 )
 def relative_mahalanobis(inputs: ScoreInputs, fitted: tuple[Gaussians, Gaussians]) -> jax.Array:
     """Return -min_c (MD_c - MD_0), with MD_0 the squared distance under one Gaussian fitted to all training features.
@@ -131,9 +138,11 @@ def relative_mahalanobis(inputs: ScoreInputs, fitted: tuple[Gaussians, Gaussians
     Returns:
       [N] float32, of either sign.
 
+    Both distances leave out the directions in which the features do not vary within the classes.
+
     Reference: Ren et al., "A simple fix to Mahalanobis distance for improving near-OOD detection", 2021
       (arXiv:2106.09022), equations 2 and 3.
     """
     classes, everything = fitted
-    background = squared_distances(inputs.features, everything)[:, 0]
-    return background - jnp.min(squared_distances(inputs.features, classes), axis=-1)
+    background = squared_distances(inputs.get('features'), everything)[:, 0]
+    return background - jnp.min(squared_distances(inputs.get('features'), classes), axis=-1)

@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from failpred_jax.errors import ScoreUnavailableError
+from failpred_jax.outcomes import is_correct
+from failpred_jax.scores.choice import choose
 from failpred_jax.scores.logits import doctor_beta
-from failpred_jax.scores.score import FitInputs, ScoreInputs, score
+from failpred_jax.scores.score import Fit, FitInputs, ScoreInputs, score
 from failpred_jax.types import Array
 
 # The grid of the authors. 0 makes the divisor constant, which leaves the centered maximum logit.
@@ -27,7 +28,7 @@ class Norm(NamedTuple):
     falls_back: jax.Array
 
 
-def normalized_max(logits: Array, p: Array) -> jax.Array:
+def normalized_max(logits: Array, p: Array | float) -> jax.Array:
     """Return max_k (z_k - mean z) / ||z - mean z||_p.
 
     Args:
@@ -50,23 +51,23 @@ def normalized_max(logits: Array, p: Array) -> jax.Array:
     return jnp.max(centered, axis=-1) / jnp.maximum(divisor, jnp.finfo(jnp.float32).tiny)
 
 
-def _fit(given: FitInputs) -> tuple[Norm, tuple[str, ...]]:
+def _fit(given: FitInputs) -> Fit:
     logits = jnp.asarray(given.val.logits)
     if logits.shape[-1] == 2:
-        raise ScoreUnavailableError('max_logit_pnorm is undefined for two classes: every unit would score the same')
-    correct = jnp.argmax(logits, axis=-1) == jnp.asarray(given.val_labels)
-    fallback_risk = float(given.aurc_fn(doctor_beta(given.val), correct))
-    risks = np.array([float(given.aurc_fn(normalized_max(logits, p), correct)) for p in POWERS])
-    if not np.isfinite([fallback_risk, *risks]).all():
-        return _norm(0.0, True), ('ranks as mcp: the validation AURC that would choose p is undefined',)
-    best = int(np.argmin(risks))
-    if risks[best] >= fallback_risk:
-        return _norm(0.0, True), (f'ranks as mcp: no p in 0..{POWERS[-1]:g} has a lower validation AURC',)
-    return _norm(POWERS[best], False), (f'p = {POWERS[best]:g}, chosen on validation AURC',)
-
-
-def _norm(p: float, falls_back: bool) -> Norm:
-    return Norm(jnp.asarray(p, jnp.float32), jnp.asarray(falls_back))
+        raise ScoreUnavailableError(
+            'max_logit_pnorm is undefined or the same for all for two classes: every unit would score the same'
+        )
+    # The fallback comes first: of equal candidates the first is chosen.
+    candidates = jnp.stack([doctor_beta(given.val), *(normalized_max(logits, p) for p in POWERS)], axis=1)
+    chosen, is_defined = choose(candidates, is_correct(logits, given.val_labels))
+    power = POWERS[max(chosen - 1, 0)]
+    if not is_defined:
+        note = 'ranks as mcp: the validation AURC that would choose p is undefined or the same for all'
+    elif chosen == 0:
+        note = f'ranks as mcp: no p in 0..{POWERS[-1]:g} has a lower validation AURC'
+    else:
+        note = f'p = {power:g}, chosen on validation AURC'
+    return Fit(Norm(jnp.asarray(power, jnp.float32), jnp.asarray(chosen == 0)), (note,), candidates)
 
 
 @score(

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from failpred_jax.errors import ScoreUnavailableError
+from failpred_jax.outcomes import is_correct
 from failpred_jax.scores.score import FitInputs, ScoreInputs, score
 from failpred_jax.types import Array
 
@@ -30,7 +31,7 @@ def confusion_weights(logits: Array, labels: Array, weight: float = LAMBDA) -> j
     """
     logits = jnp.asarray(logits, jnp.float32)
     probs = jax.nn.softmax(logits, axis=-1)
-    is_error = jnp.argmax(logits, axis=-1) != jnp.asarray(labels)
+    is_error = ~is_correct(logits, labels)
 
     def second_moment(chosen: jax.Array) -> jax.Array:
         weighted = probs * (chosen / jnp.maximum(jnp.sum(chosen), 1))[:, None]
@@ -44,7 +45,7 @@ def confusion_weights(logits: Array, labels: Array, weight: float = LAMBDA) -> j
 
 def _fit(given: FitInputs) -> tuple[jax.Array, tuple[str, ...]]:
     logits = jnp.asarray(given.val.logits)
-    num_errors = int(jnp.sum(jnp.argmax(logits, axis=-1) != jnp.asarray(given.val_labels)))
+    num_errors = int(jnp.sum(~is_correct(logits, given.val_labels)))
     if num_errors in (0, logits.shape[0]):
         which = 'no errors' if num_errors == 0 else 'nothing but errors'
         raise ScoreUnavailableError(f'rel_u contrasts errors with successes; the validation set holds {which}')

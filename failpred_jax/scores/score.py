@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.registry import SCORES
 from failpred_jax.types import Array, PyTree
 
@@ -21,11 +21,14 @@ class SampleSummary(NamedTuple):
       mean_probs: [..., C] float32, mean over T of the class probabilities.
       mean_entropy: [...] float32, mean over T of the entropy in nats.
       variance: [...] float32, variance over T of the probability of each class, averaged over classes.
+      mean_log_probs: [..., C] float32, mean over T of the logarithms of the class probabilities, whose softmax is that
+        of the mean logits; None where it was not kept.
     """
 
     mean_probs: Array
     mean_entropy: Array
     variance: Array
+    mean_log_probs: Array | None = None
 
 
 class ScoreInputs(NamedTuple):
@@ -40,7 +43,8 @@ class ScoreInputs(NamedTuple):
       ensemble: SampleSummary over the classifiers of several seeds.
       labels: [N] int32. Only for scores that are marked as reading the label.
       columns: score name -> [N], the values of the other scores for these units (bounds left out), and of the user's
-        own. Filled for scores that combine others, in an evaluation; None elsewhere.
+        own. Filled for scores that combine others, in an evaluation; None elsewhere. Of the validation units they come
+        from fits that have not seen the label of the unit (scores/crossfit.py).
     """
 
     logits: Array
@@ -52,6 +56,38 @@ class ScoreInputs(NamedTuple):
     labels: Array | None = None
     columns: Mapping[str, Array] | None = None
 
+    def get(self, field: str) -> Any:
+        """Return a field that must be there; ScoreUnavailableError where it is None."""
+        value = getattr(self, field)
+        if value is None:
+            raise ScoreUnavailableError(f"'{field}' of these units is not there")
+        return value
+
+
+class Fit(NamedTuple):
+    """What fitting a score left. A plain (fitted, notes) does as well.
+
+    Attributes:
+      fitted: pytree of arrays, handed to the score.
+      notes: sentences for the reader of the table (a chosen constant, a fallback).
+      candidates: where the fit chose one of a few constants by validation AURC: [N, J], the confidence of the
+        validation units under each, so that the choice can be made again without some of the units.
+      default: which candidate is taken where the AURC does not tell them apart.
+    """
+
+    fitted: PyTree
+    notes: tuple[str, ...] = ()
+    candidates: Array | None = None
+    default: int = 0
+
+
+FitResult = Fit | tuple[PyTree, tuple[str, ...]]
+
+
+def as_fit(found: FitResult) -> Fit:
+    """Return what a fit returned as a Fit."""
+    return found if isinstance(found, Fit) else Fit(*found)
+
 
 class FitInputs(NamedTuple):
     """What a score may be fitted on: never the test set.
@@ -61,10 +97,6 @@ class FitInputs(NamedTuple):
       train: the training units (evaluation mode, no augmentation), and `train_labels`. Only `logits` and
         `features` are filled. None where the run cannot offer them.
       key: PRNG key for whatever is random in a fit.
-      aurc_fn: (confidence [N], correct [N] bool) -> scalar AURC, for scores that choose a constant by it.
-      temperature_fn: (logits [N, C], labels [N]) -> (scalar temperature, notes), for scores that rescale the logits.
-      fits: score name -> what its fit left, as far as it is done, for scores that combine others. They find the
-        values of those scores for the validation units in `val.columns`.
     """
 
     val: ScoreInputs
@@ -72,9 +104,16 @@ class FitInputs(NamedTuple):
     train: ScoreInputs | None
     train_labels: Array | None
     key: Array
-    aurc_fn: Callable[[Array, Array], Array]
-    temperature_fn: Callable[[Array, Array], tuple[Array, tuple[str, ...]]]
-    fits: Mapping[str, PyTree] = MappingProxyType({})
+
+    def training(self, name: str) -> tuple[Array, Array]:
+        """Return the features [M, D] and labels [M] of the training units.
+
+        Raises:
+          ScoreUnavailableError: there are none; the message says that the score `name` needs them.
+        """
+        if self.train is None or self.train.features is None or self.train_labels is None:
+            raise ScoreUnavailableError(f'{name} needs the features of the training set')
+        return self.train.features, self.train_labels
 
 
 @dataclass(frozen=True)
@@ -85,10 +124,12 @@ class Score:
       name: the key in tables and files.
       fn: `fn(inputs) -> [N] float32`, or `fn(inputs, fitted) -> [N]` where `fit` is given. Higher means more confident.
       needs: fields of ScoreInputs that `fn` (and `fit`, of the validation units) reads.
-      fit: `fit(FitInputs) -> (fitted, notes)`: a pytree of arrays, and sentences for the reader of the table
-        (a chosen constant, a fallback). Raises ScoreUnavailableError, with the reason, where there is none.
+      fit: `fit(FitInputs) -> Fit`, or (fitted, notes). Raises ScoreUnavailableError, with the reason, where there is
+        none.
       fits_on_train: whether `fit` reads the training units too.
-      combines: whether `fit` reads the fits of the other scores, and so comes after them.
+      reads_val_labels: whether `fit` reads the labels of the validation units, so that the score is too good on them.
+      needs_raw_logits: whether it means nothing for the logarithms of probabilities, which have lost the scale of the
+        logits.
       description: one line for the report.
       reference: paper and equation.
       role: 'baseline' (what costs nothing to have, against which others are compared), 'learned' (a trained confidence
@@ -102,9 +143,10 @@ class Score:
     needs: frozenset[str]
     description: str
     reference: str
-    fit: Callable[[FitInputs], tuple[PyTree, tuple[str, ...]]] | None = None
+    fit: Callable[[FitInputs], FitResult] | None = None
     fits_on_train: bool = False
-    combines: bool = False
+    reads_val_labels: bool = True
+    needs_raw_logits: bool = False
     role: str = ''
     is_probability: bool = False
     per_pixel: bool = True
@@ -120,6 +162,11 @@ class Score:
         """Whether the score is an upper bound."""
         return self.role == 'bound'
 
+    @property
+    def combines(self) -> bool:
+        """Whether the score reads the values of others, and so comes after them."""
+        return 'columns' in self.needs
+
 
 def score(
     name: str,
@@ -127,9 +174,10 @@ def score(
     needs: Iterable[str],
     description: str,
     reference: str,
-    fit: Callable[[FitInputs], tuple[PyTree, tuple[str, ...]]] | None = None,
+    fit: Callable[[FitInputs], FitResult] | None = None,
     fits_on_train: bool = False,
-    combines: bool = False,
+    reads_val_labels: bool = True,
+    needs_raw_logits: bool = False,
     role: str = '',
     is_probability: bool = False,
     per_pixel: bool = True,
@@ -160,7 +208,8 @@ def score(
             reference=reference,
             fit=fit,
             fits_on_train=fits_on_train,
-            combines=combines,
+            reads_val_labels=reads_val_labels,
+            needs_raw_logits=needs_raw_logits,
             role=role,
             is_probability=is_probability,
             per_pixel=per_pixel,

@@ -1,19 +1,16 @@
-"""Maximum class probability after temperature scaling.
-
-The temperature is fitted by calibrate/temperature.py, which this room may not import; the evaluator hands the fit over
-as `FitInputs.temperature_fn`.
-"""
+"""Maximum class probability after temperature scaling."""
 
 import jax
 import jax.numpy as jnp
 
+from failpred_jax.calibrate.temperature import fit_temperature
 from failpred_jax.scores.score import FitInputs, ScoreInputs, score
 from failpred_jax.scores.softmax import max_probability
 from failpred_jax.types import Array
 
 
 def _fit(given: FitInputs) -> tuple[Array, tuple[str, ...]]:
-    return given.temperature_fn(given.val.logits, given.val_labels)
+    return fit_temperature(given.val.logits, given.val_labels)
 
 
 @score(

@@ -8,16 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from failpred_jax.errors import ScoreUnavailableError
+from failpred_jax.outcomes import is_correct, predicted_classes
+from failpred_jax.scores.choice import choose
 from failpred_jax.scores.neighbors import Banks, make_banks, nearest_in_each, own_radii
-from failpred_jax.scores.score import FitInputs, ScoreInputs, score
+from failpred_jax.scores.score import Fit, FitInputs, ScoreInputs, score
 from failpred_jax.scores.subsample import describe, keep_per_class
 from failpred_jax.types import Array
 
 # The paper's k, and its "(negative) powers of 2" for alpha (section 5); 0 is no filter.
-NUM_NEIGHBOURS = 10
+NUM_NEIGHBORS = 10
 ALPHAS = (0.0, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 # The authors' code adds this to the denominator.
 MIN_DISTANCE = 1e-12
+# The neighbor that the authors' code measures to.
+SECOND = 2
 
 
 class DenseSets(NamedTuple):
@@ -33,7 +37,7 @@ class DenseSets(NamedTuple):
 
 
 def filter_by_density(
-    features: Array, labels: Array, num_classes: int, alphas: tuple[float, ...], k: int = NUM_NEIGHBOURS
+    features: Array, labels: Array, num_classes: int, alphas: tuple[float, ...], k: int = NUM_NEIGHBORS
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Return each class's points, densest first, and how many of them each alpha keeps.
 
@@ -85,14 +89,16 @@ def trust_ratio(class_distances: Array, predicted: Array) -> jax.Array:
     return other / (own + MIN_DISTANCE)
 
 
-def dense_sets(features: Array, labels: Array, num_classes: int, alpha: float, k: int = NUM_NEIGHBOURS) -> DenseSets:
-    """Return the fitted Trust Score for one alpha; see `filter_by_density` for the arguments.
+def dense_sets(
+    features: Array, labels: Array, num_classes: int, alpha: float, k: int = NUM_NEIGHBORS, nth: int = 1
+) -> DenseSets:
+    """Return the fitted Trust Score for one alpha; see `filter_by_density` and `score_units` for the arguments.
 
     Raises:
-      ScoreUnavailableError: where fewer than two classes have points.
+      ScoreUnavailableError: where fewer than two classes have `nth` points.
     """
     classes, counts = filter_by_density(features, labels, num_classes, (alpha,), k)
-    return _sets(classes, counts[:, 0], alpha)
+    return _sets(classes, counts[:, 0], alpha, nth)
 
 
 def score_units(features: Array, logits: Array, fitted: DenseSets, nth: int = 1) -> jax.Array:
@@ -103,30 +109,43 @@ def score_units(features: Array, logits: Array, fitted: DenseSets, nth: int = 1)
     """
     logits = jnp.asarray(logits)
     distances = nearest_in_each(features, fitted.banks, logits.shape[-1], nth)
-    return trust_ratio(distances, jnp.argmax(logits, axis=-1))
+    return trust_ratio(distances, predicted_classes(logits))
 
 
-def _sets(classes: list[np.ndarray], counts: np.ndarray, alpha: float) -> DenseSets:
+def _sets(classes: list[np.ndarray], counts: np.ndarray, alpha: float, nth: int = 1) -> DenseSets:
     kept = [points[:count] for points, count in zip(classes, counts, strict=True)]
+    # A class without an n-th neighbor is as good as absent.
+    kept = [points if len(points) >= nth else points[:0] for points in kept]
     if sum(len(points) > 0 for points in kept) < 2:
-        raise ScoreUnavailableError('trust_score compares classes; the training units are all of one class')
+        fewer = f' (or have fewer than {nth} units)' if nth > 1 else ''
+        raise ScoreUnavailableError(f'trust_score compares classes; the training units are all of one class{fewer}')
     return DenseSets(make_banks(kept), jnp.asarray(alpha, jnp.float32))
 
 
-def _fit(given: FitInputs) -> tuple[DenseSets, tuple[str, ...]]:
-    if given.train is None or given.train.features is None:
-        raise ScoreUnavailableError('trust_score needs the features of the training set')
-    kept = keep_per_class(given.train_labels, given.key)
-    labels = np.asarray(given.train_labels)[kept]
-    num_classes = given.val.logits.shape[-1]
-    classes, counts = filter_by_density(np.asarray(given.train.features)[kept], labels, num_classes, ALPHAS)
-    alpha_index, note = _choose(given, classes, counts)
-    fitted = _sets(classes, counts[:, alpha_index], ALPHAS[alpha_index])
-    return fitted, (note, *describe(len(kept), len(np.asarray(given.train_labels))))
+def _fit(given: FitInputs) -> Fit:
+    features, labels, notes = _kept(given, 'trust_score')
+    classes, counts = filter_by_density(features, labels, given.val.logits.shape[-1], ALPHAS)
+    candidates = _candidates(given, classes, counts)
+    chosen, is_defined = choose(candidates, is_correct(given.val.logits, given.val_labels))
+    alpha = ALPHAS[chosen]
+    if is_defined:
+        note = f'alpha = {alpha:g} (filtered part of each class), the best of {len(ALPHAS)} by validation AURC'
+    else:
+        note = (
+            'alpha = 0 (no density filter): the validation AURC that would choose it is undefined or the same for all'
+        )
+    return Fit(_sets(classes, counts[:, chosen], alpha), (note, *notes), candidates)
 
 
-def _choose(given: FitInputs, classes: list[np.ndarray], counts: np.ndarray) -> tuple[int, str]:
-    """Return the index of the alpha with the least validation AURC, and the note that says so.
+def _kept(given: FitInputs, name: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Return the features and labels of the training units that stay in the bank, and a note if some do not."""
+    features, labels = (np.asarray(x) for x in given.training(name))
+    kept = keep_per_class(labels, given.key)
+    return features[kept], labels[kept], describe(len(kept), len(labels))
+
+
+def _candidates(given: FitInputs, classes: list[np.ndarray], counts: np.ndarray) -> jax.Array:
+    """Return the Trust Score of the validation units under every alpha: [N, len(ALPHAS)] float32.
 
     The sets of all alphas are nested, so one search over the shells between them serves all: the distance to a set is
     the least of the distances to its shells.
@@ -136,16 +155,17 @@ def _choose(given: FitInputs, classes: list[np.ndarray], counts: np.ndarray) -> 
     shells = [classes[c][inner[c, i] : counts[c, i]] for i in range(num_alphas) for c in range(num_classes)]
     # Shells halve in size: three groups of shapes instead of seven, for a third more distances.
     banks = make_banks(shells, slack=2.5)
-    found = nearest_in_each(given.val.features, banks, len(shells))
+    found = nearest_in_each(given.val.get('features'), banks, len(shells))
     found = np.asarray(found).reshape(-1, num_alphas, num_classes)
     nested = np.minimum.accumulate(found[:, ::-1], axis=1)[:, ::-1]
-    predicted = jnp.argmax(jnp.asarray(given.val.logits), axis=-1)
-    correct = predicted == jnp.asarray(given.val_labels)
-    risks = np.array([float(given.aurc_fn(trust_ratio(nested[:, i], predicted), correct)) for i in range(num_alphas)])
-    if not np.isfinite(risks).all():
-        return 0, 'alpha = 0 (no density filter): the validation AURC that would choose it is undefined'
-    best = int(np.argmin(risks))
-    return best, f'alpha = {ALPHAS[best]:g} (filtered part of each class), the best of {len(ALPHAS)} by validation AURC'
+    predicted = predicted_classes(given.val.logits)
+    return jnp.stack([trust_ratio(nested[:, i], predicted) for i in range(num_alphas)], axis=1)
+
+
+def _fit_reference(given: FitInputs) -> Fit:
+    features, labels, notes = _kept(given, 'trust_score_reference')
+    fitted = dense_sets(features, labels, given.val.logits.shape[-1], alpha=0.0, nth=SECOND)
+    return Fit(fitted, notes)
 
 
 @score(
@@ -168,4 +188,32 @@ def trust_score(inputs: ScoreInputs, fitted: DenseSets) -> jax.Array:
 
     Reference: Jiang, Kim, Guan & Gupta, "To trust or not to trust a classifier", NeurIPS 2018, algorithm 1.
     """
-    return score_units(inputs.features, inputs.logits, fitted)
+    return score_units(inputs.get('features'), inputs.logits, fitted)
+
+
+@score(
+    'trust_score_reference',
+    needs=['logits', 'features'],
+    description='Trust Score as in the reference code: second nearest neighbor of each class, no density filter',
+    reference='Jiang et al., NeurIPS 2018, code; as used by Corbière et al., NeurIPS 2019, section 4',
+    fit=_fit_reference,
+    fits_on_train=True,
+    reads_val_labels=False,
+)
+def trust_score_reference(inputs: ScoreInputs, fitted: DenseSets) -> jax.Array:
+    """Return the Trust Score to the second nearest point of each class, among all training points.
+
+    The reference code skips the nearest point, since a training unit would be its own neighbor, and filters nothing
+    by default. Use it to compare with published figures; `trust_score` is the paper's definition.
+
+    Args:
+      inputs: reads `logits` [N, C] and `features` [N, D].
+      fitted: the training points of each class.
+
+    Returns:
+      [N] float32, 0 or greater.
+
+    Reference: Jiang, Kim, Guan & Gupta, "To trust or not to trust a classifier", NeurIPS 2018, the authors' code;
+      Corbière et al., NeurIPS 2019, section 4.
+    """
+    return score_units(inputs.get('features'), inputs.logits, fitted, nth=SECOND)

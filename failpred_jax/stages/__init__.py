@@ -2,17 +2,20 @@
 
 from failpred_jax import devices
 from failpred_jax.config import Config
+from failpred_jax.errors import UserError
 from failpred_jax.models.network import Network
 from failpred_jax.stages import baseline, confidence, finetune
 from failpred_jax.stages.common import stage_key
 from failpred_jax.train.stage import Stage, TrainState
 from failpred_jax.train.step import init_state, merge_params
 
+# Counters are int32.
+MOST_STEPS = 2**31 - 1
 _MAKERS = {'baseline': baseline.make_stage, 'confidence': confidence.make_stage, 'finetune': finetune.make_stage}
 
 
 def make_stages(config: Config, num_train: int, num_targets: int | None = None) -> list[Stage]:
-    """Return the stages that have epochs, in order.
+    """Return the stages that have epochs, in order; the baseline too if it starts from a finished classifier.
 
     Args:
       config: the experiment.
@@ -20,15 +23,25 @@ def make_stages(config: Config, num_train: int, num_targets: int | None = None) 
       num_targets: those of its confidence; None for the same.
 
     Raises:
-      UserError: a batch size that the devices cannot share evenly.
+      UserError: a batch size that the devices cannot share evenly, or more steps than can be counted.
     """
     stages = []
     for name, make_stage in _MAKERS.items():
         section = getattr(config, name)
-        if section.epochs:
+        if section.epochs or (name == 'baseline' and section.init_from):
             devices.check_batch_size(section.batch_size, f'config.{name}.batch_size')
             stages.append(make_stage(config, num_train if name == 'baseline' else num_targets or num_train))
+            _check_length(stages[-1], section.epochs)
     return stages
+
+
+def _check_length(stage: Stage, epochs: int) -> None:
+    """Raise a UserError for more steps than the counter on the devices can hold."""
+    if stage.num_steps > MOST_STEPS:
+        raise UserError(
+            f'config.{stage.name}.epochs is {epochs:,}; of {stage.steps_per_epoch:,} steps each, these are more than '
+            f'the {MOST_STEPS:,} steps that can be counted: lower it, or raise config.{stage.name}.batch_size'
+        )
 
 
 def start_state(stage: Stage, network: Network, seed: int, previous: TrainState | None) -> TrainState:

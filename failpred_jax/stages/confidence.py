@@ -7,7 +7,7 @@ import functools
 
 from failpred_jax.config import Config, HeadConfig
 from failpred_jax.registry import LOSSES
-from failpred_jax.stages.common import timing
+from failpred_jax.stages.common import training
 from failpred_jax.train.stage import Stage
 
 
@@ -30,10 +30,13 @@ def make_stage(config: Config, num_train: int) -> Stage:
         fixed_in_validation=whole,
         loss_fn=confidence_loss(config.confidence),
         select_by='aupr_error',
-        **timing(config.confidence, num_train),
+        **training('confidence', config.confidence, num_train),
     )
 
 
 def confidence_loss(config: HeadConfig) -> functools.partial:
     """Return the configured loss as a Stage takes it: (outputs, labels, mask) -> per unit."""
-    return functools.partial(LOSSES[config.loss], error_weight=config.error_weight, temperature=config.temperature)
+    options = config.options_of(config.loss)
+    own = {} if options is None else {'options': options}
+    loss = LOSSES[config.loss]
+    return functools.partial(loss, error_weight=config.error_weight, temperature=config.temperature, **own)

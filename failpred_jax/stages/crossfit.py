@@ -66,15 +66,17 @@ def held_out_logits(
         return logits
     num_folds = config.confidence.folds
     fold = draw_folds(len(train.labels), num_folds, config.seed)
+    parts = []
     for k in range(num_folds):
         inside, outside = (jax.tree.map(lambda x, rows=rows: x[rows], train) for rows in (fold == k, fold != k))
         say(f'crossfit: classifier {k + 1} of {num_folds}, without {len(inside.labels):,} examples')
         stage = baseline.make_stage(config, len(outside.labels))
         state = train_fn(stage, folder / f'fold_{k}', outside)
-        found = compute_cached(program, state, inside, frozenset({'logits'}), program.eval_batch_size).logits
-        if logits is None:
-            logits = np.empty((len(fold), found.shape[-1]), np.float32)
-        logits[fold == k] = found
+        found = compute_cached(program, state, inside, frozenset({'logits'}), program.eval_batch_size)
+        parts.append(np.asarray(found.logits))
+    logits = np.empty((len(fold), parts[0].shape[-1]), np.float32)
+    for k, part in enumerate(parts):
+        logits[fold == k] = part
     processes.from_main(lambda: write_npz(file, {'logits': logits, 'fold': fold}))
     return logits
 

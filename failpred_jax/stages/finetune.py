@@ -1,7 +1,7 @@
 """The third stage: the head with an encoder of its own, which starts as a copy of the classifier's backbone."""
 
 from failpred_jax.config import Config
-from failpred_jax.stages.common import timing
+from failpred_jax.stages.common import training
 from failpred_jax.stages.confidence import confidence_loss
 from failpred_jax.train.stage import Stage
 
@@ -25,5 +25,5 @@ def make_stage(config: Config, num_train: int) -> Stage:
         fixed_in_validation=frozenset({'logits'}),
         loss_fn=confidence_loss(config.finetune),
         select_by='aupr_error',
-        **timing(config.finetune, num_train),
+        **training('finetune', config.finetune, num_train),
     )

@@ -1,12 +1,21 @@
 """What there is for a confidence head to learn: the errors it is shown, and the true class probabilities."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from failpred_jax.train.step import Units
+from failpred_jax import devices, processes
+from failpred_jax.console import say
+from failpred_jax.files import write_json
+from failpred_jax.train.precompute import Program
+from failpred_jax.train.stage import TrainState
+from failpred_jax.train.step import Outcomes, make_outcome_step, merge_params
+from failpred_jax.train.validate import each_batch_of_units
+from failpred_jax.types import Examples
+from failpred_jax.workdir import read_record
 
 # The histogram's bins, and where it counts as saturated: nearly every target in the last half per cent.
 NUM_BINS = 50
@@ -21,19 +30,69 @@ WORDS = {
 }
 
 
-def units_of(logits: np.ndarray, labels: np.ndarray) -> Units:
-    """Return the Units of logits [N, C] and labels [N]; losses are 0, and the confidence is that of the prediction."""
+def look_at_targets(
+    source: str, examples: Examples, baseline: TrainState, program: Program, workdir: Path
+) -> dict[str, Any]:
+    """Count the errors among the head's targets, say if they leave it nothing to learn, and remember it.
+
+    Args:
+      source: config.confidence.targets.
+      examples: what the head learns from; held-out logits are cached in them where the source is 'crossfit'.
+      baseline: the best state of the classifier.
+      program: runs it.
+      workdir: where confidence/targets.json is written. If it is there already, nothing is done again.
+
+    Returns:
+      As `describe_targets`.
+    """
+    found = read_targets(workdir)
+    if found is not None:
+        return found
+    if examples.cached.logits is not None:
+        parts: Iterable[Outcomes] = [outcomes_of(np.asarray(examples.cached.logits), examples.labels)]
+    else:
+        parts = _outcomes_of_classifier(examples, baseline, program)
+    found = describe_targets(parts, source)
+    say(f'the head learns from {found["num_errors"]:,} errors in {found["num_units"]:,} units ({source})')
+    for text in found['warnings']:
+        say(f'warning: {text}')
+    processes.from_main(lambda: _write(found, workdir))
+    return found
+
+
+def _write(found: dict[str, Any], workdir: Path) -> None:
+    (workdir / 'confidence').mkdir(exist_ok=True)
+    write_json(workdir / 'confidence' / 'targets.json', found)
+
+
+def read_targets(workdir: Path) -> dict[str, Any] | None:
+    """Return what `look_at_targets` found, or None if it has not looked."""
+    return read_record(workdir / 'confidence' / 'targets.json')
+
+
+def _outcomes_of_classifier(examples: Examples, baseline: TrainState, program: Program) -> Iterator[Outcomes]:
+    """Yield what the classifier alone makes of examples, batch by batch; there is no trained head yet."""
+    outcome_fn = devices.map_over_devices(
+        make_outcome_step(program.apply_fn, program.prepare_eval_fn, program.ignore_label)
+    )
+    params = devices.replicate(merge_params(baseline.trained, baseline.frozen))
+    batch_stats = devices.replicate(baseline.batch_stats)
+    return each_batch_of_units(outcome_fn, params, batch_stats, examples, program.eval_batch_size)
+
+
+def outcomes_of(logits: np.ndarray, labels: np.ndarray) -> Outcomes:
+    """Return what logits [N, C] say of examples with labels [N]; all of them count."""
     log_probs = np.asarray(jax.nn.log_softmax(logits))
     tcp = np.exp(np.take_along_axis(log_probs, labels[:, None], axis=-1)[:, 0])
     correct = log_probs.argmax(axis=-1) == labels
-    return Units(np.zeros_like(tcp), correct, np.exp(log_probs.max(axis=-1)), tcp, np.ones(len(labels), bool))
+    return Outcomes(correct, np.exp(log_probs.max(axis=-1)), tcp, np.ones(len(labels), bool))
 
 
-def describe_targets(parts: Iterable[Units], source: str = 'train') -> dict[str, Any]:
+def describe_targets(parts: Iterable[Outcomes], source: str = 'train') -> dict[str, Any]:
     """Return the errors among the targets, the histogram of TCP, and warnings in plain words.
 
     Args:
-      parts: units of the examples that the head learns from, in any division, in evaluation mode, by the classifiers
+      parts: outcomes of the examples that the head learns from, in any division, in evaluation mode, by the classifiers
         that make its targets. One part is held at a time: the pixels of a training set are many.
       source: config.confidence.targets.
 

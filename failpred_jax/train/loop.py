@@ -24,11 +24,12 @@ from failpred_jax.errors import UserError
 from failpred_jax.stopping import Stop, Stopped
 from failpred_jax.train.checkpoints import Checkpoints, Progress
 from failpred_jax.train.precompute import Budget, Program, precompute
+from failpred_jax.train.refresh import make_refresh
 from failpred_jax.train.stage import Stage, TrainState
 from failpred_jax.train.stage_log import StageLog, read_metrics
 from failpred_jax.train.step import make_chunk, make_validation_step, merge_params
 from failpred_jax.train.validate import COLLAPSED_SPREAD, collect_units, validation_metrics
-from failpred_jax.types import Examples
+from failpred_jax.types import Examples, PyTree
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class StageResult:
       best_value: the selection metric there; None where it was undefined at every validation.
       seconds: time spent training, validating and saving.
       warnings: sentences for the report.
+      unavailable: why what the stage trains is not there; '' if it is. An import may know a later stage alone.
     """
 
     step: int
@@ -48,6 +50,7 @@ class StageResult:
     best_value: float | None
     seconds: float
     warnings: tuple[str, ...]
+    unavailable: str = ''
 
 
 def train_stage(
@@ -128,6 +131,7 @@ class _Trainer:
             donate=(0,),
             shared=(3,),
         )
+        self.refresh = make_refresh(stage, program.apply_fn, program.prepare_train_fn, self.feed)
         self.validate_fn = devices.map_over_devices(
             make_validation_step(stage, program.apply_fn, program.prepare_eval_fn, program.ignore_label)
         )
@@ -145,20 +149,22 @@ class _Trainer:
         step = int(state.step)
         began = time.monotonic() - progress.seconds
         last_save = time.monotonic()
-        state = devices.replicate(state)
+        # A step has no use for it, so it stays here.
+        evaluated = state.evaluated
+        state = devices.replicate(state.replace(evaluated={}))
 
         def save(progress: Progress) -> Progress:
             progress = replace(progress, seconds=time.monotonic() - began)
-            self.checkpoints.save(devices.unreplicate(state), progress)
+            self.checkpoints.save(devices.unreplicate(state).replace(evaluated=evaluated), progress)
             return progress
 
         def validate(progress: Progress) -> Progress:
+            nonlocal evaluated
+            trained, batch_stats = self._evaluated(state, step)
+            if stage.replaces_evaluated:
+                evaluated = devices.unreplicate({'trained': trained, 'batch_stats': batch_stats})
             units = collect_units(
-                self.validate_fn,
-                merge_params(state.trained, state.frozen),
-                state.batch_stats,
-                self.val,
-                self.eval_batch_size,
+                self.validate_fn, merge_params(trained, state.frozen), batch_stats, self.val, self.eval_batch_size
             )
             values = validation_metrics(units)
             selected = values[f'val_{stage.select_by}']
@@ -189,12 +195,12 @@ class _Trainer:
                 progress,
                 loss_sum=progress.loss_sum + float(sums.loss_sum),
                 correct_count=progress.correct_count + int(sums.correct_count),
-                count=progress.count + int(sums.count),
+                count=progress.count + int(sums.num_units),
             )
             self.log.progress(
                 step,
-                float(sums.loss_sum) / max(int(sums.count), 1),
-                int(sums.correct_count) / max(int(sums.count), 1),
+                float(sums.loss_sum) / max(int(sums.num_units), 1),
+                int(sums.correct_count) / max(int(sums.num_units), 1),
                 num_steps * stage.batch_size / elapsed,
             )
             at_eval = step % stage.eval_every_steps == 0 or step == stage.num_steps
@@ -212,6 +218,17 @@ class _Trainer:
                     'the same command goes on from there'
                 )
         return progress
+
+    def _evaluated(self, state: TrainState, step: int) -> tuple[PyTree, PyTree]:
+        """Return the parameters in the place of the trained ones, and the statistics, that a validation looks at."""
+        for name, recipe in self.stage.recipes.items():
+            trained = recipe.evaluated(state.recipe_states.get(name, ()), step)
+            if trained is not None:
+                batch_stats = state.batch_stats
+                if self.stage.batch_norm_in:
+                    batch_stats = self.refresh(merge_params(trained, state.frozen), batch_stats, state.key)
+                return trained, batch_stats
+        return state.trained, state.batch_stats
 
     def _chunk_length(self) -> int:
         """Return how many steps to take before the host is met again; the same on every process."""

@@ -1,17 +1,16 @@
 """Optimizers and learning-rate schedules from a stage's options."""
 
-from collections.abc import Callable
-
 import optax
 
 from failpred_jax.config import StageConfig
 
 
-def make_schedule(stage: StageConfig, steps_per_epoch: int) -> Callable[[int], float]:
+def make_schedule(stage: StageConfig, steps_per_epoch: int) -> optax.Schedule:
     """Return step -> learning rate, in units of steps from a configuration in epochs.
 
     The warm-up rises linearly from 0 and comes before the schedule, whose own clock starts when it ends; milestones
-    and the last step count from the beginning of the stage.
+    and the last step count from the beginning of the stage. `exponential` multiplies at the end of each epoch, as
+    PyTorch's ExponentialLR does when it is stepped once per epoch.
     """
     peak = stage.learning_rate
     warmup = round(stage.warmup_epochs * steps_per_epoch)
@@ -22,7 +21,7 @@ def make_schedule(stage: StageConfig, steps_per_epoch: int) -> Callable[[int], f
     elif stage.schedule == 'cosine':
         main = optax.cosine_decay_schedule(peak, rest, alpha=stage.final_learning_rate / peak)
     elif stage.schedule == 'exponential':
-        main = optax.exponential_decay(peak, steps_per_epoch, stage.decay)
+        main = optax.exponential_decay(peak, steps_per_epoch, stage.decay, staircase=True)
     elif stage.schedule == 'polynomial':
         main = optax.polynomial_schedule(peak, stage.final_learning_rate, stage.power, rest)
     else:
@@ -32,7 +31,7 @@ def make_schedule(stage: StageConfig, steps_per_epoch: int) -> Callable[[int], f
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
 
 
-def make_optimizer(stage: StageConfig, learning_rate_fn: Callable[[int], float]) -> optax.GradientTransformation:
+def make_optimizer(stage: StageConfig, learning_rate_fn: optax.Schedule) -> optax.GradientTransformation:
     """Return the optimizer of a stage.
 
     SGD and Adam add weight_decay * parameter to the gradient of every parameter, biases and BatchNorm included, as

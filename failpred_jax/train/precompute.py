@@ -14,6 +14,7 @@ import numpy as np
 from failpred_jax import devices
 from failpred_jax.console import say
 from failpred_jax.data.feeding import batches_in_order, num_bytes_of
+from failpred_jax.errors import given
 from failpred_jax.train.stage import Stage, TrainState
 from failpred_jax.train.step import ApplyFn, PrepareFn, merge_params
 from failpred_jax.types import Array, Batch, Cached, Examples, PyTree
@@ -98,8 +99,9 @@ def compute_cached(program: Program, state: TrainState, examples: Examples, name
     like = _template(program, state, examples, names)
 
     def forward(variables: PyTree, batch: Batch) -> Cached:
-        image, _ = program.prepare_eval_fn(None, batch.image, batch.label)
-        return program.precompute_fn(*variables, image, names)
+        image, _ = program.prepare_eval_fn(None, given(batch.image, 'an image'), batch.label)
+        params, batch_stats = variables
+        return program.precompute_fn(params, batch_stats, image, names)
 
     forward_fn = devices.map_over_devices(forward)
     variables = devices.replicate(_variables(state))
@@ -118,9 +120,10 @@ def _template(program: Program, state: TrainState, examples: Examples, names: Se
 
     def few(images: Array, labels: Array) -> Cached:
         image, _ = program.prepare_eval_fn(None, images, labels)
-        return program.precompute_fn(*_variables(state), image, names)
+        params, batch_stats = _variables(state)
+        return program.precompute_fn(params, batch_stats, image, names)
 
-    found = jax.eval_shape(few, examples.images[:1], examples.labels[:1])
+    found = jax.eval_shape(few, given(examples.images, 'an image')[:1], examples.labels[:1])
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(examples.labels), *x.shape[1:]), x.dtype), found)
 
 

@@ -1,16 +1,18 @@
 """A stage of training as data, and the state that a step changes."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import flax.struct
 import optax
 
+from failpred_jax.registry import RECIPES
+from failpred_jax.train.recipe import Recipe
 from failpred_jax.types import Array, Outputs, PyTree
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """Everything a step changes or reads, besides data. It knows nothing of the number of devices.
 
     Attributes:
@@ -20,6 +22,9 @@ class TrainState:
       frozen: parameters that do not, likewise. Never changed by a step.
       batch_stats: BatchNorm running statistics, as {sub-tree: ...}.
       opt_state: of `trained` alone.
+      recipe_states: what the stage's recipes remember, by name; empty without recipes that do.
+      evaluated: {'trained', 'batch_stats'} that the last validation saw in the place of those above, where a recipe
+        chooses them; else empty. A step neither reads nor changes it.
     """
 
     step: Array
@@ -28,6 +33,8 @@ class TrainState:
     frozen: PyTree
     batch_stats: PyTree
     opt_state: PyTree
+    recipe_states: PyTree = flax.struct.field(default_factory=dict)
+    evaluated: PyTree = flax.struct.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,14 +50,16 @@ class Stage:
       with_confidence: whether the confidence head is evaluated.
       fixed_in_training: fields of Cached that are the same in every step, as long as images are not changed at random.
       fixed_in_validation: fields of Cached that are the same in every validation.
-      loss_fn: (outputs, label, mask of units) -> [units] float32 loss per unit.
-      optimizer: an optax transformation for the trained parameters.
+      loss_fn: (outputs, labels, mask of units) -> [units] float32 loss per unit. Where a recipe may make soft targets,
+        labels [units] int32 may also be targets [units, C] float32.
+      optimizer: an optax transformation for the trained parameters, as its recipes have changed it.
       batch_size: examples a step, over all devices of all processes.
       num_steps: the stage's length.
       steps_per_epoch: what one epoch of the curves means; see data/feeding.py.
       eval_every_steps: steps between validations.
       select_by: validation metric, higher is better, that picks the best checkpoint.
       learning_rate_fn: step -> learning rate, for the log.
+      recipes: by name, in the order in which they are applied.
     """
 
     name: str
@@ -68,4 +77,10 @@ class Stage:
     steps_per_epoch: int
     eval_every_steps: int
     select_by: str
-    learning_rate_fn: Callable[[int], float]
+    learning_rate_fn: Callable[[Any], Any]
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
+
+    @property
+    def replaces_evaluated(self) -> bool:
+        """Whether a recipe chooses the weights that are validated, selected and evaluated."""
+        return any(RECIPES.fact(name, 'replaces_evaluated') for name in self.recipes)

@@ -1,50 +1,53 @@
 """What a stage measures on the validation split between epochs."""
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
 from failpred_jax import devices
 from failpred_jax.data.feeding import batches_in_order
 from failpred_jax.metrics import failure_metrics
-from failpred_jax.train.step import Units
+from failpred_jax.train.step import Outcomes, Units
 from failpred_jax.types import Batch, Examples, PyTree
 
 # A spread (standard deviation) of confidences below this is a constant for every practical purpose.
 COLLAPSED_SPREAD = 1e-4
 
+Found = TypeVar('Found', Outcomes, Units)
+
 
 def each_batch_of_units(
-    validate_fn: Callable[[PyTree, PyTree, Batch], Units],
+    step_fn: Callable[[PyTree, PyTree, Batch], Found],
     params: PyTree,
     batch_stats: PyTree,
     examples: Examples,
     batch_size: int,
-) -> Iterator[Units]:
-    """Yield the Units of each batch on the host, flattened to [n], without padding and ignored units.
+) -> Iterator[Found]:
+    """Yield what a step finds of each batch on the host, flattened to [n], without padding and ignored units.
 
     Args:
-      validate_fn: mapped over devices.
+      step_fn: from `make_validation_step` (Units) or `make_outcome_step` (Outcomes), mapped over devices.
       params, batch_stats: replicated.
       examples: to be seen, in order.
-      batch_size: examples a batch.
+      batch_size: examples per batch.
     """
     for batch, _ in batches_in_order(examples, batch_size):
-        units = devices.gather(validate_fn(params, batch_stats, batch))
-        keep = np.asarray(units.mask).reshape(-1)
-        yield Units(*(np.asarray(x).reshape(-1)[keep] for x in units))
+        found = devices.gather(step_fn(params, batch_stats, batch))
+        keep = np.asarray(found.mask).reshape(-1)
+        yield type(found)(*(np.asarray(x).reshape(-1)[keep] for x in found))
 
 
 def collect_units(
-    validate_fn: Callable[[PyTree, PyTree, Batch], Units],
+    step_fn: Callable[[PyTree, PyTree, Batch], Found],
     params: PyTree,
     batch_stats: PyTree,
     examples: Examples,
     batch_size: int,
-) -> Units:
-    """Return the Units of all examples on the host, [N]; the arguments are those of `each_batch_of_units`."""
-    parts = each_batch_of_units(validate_fn, params, batch_stats, examples, batch_size)
-    return Units(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+) -> Found:
+    """Return the units of all examples on the host, [N]; the arguments are those of `each_batch_of_units`."""
+    parts = list(each_batch_of_units(step_fn, params, batch_stats, examples, batch_size))
+    return type(parts[0])(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def validation_metrics(units: Units) -> dict[str, float]:

@@ -7,6 +7,7 @@ from scipy.special import expit
 
 from failpred_jax.calibrate.isotonic import fit_isotonic
 from failpred_jax.calibrate.platt import fit_platt
+from failpred_jax.errors import UserError
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_platt_stays_finite_where_others_diverge():
 
 def test_platt_refuses_nothing_and_infinities():
     for confidence in ([], [1.0, np.inf]):
-        with pytest.raises(ValueError, match='finite'):
+        with pytest.raises(UserError, match='finite|empty'):
             fit_platt(np.array(confidence), np.ones(len(confidence), bool))
 
 

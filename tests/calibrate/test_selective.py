@@ -9,6 +9,7 @@ from scipy.stats import binom
 
 from failpred_jax.calibrate.conformal import fit_conformal, prediction_sets
 from failpred_jax.calibrate.selective import risk_upper_bound, threshold_at_coverage, threshold_at_risk
+from failpred_jax.errors import UserError
 
 
 def draw_labels(rng, probs):
@@ -24,21 +25,21 @@ def test_conformal_threshold_is_the_order_statistic():
     assert fit_conformal(probs, labels, 0.05) == 1 / 20
     assert fit_conformal(probs, labels, 0.04) == -math.inf
     assert prediction_sets(probs, -math.inf).all()
-    with pytest.raises(ValueError, match='between 0 and 1'):
+    with pytest.raises(UserError, match='between 0 and 1'):
         fit_conformal(probs, labels, 0.0)
 
 
 def test_conformal_sets_cover_as_promised(rng):
-    """Mean coverage over many draws lies between 1 - error_rate and 1 / (N + 1) more, within 4 standard errors."""
-    num_units, error_rate, covered = 60, 0.15, []
+    """Mean coverage over many draws lies between 1 - alpha and 1 / (N + 1) more, within 4 standard errors."""
+    num_units, alpha, covered = 60, 0.15, []
     for _ in range(3000):
         probs = softmax(2 * rng.normal(size=(num_units + 1, 4)), axis=1)
         # Labels from a flatter distribution: the promise does not need the classifier to be calibrated.
         labels = draw_labels(rng, softmax(np.log(probs) / 2, axis=1))
-        threshold = fit_conformal(probs[:-1], labels[:-1], error_rate)
+        threshold = fit_conformal(probs[:-1], labels[:-1], alpha)
         covered.append(prediction_sets(probs[-1:], threshold)[0, labels[-1]])
-    slack = 4 * np.sqrt(error_rate * (1 - error_rate) / len(covered))
-    assert 1 - error_rate - slack <= np.mean(covered) <= 1 - error_rate + 1 / (num_units + 1) + slack
+    slack = 4 * np.sqrt(alpha * (1 - alpha) / len(covered))
+    assert 1 - alpha - slack <= np.mean(covered) <= 1 - alpha + 1 / (num_units + 1) + slack
 
 
 @pytest.mark.parametrize('coverage', [0.1, 0.5, 0.7, 1.0])
@@ -51,7 +52,7 @@ def test_threshold_at_coverage_accepts_ties_together():
     confidence = np.array([0.2, 1.0, 1.0, 1.0, 0.1], np.float32)
     assert np.sum(confidence > threshold_at_coverage(confidence, 0.2)) == 3
     assert np.sum(confidence > threshold_at_coverage(confidence, 0.61)) == 4
-    with pytest.raises(ValueError, match='over 0'):
+    with pytest.raises(UserError, match='over 0'):
         threshold_at_coverage(confidence, 0.0)
 
 
@@ -78,7 +79,7 @@ def test_threshold_at_risk_takes_the_largest_guaranteed_coverage(rng):
     assert threshold_at_risk(confidence, correct, 0.9).threshold == -math.inf
     impossible = threshold_at_risk(confidence, np.zeros(2000, bool), 0.1)
     assert impossible.threshold == math.inf and impossible.coverage == 0 and math.isnan(impossible.risk_bound)
-    with pytest.raises(ValueError, match='target_risk'):
+    with pytest.raises(UserError, match='target_risk'):
         threshold_at_risk(confidence, correct, 1.0)
 
 

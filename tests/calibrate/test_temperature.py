@@ -6,7 +6,9 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
+from failpred_jax.calibrate import temperature as temperature_module
 from failpred_jax.calibrate.temperature import cross_entropy, fit_temperature
+from failpred_jax.errors import UserError
 
 
 def draw(rng, true_temperature, num_units=4000, num_classes=5):
@@ -58,3 +60,27 @@ def test_without_a_minimum_it_stays_one_and_says_why(rng):
         temperature, notes = fit_temperature(logits, labels)
         assert float(temperature) == 1
         assert 'T stays 1, unfitted' in notes[0] and words in notes[0]
+
+
+def test_masked_classes_are_left_out(rng):
+    """Once the temperature came out as 1e-6, and the cross-entropy went from 0.9 to 750,000 in a normal note."""
+    logits, labels = draw(rng, 2.0)
+    alone, note = fit_temperature(logits, labels)
+    masked = np.concatenate([logits, np.full((len(logits), 2), -np.inf, np.float32)], axis=1)
+    found, masked_note = fit_temperature(masked, labels)
+    np.testing.assert_allclose(found, alone, rtol=1e-6)
+    assert masked_note == note
+    # A label on a masked class costs infinitely much at every temperature.
+    found, notes = fit_temperature(masked, np.where(np.arange(len(labels)) < 3, 5, labels))
+    assert float(found) == 1 and '3 of 4000 held-out labels have the logit -inf' in notes[0]
+    for bad, words in ((np.inf, r'NaN or \+inf'), (-np.inf, 'no class left')):
+        with pytest.raises(UserError, match=words):
+            fit_temperature(np.where(np.arange(len(logits))[:, None] < 2, bad, logits), labels)
+
+
+def test_a_fit_that_ends_worse_than_it_began_is_refused(rng, monkeypatch):
+    logits, labels = draw(rng, 2.0)
+    lost = (jnp.float32(np.log(1e6)), jnp.float32(-1.0), jnp.float32(1.0))
+    monkeypatch.setattr(temperature_module, '_bisect', lambda logits, labels: lost)
+    found, notes = fit_temperature(logits, labels)
+    assert float(found) == 1 and 'would raise the held-out cross-entropy' in notes[0]

@@ -8,8 +8,6 @@ import pytest
 from failpred_jax.registry import LOSSES
 from failpred_jax.types import Outputs
 
-# The value of a unit depends on that unit alone; `ranking` is about the whole batch.
-PER_UNIT = ('tcp_mse', 'tcp_ratio_mse', 'correctness_bce', 'focal')
 UNITS = [(13,), (2, 3, 4)]
 
 
@@ -22,16 +20,14 @@ def batch(units, rng):
     return outputs, labels, jnp.asarray(rng.random(units) < 0.7)
 
 
-def evaluate(name, outputs, labels, mask, error_weight=1.5):
-    return LOSSES[name](outputs, labels, mask, error_weight=error_weight, temperature=1.0)
+def evaluate(name, outputs, labels, mask, error_weight=1.5, temperature=1.0):
+    """Return the loss with its own options, if it owns any, at their defaults."""
+    own = {'options': LOSSES.options()[name]()} if name in LOSSES.options() else {}
+    return LOSSES[name](outputs, labels, mask, error_weight=error_weight, temperature=temperature, **own)
 
 
 def masked_mean(losses, mask):
     return float(jnp.sum(jnp.where(mask, losses, 0)) / jnp.sum(mask))
-
-
-def test_the_config_names_are_all_there():
-    assert set(LOSSES) == {*PER_UNIT, 'ranking'}
 
 
 @pytest.mark.parametrize('units', UNITS)
@@ -76,7 +72,7 @@ def test_the_order_of_units_does_not_matter(name, rng):
     np.testing.assert_allclose(permuted, evaluate(name, outputs, labels, mask)[order], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize('name', PER_UNIT)
+@pytest.mark.parametrize('name', [n for n in LOSSES if LOSSES.fact(n, 'is_per_unit')])
 def test_shape_is_only_shape(name, rng):
     outputs, labels, mask = batch((2, 3, 4), rng)
     flat = evaluate(
@@ -85,10 +81,18 @@ def test_shape_is_only_shape(name, rng):
     np.testing.assert_allclose(evaluate(name, outputs, labels, mask).reshape(-1), flat, rtol=1e-6)
 
 
-@pytest.mark.parametrize('name', ['tcp_mse', 'tcp_ratio_mse', 'correctness_bce'])
-def test_errors_weigh_as_asked(name, rng):
+@pytest.mark.parametrize('name', LOSSES)
+def test_errors_weigh_as_asked_if_the_loss_reads_their_weight(name, rng):
     outputs, labels, mask = batch((13,), rng)
     plain, weighted = (evaluate(name, outputs, labels, mask, w) for w in (1.0, 3.0))
     wrong = jnp.argmax(outputs.logits, -1) != labels
     assert 0 < int(wrong.sum()) < 13
-    np.testing.assert_allclose(weighted, jnp.where(wrong, 3 * plain, plain), rtol=1e-6)
+    factor = 3 if 'error_weight' in LOSSES.fact(name, 'reads') else 1
+    np.testing.assert_allclose(weighted, jnp.where(wrong, factor * plain, plain), rtol=1e-6)
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_the_temperature_counts_exactly_if_the_loss_reads_it(name, rng):
+    outputs, labels, mask = batch((13,), rng)
+    plain, softened = (evaluate(name, outputs, labels, mask, temperature=t) for t in (1.0, 3.0))
+    assert bool((plain != softened).any()) == ('temperature' in LOSSES.fact(name, 'reads'))

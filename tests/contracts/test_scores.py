@@ -13,20 +13,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
 from sklearn.neural_network import MLPClassifier
 
-from failpred_jax.calibrate.temperature import fit_temperature
+from failpred_jax.evaluate.scoring import Plan, compute_scores, fit_scores
 from failpred_jax.registry import SCORES
-from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
-from failpred_jax.scores.score import FitInputs, Score, ScoreInputs
+from failpred_jax.scores.sampled import add_logits, finish_samples, init_samples
+from failpred_jax.scores.score import Fit, FitInputs, Score, ScoreInputs, as_fit
 
 # One size for all, and one for the parts: every shape compiles anew.
 NUM_UNITS, NUM_PART = 320, 80
 ALL = sorted(SCORES)
-
-
-def aurc(confidence, correct):
-    """Mean risk over all coverages; enough of an AURC to choose a constant by."""
-    errors = ~np.asarray(correct)[np.argsort(-np.asarray(confidence), kind='stable')]
-    return np.mean(np.cumsum(errors) / np.arange(1, len(errors) + 1))
 
 
 class Classifier:
@@ -60,10 +54,10 @@ class Classifier:
         dropout = init_samples(logits.shape)
         for _ in range(10):
             kept = features * (rng.random(features.shape) > 0.3) / 0.7
-            dropout = add_sample(dropout, jax.nn.softmax(self.logits(kept, network)))
+            dropout = add_logits(dropout, self.logits(kept, network))
         ensemble = init_samples(logits.shape)
         for member in self.networks:
-            ensemble = add_sample(ensemble, jax.nn.softmax(self.logits(self.features(images, member), member)))
+            ensemble = add_logits(ensemble, self.logits(self.features(images, member), member))
         lead = np.diff(np.sort(logits, axis=1)[:, -2:], axis=1)[:, 0]
         return ScoreInputs(
             logits=logits,
@@ -88,10 +82,18 @@ def data() -> tuple[ScoreInputs, FitInputs, np.ndarray]:
         train=ScoreInputs(train.logits, train.features),
         train_labels=classifier.labels[train_units],
         key=jax.random.key(0),
-        aurc_fn=aurc,
-        temperature_fn=fit_temperature,
     )
-    return test, fit_inputs, test.logits.argmax(axis=1) == test.labels
+    # For scores that combine others, some of those, and one that the user brought in float64.
+    plan = Plan(tuple(SCORES[name] for name in ('mcp', 'rel_u', 'trust_score', 'ensemble')), {})
+    fitted = fit_scores(plan, fit_inputs, {'mine': -val.features.sum(axis=1, dtype=np.float64)})
+    fit_inputs = fit_inputs._replace(val=fit_inputs.val._replace(columns=fitted.columns))
+    columns = compute_scores(plan, test, fitted)[0] | {'mine': -test.features.sum(axis=1, dtype=np.float64)}
+    return test._replace(columns=columns), fit_inputs, test.logits.argmax(axis=1) == test.labels
+
+
+@functools.cache
+def fit_of(name: str) -> Fit:
+    return as_fit(SCORES[name].fit(data()[1]))
 
 
 @functools.cache
@@ -100,8 +102,8 @@ def fit(name: str):
     score: Score = SCORES[name]
     if score.fit is None:
         return score.fn, ()
-    fitted, notes = score.fit(data()[1])
-    return functools.partial(score.fn, fitted=fitted), notes
+    found = fit_of(name)
+    return functools.partial(score.fn, fitted=found.fitted), found.notes
 
 
 @functools.cache
@@ -111,8 +113,8 @@ def jitted(name: str):
 
 
 def needed(name: str, inputs: ScoreInputs) -> ScoreInputs:
-    """Return the inputs with all but the declared needs taken away; fusion may use whatever there is."""
-    keeps = set(ScoreInputs._fields) - {'labels'} if name == 'fusion' else SCORES[name].needs
+    """Return the inputs with all but the declared needs taken away."""
+    keeps = SCORES[name].needs
     return ScoreInputs(**{f: getattr(inputs, f) if f in keeps else None for f in ScoreInputs._fields if f != 'logits'},
                        logits=inputs.logits if 'logits' in keeps else None)  # fmt: skip
 
@@ -146,6 +148,7 @@ def test_is_described(name):
     assert score.needs and score.needs <= set(ScoreInputs._fields)
     assert score.reads_label == ('labels' in score.needs)
     assert not (score.fits_on_train and score.fit is None)
+    assert score.combines == ('columns' in score.needs)
 
 
 @pytest.mark.parametrize('name', ALL)
@@ -200,7 +203,7 @@ def test_is_finite_on_extreme_logits(name):
     extreme[0], extreme[1], extreme[2] = 0, 1e4, np.eye(extreme.shape[1])[3] * 1e4
     samples = init_samples(extreme.shape)
     for sign in (1, -1):
-        samples = add_sample(samples, jax.nn.softmax(sign * extreme))
+        samples = add_logits(samples, sign * extreme)
     summary = finish_samples(samples)
     head = extreme[:, 0]
     inputs = test._replace(
@@ -211,6 +214,24 @@ def test_is_finite_on_extreme_logits(name):
 
 @pytest.mark.parametrize('name', [n for n in ALL if SCORES[n].fit is not None])
 def test_fits_the_same_under_the_same_key(name):
-    again, notes = SCORES[name].fit(data()[1])
-    np.testing.assert_array_equal(SCORES[name].fn(needed(name, data()[0]), again), confidence_of_all(name))
-    assert notes == fit(name)[1]
+    again = as_fit(SCORES[name].fit(data()[1]))
+    np.testing.assert_array_equal(SCORES[name].fn(needed(name, data()[0]), again.fitted), confidence_of_all(name))
+    assert again.notes == fit(name)[1]
+
+
+@pytest.mark.parametrize('name', [n for n in ALL if SCORES[n].fit is not None])
+def test_candidates_hold_the_chosen_one(name):
+    score, given, found = SCORES[name], data()[1], fit_of(name)
+    if found.candidates is None or score.combines:
+        return
+    values = np.asarray(score.fn(given.val, found.fitted))
+    candidates = np.asarray(found.candidates)
+    assert candidates.shape[0] == len(values)
+    assert min(np.abs(candidates - values[:, None]).max(axis=0)) <= 1e-5 * np.abs(values).max()
+
+
+@pytest.mark.parametrize('name', [n for n in ALL if SCORES[n].fit is not None and not SCORES[n].reads_val_labels])
+def test_a_fit_that_claims_not_to_read_validation_labels_does_not(name):
+    given = data()[1]
+    blind = as_fit(SCORES[name].fit(given._replace(val_labels=np.roll(given.val_labels, 7))))
+    np.testing.assert_array_equal(SCORES[name].fn(needed(name, data()[0]), blind.fitted), confidence_of_all(name))

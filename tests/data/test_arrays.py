@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from failpred_jax.config import DataConfig
+from failpred_jax.data.arrays import ArraysOptions
 from failpred_jax.data.resize import resize_images
 from failpred_jax.data.splits import load_data
 from failpred_jax.errors import UserError
@@ -17,9 +18,13 @@ def arrays(rng):
     }
 
 
+def config_for(folder, **options):
+    return DataConfig(source='arrays', owned={'arrays': ArraysOptions(str(folder / 'mine.npz'))}, **options)
+
+
 def load(arrays, tmp_path, **options):
     np.savez(tmp_path / 'mine.npz', **arrays)
-    return load_data(DataConfig(source='arrays', path=str(tmp_path / 'mine.npz'), **options))
+    return load_data(config_for(tmp_path, **options))
 
 
 def test_parts_that_are_there_are_used_and_others_split_off(arrays, tmp_path):
@@ -46,7 +51,11 @@ def test_gray_images_may_lack_the_channel_axis(arrays, tmp_path):
         ({'images_train': np.zeros((40, 6, 6, 3))}, 'images of type float64; they must be uint8'),
         ({'labels_train': np.full(40, -1)}, 'labels out of range, such as -1'),
         ({'class_names': np.array(['a'])}, 'labels must be 0 to 0'),
-        ({'labels_train': np.array([object()] * 40)}, 'nothing is ever unpickled'),
+        ({'labels_train': np.array([object()] * 40)}, 'never unpickled'),
+        ({'images_train': np.zeros((40, 3, 6, 6), np.uint8)}, 'channels seem to come first'),
+        ({'labels_train': np.arange(40) % 4 + 1}, 'subtract 1'),
+        ({'labels_train': np.full(40, 2**40)}, 'which would make'),
+        ({'labels_train': np.array(['ant', 'bee'] * 20), 'class_names': np.array(['ant'])}, "the words 'bee'"),
     ],
 )
 def test_what_is_refused(arrays, change, words, tmp_path):
@@ -54,10 +63,27 @@ def test_what_is_refused(arrays, change, words, tmp_path):
         load({k: v for k, v in {**arrays, **change}.items() if v is not None}, tmp_path)
 
 
+@pytest.mark.parametrize('kind', ['U3', 'S3'])
+def test_words_are_labels_and_bytes_are_text(arrays, kind, tmp_path):
+    names = np.array(['owl', 'ant', 'cat', 'bee']).astype(kind)
+    data = load({**arrays, 'labels_train': names[arrays['labels_train']]}, tmp_path)
+    assert data.info.class_names == ('ant', 'bee', 'cat', 'owl')
+    named = load({**arrays, 'class_names': names}, tmp_path)
+    assert named.info.class_names == ('owl', 'ant', 'cat', 'bee')
+    first = data.split['train']
+    words = np.array(data.info.class_names)[data.train.labels]
+    assert np.array_equal(words, np.array(named.info.class_names)[arrays['labels_train'][first]])
+
+
+def test_images_of_many_bands_are_images(arrays, tmp_path):
+    bands = {**arrays, 'images_train': np.zeros((40, 6, 6, 13), np.uint8)}
+    assert load(bands, tmp_path).info.image_shape == (6, 6, 13)
+
+
 def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / 'mine.npz').write_bytes(b'PK\x03\x04 nothing')
-    with pytest.raises(UserError, match=r"mine\.npz' cannot be read as an npz"):
-        load_data(DataConfig(source='arrays', path=str(tmp_path / 'mine.npz')))
+    with pytest.raises(UserError, match=r"mine\.npz' is no npz archive"):
+        load_data(config_for(tmp_path))
 
 
 def test_images_are_resized_once_and_the_network_sees_the_new_size(arrays, tmp_path):

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from failpred_jax.config import AugmentConfig
-from failpred_jax.data.augment import make_augment_fn, normalize
+from failpred_jax.data.augment import PADDING_LABEL, make_augment_fn, normalize
 from failpred_jax.data.augmented import draw_augmented
 from failpred_jax.errors import UserError
+from failpred_jax.train.step import unit_mask
 from failpred_jax.types import DatasetInfo, Examples
 
 SHAPE = (12, 17, 3)
@@ -75,8 +76,12 @@ def test_label_maps_keep_their_labels_and_fill_with_void(name, images, maps):
     assert labels.shape == maps.shape
     assert labels.dtype == jnp.int32
     assert set(np.unique(labels)) <= {0, 1, 2, VOID}
-    _, labels = run(GEOMETRIC[name], DatasetInfo('x', 'segmentation', SHAPE, CLASSES), images, maps + 1)
-    assert set(np.unique(labels)) <= {0, 1, 2, 3}
+    # Without an ignored label, beyond the border is no class either, and is where it would be ignored.
+    _, others = run(GEOMETRIC[name], DatasetInfo('x', 'segmentation', SHAPE, CLASSES), images, maps)
+    np.testing.assert_array_equal(others, np.where(labels == VOID, PADDING_LABEL, labels))
+    counted = unit_mask(np.ones(BATCH, bool), others, None)
+    np.testing.assert_array_equal(counted, unit_mask(np.ones(BATCH, bool), labels, VOID))
+    np.testing.assert_array_equal(counted, labels != VOID)
 
 
 @pytest.mark.parametrize('name', GEOMETRIC)

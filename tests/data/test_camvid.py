@@ -1,6 +1,6 @@
 """The folder layout of CamVid: what is read of it, and what each fault of it is told as."""
 
-import dataclasses
+import unicodedata
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from PIL import Image
 
 from failpred_jax.config import DataConfig
 from failpred_jax.data import load_data
-from failpred_jax.data.camvid import CLASS_NAMES, VOID, load
+from failpred_jax.data.camvid import CLASS_NAMES, VOID, CamvidOptions, load
 from failpred_jax.data.resize import resize_labels
 from failpred_jax.errors import UserError
 
@@ -34,7 +34,11 @@ def folder(tmp_path, rng):
 
 
 def config_for(folder, **more):
-    return DataConfig(source='camvid', path=str(folder), **more)
+    return DataConfig(source='camvid', owned={'camvid': CamvidOptions(str(folder))}, **more)
+
+
+def load_from(config):
+    return load(config, config.options_of('camvid'))
 
 
 def aligned(examples):
@@ -42,7 +46,7 @@ def aligned(examples):
 
 
 def test_lists_from_another_disk_are_read_in_their_order(folder):
-    raw = load(config_for(folder))
+    raw = load_from(config_for(folder))
     assert [len(part.images) for part in (raw.train, raw.validation, raw.test)] == [3, 1, 2]
     assert raw.info.image_shape == (HEIGHT, WIDTH, 3)
     assert raw.train.images.dtype == raw.train.labels.dtype == np.uint8
@@ -53,8 +57,8 @@ def test_lists_from_another_disk_are_read_in_their_order(folder):
 
 
 def test_void_is_ignored_unless_it_is_scored(folder):
-    assert load(config_for(folder)).info.ignore_label == VOID
-    scored = load(config_for(folder, score_void=True)).info
+    assert load_from(config_for(folder)).info.ignore_label == VOID
+    scored = load(DataConfig(), CamvidOptions(str(folder), score_unlabeled=True)).info
     assert scored.ignore_label is None
     assert scored.class_names[VOID] == 'unlabeled'
 
@@ -62,7 +66,7 @@ def test_void_is_ignored_unless_it_is_scored(folder):
 def test_lists_made_on_windows_lead_to_the_same_files(folder):
     listing = folder / 'val.txt'
     listing.write_text(r'C:\data\val\d.png C:\data\valannot\d.png')
-    assert len(load(config_for(folder)).validation.images) == 1
+    assert len(load_from(config_for(folder)).validation.images) == 1
 
 
 def test_a_list_cannot_lead_out_of_the_folder(folder):
@@ -70,14 +74,14 @@ def test_a_list_cannot_lead_out_of_the_folder(folder):
     Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(secret)
     (folder / 'val.txt').write_text('../../secret.png ../../secret.png')
     with pytest.raises(UserError, match=r'2 files that val\.txt names are not there, such as val/secret\.png'):
-        load(config_for(folder))
+        load_from(config_for(folder))
 
 
 def test_without_lists_every_file_counts_in_the_order_of_names(folder):
-    by_list = load(config_for(folder)).train
+    by_list = load_from(config_for(folder)).train
     for part in NAMES:
         (folder / f'{part}.txt').unlink()
-    by_name = load(config_for(folder)).train
+    by_name = load_from(config_for(folder)).train
     assert np.array_equal(by_name.images, by_list.images[[1, 2, 0]])
 
 
@@ -88,7 +92,7 @@ def test_another_size_keeps_images_and_maps_together(folder):
     for part in (data.train, data.val, data.test):
         assert part.images.shape[1:3] == part.labels.shape[1:] == size
         assert part.labels.dtype == np.uint8
-    full = load(config_for(folder)).train.labels
+    full = load_from(config_for(folder)).train.labels
     assert {*np.unique(data.train.labels)} <= {*np.unique(full)}
 
 
@@ -145,7 +149,7 @@ def save(folder, name, array):
 def test_what_is_wrong_is_named_with_the_file(folder, fault, words):
     fault(folder)
     with pytest.raises(UserError) as caught:
-        load(config_for(folder))
+        load_from(config_for(folder))
     for word in words:
         assert word in str(caught.value)
 
@@ -154,16 +158,45 @@ def test_files_without_a_partner_are_named_where_there_is_no_list(folder):
     (folder / 'train.txt').unlink()
     (folder / 'trainannot' / 'b.png').rename(folder / 'trainannot' / 'z.png')
     with pytest.raises(UserError, match='2 files of train/ and trainannot/ have no partner .* such as b, z'):
-        load(config_for(folder))
+        load_from(config_for(folder))
 
 
 def test_a_missing_folder_says_what_to_give(tmp_path):
     with pytest.raises(UserError, match='there is no such folder; give the one that holds train/'):
-        load(config_for(tmp_path / 'nowhere'))
+        load_from(config_for(tmp_path / 'nowhere'))
 
 
 def test_resizing_makes_files_of_several_sizes_one_set(folder):
     for name, channels in (('val/d.png', (3,)), ('valannot/d.png', ())):
         save(folder, name, np.zeros((5, 6, *channels), np.uint8))
-    raw = load(dataclasses.replace(config_for(folder), image_size=(8, 8)))
+    raw = load_from(config_for(folder, image_size=(8, 8)))
     assert raw.validation.images.shape == (1, 8, 8, 3)
+
+
+def test_what_other_systems_leave_in_a_folder_is_no_example(folder):
+    for name in ('train', 'trainannot'):
+        for junk in ('._a.png', '.DS_Store', 'Thumbs.db'):
+            (folder / name / junk).write_bytes(b'\x00\x05\x16\x07')
+    (folder / 'train.txt').unlink()
+    raw = load_from(config_for(folder))
+    assert len(raw.train.images) == 3
+    assert aligned(raw.train)
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'cp1252'])
+@pytest.mark.parametrize('form', ['NFC', 'NFD'])
+def test_lists_of_any_encoding_name_files_of_any_unicode_form(folder, encoding, form):
+    name = 'straße_ü'
+    for kind in ('train', 'trainannot'):
+        (folder / kind / 'a.png').rename(folder / kind / f'{unicodedata.normalize(form, name)}.png')
+    (folder / 'train.txt').write_bytes(f'{name}.png {name}.png\r\nb.png b.png\r\n'.encode(encoding))
+    raw = load_from(config_for(folder))
+    assert len(raw.train.images) == 2
+    assert aligned(raw.train)
+
+
+def test_two_pictures_of_one_base_name_are_named(folder):
+    (folder / 'train.txt').unlink()
+    Image.fromarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8)).save(folder / 'train' / 'a.bmp')
+    with pytest.raises(UserError, match=r'one base name, a\.bmp and a\.png'):
+        load_from(config_for(folder))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from failpred_jax.config import DataConfig
+from failpred_jax.data.arrays import ArraysOptions
 from failpred_jax.data.sources import RawData, check_examples
 from failpred_jax.data.splits import Data, draw_split, load_data, split_validation
 from failpred_jax.errors import UserError
@@ -13,7 +14,6 @@ from failpred_jax.files import read_npz, write_npz
 from failpred_jax.types import DatasetInfo, Examples
 
 DIGITS = DataConfig(source='digits', num_train=200)
-ARRAYS = DataConfig(source='arrays')
 INFO = DatasetInfo('things', 'classification', (2, 2, 1), ('a', 'b', 'c'))
 
 
@@ -53,10 +53,10 @@ def test_images_that_stand_in_two_parts_are_told(tmp_path, rng):
     labels = np.arange(80) % 3
     np.savez(tmp_path / 'mine.npz', images_train=images[:60], labels_train=labels[:60], images_test=images[50:],
              labels_test=labels[50:])  # fmt: skip
-    path = str(tmp_path / 'mine.npz')
+    arrays = DataConfig(source='arrays', owned={'arrays': ArraysOptions(str(tmp_path / 'mine.npz'))})
     with pytest.raises(UserError, match='test part also stand in the training part'):
-        load_data(dataclasses.replace(ARRAYS, path=path, validation_fraction=0.02))
-    data = load_data(dataclasses.replace(ARRAYS, path=path, validation_fraction=0.5))
+        load_data(dataclasses.replace(arrays, validation_fraction=0.02))
+    data = load_data(dataclasses.replace(arrays, validation_fraction=0.5))
     assert len(data.warnings) == 2
     assert all('pixel by pixel' in text for text in data.warnings)
     assert load_data(DIGITS).warnings == ()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from failpred_jax.config import DataConfig
-from failpred_jax.data.tfds import load
+from failpred_jax.data.tfds import TfdsOptions, load
 from failpred_jax.errors import UserError
 
 # Preparing a set imports tfds's builders, which warn in ways that are not ours: it gets a process of its own.
@@ -21,9 +21,10 @@ class Tiny(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version('1.0.0')
 
     def _info(self):
-        image = tfds.features.Image(shape=(4, 5, 1), encoding_format='png')
+        shape = (None, None, 1) if sys.argv[2] == 'sizes' else (4, 5, 1)
+        image = tfds.features.Image(shape=shape, encoding_format='png')
         label = tfds.features.ClassLabel(names=['cat', 'dog', '<b>'])
-        features = {'image': image, 'label': label} if sys.argv[2] == 'images' else {'label': label}
+        features = {'image': image, 'label': label} if sys.argv[2] != 'labels' else {'label': label}
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, download):
@@ -32,7 +33,8 @@ class Tiny(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, count):
         for i in range(count):
             file = io.BytesIO()
-            Image.new('L', (5, 4), i).save(file, 'png')
+            size = (5 + i % 3, 4 + i % 2) if sys.argv[2] == 'sizes' else (5, 4)
+            Image.new('L', size, i).save(file, 'png')
             file.seek(0)
             example = {'image': file, 'label': i % 3}
             yield i, {k: v for k, v in example.items() if k in self.info.features}
@@ -57,7 +59,7 @@ def prepared(tmp_path_factory):
 
 
 def test_classes_shapes_and_splits_come_from_tfds(prepared):
-    raw = load(DataConfig(name='tiny', tfds_data_dir=prepared))
+    raw = load(DataConfig(), TfdsOptions(name='tiny', data_dir=prepared))
     assert raw.info.image_shape == (4, 5, 1)
     assert raw.info.class_names == ('cat', 'dog', '<b>')
     assert raw.train.images.shape == (30, 4, 5, 1)
@@ -66,8 +68,8 @@ def test_classes_shapes_and_splits_come_from_tfds(prepared):
 
 
 def test_part_of_a_split_can_be_named(prepared):
-    config = DataConfig(name='tiny', tfds_data_dir=prepared, train_split='train[:20]', validation_split='train[20:]')
-    raw = load(config)
+    splits = {'train_split': 'train[:20]', 'validation_split': 'train[20:]'}
+    raw = load(DataConfig(), TfdsOptions(name='tiny', data_dir=prepared, **splits))
     assert (len(raw.train.images), len(raw.validation.images)) == (20, 10)
     together = np.concatenate([raw.train.images, raw.validation.images])[:, 0, 0, 0]
     assert sorted(together) == list(range(30))
@@ -76,25 +78,35 @@ def test_part_of_a_split_can_be_named(prepared):
 @pytest.mark.parametrize(
     ('splits', 'words'),
     [
-        ({'train_split': 'test'}, "train_split 'test' and config.data.test_split 'test' share"),
+        ({'train_split': 'test'}, "train_split 'test' and config.data.tfds.test_split 'test' share"),
         (
             {'train_split': 'train[:80%]', 'validation_split': 'train[70%:]'},
-            r"train_split 'train\[:80%\]' and config.data.validation_split 'train\[70%:\]' share 3 examples of 'train'",
+            r"'train\[:80%\]' and config.data.tfds.validation_split 'train\[70%:\]' share 3 examples of 'train'",
         ),
         ({'validation_split': 'train[5:6]+test[:1]'}, "share 1 examples of 'train'"),
     ],
 )
 def test_splits_that_overlap_are_refused(prepared, splits, words):
     with pytest.raises(UserError, match=words):
-        load(DataConfig(name='tiny', tfds_data_dir=prepared, **splits))
+        load(DataConfig(), TfdsOptions(name='tiny', data_dir=prepared, **splits))
 
 
 def test_an_unknown_split_is_named(prepared):
-    with pytest.raises(UserError, match=r"config\.data\.test_split is 'tset'; 'tiny' has the splits: t"):
-        load(DataConfig(name='tiny', tfds_data_dir=prepared, test_split='tset'))
+    with pytest.raises(UserError, match=r"config\.data\.tfds\.test_split is 'tset'; 'tiny' has the splits: t"):
+        load(DataConfig(), TfdsOptions(name='tiny', data_dir=prepared, test_split='tset'))
 
 
 def test_a_set_without_images_is_refused(tmp_path):
     folder = prepare(tmp_path, 'labels')
     with pytest.raises(UserError, match="'tiny' is not an image classification data set: it needs the features"):
-        load(DataConfig(name='tiny', tfds_data_dir=folder))
+        load(DataConfig(), TfdsOptions(name='tiny', data_dir=folder))
+
+
+def test_images_of_many_sizes_are_brought_to_one_as_they_are_read(tmp_path):
+    folder = prepare(tmp_path, 'sizes')
+    with pytest.raises(UserError, match=r'different sizes .*--config\.data\.image_size'):
+        load(DataConfig(), TfdsOptions(name='tiny', data_dir=folder))
+    raw = load(DataConfig(image_size=(6, 6)), TfdsOptions(name='tiny', data_dir=folder))
+    assert raw.info.image_shape == (6, 6, 1)
+    # Every image is of one gray, which resizing keeps.
+    assert sorted(raw.train.images[:, 5, 5, 0]) == list(range(30))

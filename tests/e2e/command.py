@@ -18,7 +18,7 @@ NO_TENSORFLOW = Path(__file__).parent / 'no_tensorflow'
 # A run of seconds, with all three stages.
 TINY = (
     '--config=configs/digits.py',
-    '--config.model.hidden_units=16',
+    '--config.model.mlp.hidden_units=16',
     '--config.model.head_units=(16,16)',
     '--config.baseline.epochs=3',
     '--config.baseline.eval_every_epochs=1',

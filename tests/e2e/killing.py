@@ -102,7 +102,7 @@ def _phase(workdir: Path, began: float) -> str:
     """Return the phase of a run that was started at `began`: the first whose end it has not written."""
     for phase, file in ENDS.items():
         path = workdir / file
-        # A resumed run starts, evaluates and reports again; what is trained is not trained again.
-        if not path.exists() or (phase not in STAGES and path.stat().st_mtime < began):
+        # A resumed run starts and reports again; what is trained or evaluated is not done again.
+        if not path.exists() or (phase in ('start', 'report') and path.stat().st_mtime < began):
             return phase
     return PHASES[-1]

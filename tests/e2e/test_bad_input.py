@@ -8,13 +8,11 @@ import fcntl
 import io
 import re
 import shutil
-import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from absl.testing import flagsaver
 from e2e.command import ROOT, TINY
 
 from failpred_jax import main
@@ -51,7 +49,7 @@ def images(**change):
             **change,
         }
         np.savez(tmp / 'data.npz', **{k: v for k, v in arrays.items() if v is not None})
-        return (*ARRAYS, '--config.data.path={tmp}/data.npz')
+        return (*ARRAYS, '--config.data.arrays.path={tmp}/data.npz')
 
     return make
 
@@ -141,7 +139,11 @@ CASES = {
     'a config file that returns something else': file(
         'list.py', b'def get_config():\n    return [1]\n', '--config={tmp}/list.py'
     ),
-    'an unknown key': flags(DIGITS, '--config.data.nmae=x'),
+    'an unknown key': flags(DIGITS, '--config.data.tfds.nmae=x'),
+    'an old name of a key': flags(DIGITS, '--config.data.path=x'),
+    'an option of a model that is not used': flags(
+        DIGITS, '--config.model.name=vgg16', '--config.model.mlp.hidden_units=5'
+    ),
     'a key below a value': flags(DIGITS, '--config.seed.x=1'),
     'a value of the wrong type': flags(DIGITS, '--config.baseline.epochs=many'),
     'an unknown mode': flags(DIGITS, '--mode=trian'),
@@ -165,6 +167,11 @@ CASES = {
     'an unknown model': flags(DIGITS, '--config.model.name=mpl'),
     'an unknown score': flags(DIGITS, '--config.evaluate.scores=mcp,confidnt'),
     'an unknown loss': flags(DIGITS, '--config.confidence.loss=tpc_mse'),
+    'a number beyond all bounds': flags(DIGITS, '--config.baseline.epochs=9223372036854775807'),
+    'a width beyond all bounds': flags(DIGITS, '--config.model.mlp.hidden_units=99999999'),
+    'an option that the loss does not use': flags(
+        DIGITS, '--config.confidence.loss=focal', '--config.confidence.error_weight=2.'
+    ),
     'a negative seed': flags(DIGITS, '--config.seed=-1'),
     'a seed twice': flags(DIGITS, '--config.seeds=1,1'),
     'several seeds and one stage': flags(DIGITS, '--config.seeds=1,2', '--mode=import_torch', '--torch_checkpoint=x'),
@@ -176,17 +183,19 @@ CASES = {
     'means and deviations that do not match': flags(
         DIGITS, '--config.data.mean=(1.,2.)', '--config.data.std=(1.,1.,1.)'
     ),
-    'tfds without a name': flags(DIGITS, '--config.data.source=tfds', '--config.data.name='),
+    'tfds without a name': flags(DIGITS, '--config.data.source=tfds', '--config.data.tfds.name='),
     'arrays without a path': flags(*ARRAYS),
     'a batch that cannot be dealt out': flags(DIGITS, '--config.baseline.batch_size=30'),
-    'VGG16 weights for another model': flags(DIGITS, '--config.baseline.init_from=vgg16.pth'),
-    'an unknown tfds data set': flags('--config=configs/mnist.py', '--config.data.name=mnits'),
+    'weights that are not there': flags(DIGITS, '--config.baseline.init_from=vgg16.pth'),
+    'an unknown tfds data set': flags('--config=configs/mnist.py', '--config.data.tfds.name=mnits'),
     'more training examples than there are': flags(DIGITS, '--config.data.num_train=5000'),
     'a mean a channel too many': flags(DIGITS, '--config.data.mean=(0.1,0.2,0.3)'),
     'images too small for the model': flags(DIGITS, '--config.model.name=vgg16'),
     'a segmenter for whole images': flags(DIGITS, '--config.model.name=segnet'),
-    'arrays that are not there': flags(*ARRAYS, '--config.data.path=none.npz'),
-    'arrays that are no archive': file('data.npz', b'PK\x03\x04 no', *ARRAYS, '--config.data.path={tmp}/data.npz'),
+    'arrays that are not there': flags(*ARRAYS, '--config.data.arrays.path=none.npz'),
+    'arrays that are no archive': file(
+        'data.npz', b'PK\x03\x04 no', *ARRAYS, '--config.data.arrays.path={tmp}/data.npz'
+    ),
     'arrays of Python objects': images(labels_train=np.array([{}] * 40, dtype=object)),
     'arrays without labels': images(labels_train=None),
     'an array of another name': images(images_tset=np.zeros(3)),
@@ -230,16 +239,9 @@ CASES = {
 
 def run_here(*words: str) -> tuple[int, str]:
     """Run the program in this process; return (exit code, what it wrote to stderr)."""
-    argv, given = ['failpred_jax.main', *words], sys.argv
-    flag_values = flagsaver.save_flag_values()
     errors = io.StringIO()
-    sys.argv = argv
-    try:
-        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
-            code = main.main(argv)
-    finally:
-        flagsaver.restore_flag_values(flag_values)
-        sys.argv = given
+    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+        code = main.main(['failpred', *words])
     return code, errors.getvalue()
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 
+import jax
 import numpy as np
 import pytest
 from e2e.command import ROOT, TINY, environment, final_digests, run_well
@@ -48,6 +49,28 @@ def test_a_file_that_may_not_grow_stops_the_run_which_then_goes_on(finished, tmp
     }
     run_well(*words, browser=False)
     assert final_digests(workdir) == final_digests(whole)
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        MemoryError('Unable to allocate 9 GiB'),
+        jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes'),
+    ],
+    ids=['host', 'device'],
+)
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+def test_out_of_memory_is_one_message_and_the_workdir_is_given_back(error, tmp_path, monkeypatch):
+    def train_stage(*args, **kwargs):
+        raise error
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr('failpred_jax.experiment.train_stage', train_stage)
+    code, errors = run_here(*TINY, f'--workdir={tmp_path / "run"}')
+    assert code == 2
+    assert errors.startswith(f'error: out of memory ({error}); lower the batch size')
+    assert errors.count('\n') == 1
+    assert not (tmp_path / 'run').exists()
 
 
 @pytest.mark.parametrize('number', [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO], ids=errno.errorcode.get)

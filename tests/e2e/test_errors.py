@@ -38,10 +38,10 @@ def test_message(case, tmp_path):
 
 def test_data_that_are_neither_prepared_nor_to_be_downloaded(tmp_path):
     text = message(
-        '--config=configs/mnist.py', f'--config.data.tfds_data_dir={tmp_path / "tfds"}', f'--workdir={tmp_path / "run"}'
+        '--config=configs/mnist.py', f'--config.data.tfds.data_dir={tmp_path / "tfds"}', f'--workdir={tmp_path / "run"}'
     )
     assert 'could not download' in text
-    assert '--config.data.tfds_data_dir=DIR' in text
+    assert '--config.data.tfds.data_dir=DIR' in text
 
 
 def test_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path):

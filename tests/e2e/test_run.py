@@ -76,6 +76,16 @@ def test_finished_stages_are_not_trained_again(finished):
     assert final_digests(workdir) == before
 
 
+def test_a_finished_run_is_not_evaluated_again_unless_what_it_measures_changed(finished):
+    workdir, _ = finished
+    file = workdir / 'evaluation' / 'metrics.json'
+    time = file.stat().st_mtime_ns
+    out = run_well(*TINY, f'--workdir={workdir}', '--config.run.chunk_seconds=0.3')
+    assert 'is up to date (--mode=evaluate makes it again)' in out
+    assert '| mcp' in out
+    assert file.stat().st_mtime_ns == time
+
+
 def test_curves_have_a_row_for_every_validation(finished):
     workdir, _ = finished
     with (workdir / 'baseline' / 'metrics.csv').open() as file:

@@ -1,4 +1,4 @@
-"""A segmenter from folder to report: the pipeline's own code, around a network of two layers.
+"""A segmenter from folder to report: the program's own code, around a network of two layers.
 
 SegNet itself takes minutes to compile on two cores; its layers and outputs have tests of their own. So this runs in
 this process, where an architecture of two layers can be registered.
@@ -13,13 +13,12 @@ from e2e.command import ROOT
 from flax import linen
 from PIL import Image
 
-from failpred_jax import compiler
+from failpred_jax import compiler, session
 from failpred_jax.models.heads import ConvHead
 from failpred_jax.models.layers import EVAL, Conv, Dropout
 from failpred_jax.models.network import Architecture
 from failpred_jax.registry import MODELS
 from failpred_jax.results import read_evaluation
-from failpred_jax.run import execute
 
 SIZE = (8, 10)
 
@@ -43,7 +42,15 @@ class TinyBackbone(linen.Module):
         return self.suffix(self.prefix(images, mode), mode)
 
 
-def make_tiny(model, info):
+def execute(config, workdir):
+    """Do what --mode=run does."""
+    with session.opened(config, workdir) as run:
+        run.train()
+        run.evaluate()
+    session.build_report(workdir)
+
+
+def make_tiny(model, options, info):
     return Architecture(TinyBackbone(), Conv(info.num_classes, 'zero'), ConvHead((4,)))
 
 
@@ -51,6 +58,7 @@ def make_tiny(model, info):
 def tiny_segmenter():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODELS._entries, 'tiny_segmenter', make_tiny)
+        patch.setitem(MODELS._facts, 'tiny_segmenter', {'task': 'segmentation', 'min_size': 1})
         # The cache of compilations is for users.
         patch.setattr(compiler, 'keep_compilations', lambda: None)
         yield 'tiny_segmenter'
@@ -77,7 +85,7 @@ def scenes(tmp_path_factory):
 def config_for(scenes, model, **more):
     config = runpy.run_path(str(ROOT / 'configs' / 'camvid.py'))['get_config']()
     options = {
-        'data.path': str(scenes),
+        'data.camvid.path': str(scenes),
         'model.name': model,
         'baseline.epochs': 30,
         'baseline.eval_every_epochs': 15,
@@ -136,7 +144,7 @@ def test_maps_say_what_the_pass_over_all_images_said(finished):
 def test_void_can_be_scored_as_the_reference_does(scenes, tiny_segmenter, tmp_path):
     stages = {'confidence.epochs': 0, 'finetune.epochs': 0, 'baseline.epochs': 1, 'baseline.eval_every_epochs': 1}
     scored = config_for(
-        scenes, tiny_segmenter, **stages, **{'data.score_void': True, 'evaluate.scores': ('mcp', 'tcp')}
+        scenes, tiny_segmenter, **stages, **{'data.camvid.score_unlabeled': True, 'evaluate.scores': ('mcp', 'tcp')}
     )
     execute(scored, tmp_path / 'run')
     metrics = json.loads((tmp_path / 'run' / 'evaluation' / 'metrics.json').read_text())

@@ -72,7 +72,9 @@ def test_several_seeds_run_as_one(tmp_path):
     assert parts[0]['scores']['mcp'] != parts[1]['scores']['mcp']
     page = (workdir / 'report' / 'index.html').read_text()
     assert 'Several seeds' in page
-    # Each seed is a run like any other, and none is trained again.
+    # Each seed is a run like any other: of one seed more, that one alone is trained.
     before = [(workdir / f'seed_{k}' / 'finetune' / 'result.json').stat().st_mtime_ns for k in (3, 4)]
-    run_well(*words, '--config.evaluate.scores=mcp', '--mode=train', num_devices=1)
+    out = run_well(*words, '--config.seeds=3,4,5', '--config.evaluate.scores=mcp,ensemble', num_devices=1)
     assert [(workdir / f'seed_{k}' / 'finetune' / 'result.json').stat().st_mtime_ns for k in (3, 4)] == before
+    assert (workdir / 'seed_5' / 'finetune' / 'result.json').exists()
+    assert 'seeds 3, 4, 5: accuracy' in out

@@ -9,12 +9,17 @@ from e2e.test_resume import SLOW, wait_for_checkpoint
 
 from failpred_jax.files import read_npz
 
-CROSSFIT = (*TINY, '--config.confidence.targets=crossfit', '--config.confidence.folds=3')
+CROSSFIT = (
+    *TINY, '--config.confidence.targets=crossfit', '--config.confidence.folds=3', '--config.data.augment.flip=True',
+)  # fmt: skip
 
 
 def test_crossfit_killed_in_a_fold_and_resumed_ends_the_same(tmp_path):
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
     out = run_well(*CROSSFIT, f'--workdir={whole}')
+    # Held-out predictions are of images as stored, so the head sees these: they can even be computed beforehand.
+    assert 'crossfit: the head learns from images as stored' in out
+    assert 'confidence: computes the frozen activations before the first dropout of 449 training images once' in out
     process = start(*CROSSFIT, *SLOW, f'--workdir={parts}')
     wait_for_checkpoint(process, parts / 'crossfit' / 'fold_1' / 'checkpoints', at_least=5)
     process.send_signal(signal.SIGKILL)

@@ -1,10 +1,11 @@
 """Which scores a run can have, and what is said of those it cannot."""
 
+import jax
 import numpy as np
 import pytest
 
 from failpred_jax.errors import ScoreUnavailableError, UserError
-from failpred_jax.evaluate.scoring import ORDER, Fitted, Plan, compute_scores, fit_scores, make_plan
+from failpred_jax.evaluate.scoring import ORDER, Fitted, Plan, compute_scores, drop_normalized, fit_scores, make_plan
 from failpred_jax.registry import SCORES
 from failpred_jax.scores.score import FitInputs, Score, ScoreInputs
 
@@ -70,7 +71,7 @@ def test_a_fit_or_a_score_that_gives_up_leaves_its_reason_and_the_others():
 
 
 def fit_inputs(logits):
-    return FitInputs(ScoreInputs(logits), np.zeros(len(logits), np.int32), None, None, None, None, None)
+    return FitInputs(ScoreInputs(logits), np.zeros(len(logits), np.int32), None, None, jax.random.key(0))
 
 
 def test_what_combines_reads_columns_that_were_computed_once(rng):
@@ -95,7 +96,15 @@ def test_what_combines_reads_columns_that_were_computed_once(rng):
     )
     plan = Plan(
         (
-            score('combined', combined, fit=lambda given: (tuple(given.val.columns), ()), combines=True),
+            Score(
+                name='combined',
+                fn=combined,
+                needs=frozenset({'columns'}),
+                description='x',
+                reference='x',
+                fit=lambda given: (tuple(given.val.columns), ()),
+                reads_val_labels=False,
+            ),
             score('plain', plain),
             bound,
         ),
@@ -112,3 +121,23 @@ def test_what_combines_reads_columns_that_were_computed_once(rng):
     assert list(found) == ['combined', 'plain', 'tcp']
     assert not unavailable
     assert calls == {'plain': 2, 'combined': 2}
+
+
+def test_scores_of_raw_logits_are_not_made_of_probabilities(rng):
+    """Log-sum-exp of log-probabilities is 0, and its rounding was ranked. Found by the values, not by a name."""
+    raw = (5 * rng.normal(size=(300, 10))).astype(np.float32)
+    log_probs = np.asarray(jax.nn.log_softmax(raw))
+    probs = np.exp(log_probs)
+    plan = make_plan(('all',), {'features': 'not given'}, 'classification')
+    assert drop_normalized(plan, raw, 2 * raw) is plan
+    for given, words in (
+        (log_probs, 'log-probabilities'),
+        (probs, 'are probabilities'),
+        (np.log(np.maximum(np.round(probs, 3), 1e-38)), 'log-probabilities'),
+        (np.asarray(log_probs, np.float16), 'log-probabilities'),
+    ):
+        left = drop_normalized(plan, raw, given)
+        assert {s.name for s in plan.scores} - {s.name for s in left.scores} == {'energy', 'max_logit'}
+        assert words in left.unavailable['energy']
+        assert left.unavailable['max_logit'] == left.unavailable['energy']
+        assert left.unavailable['trust_score'] == 'not given'

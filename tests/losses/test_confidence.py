@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from failpred_jax.losses.confidence import FocalOptions
 from failpred_jax.registry import LOSSES
 from failpred_jax.types import Outputs
 
@@ -95,11 +96,12 @@ CONFIDENCE = np.array(
 LABELS = np.array([1, 2, 8, 0, 3, 8, 9, 2, 7, 0, 8, 8, 6, 8, 5, 8], np.int32)
 
 
-def mean_loss(name, error_weight=1.0, temperature=1.0, logits=LOGITS, confidence=CONFIDENCE):
+def mean_loss(name, error_weight=1.0, temperature=1.0, logits=LOGITS, confidence=CONFIDENCE, options=None):
     outputs = Outputs(jnp.asarray(logits), None, jnp.asarray(confidence))
     labels = jnp.asarray(LABELS)
+    own = {'options': options or LOSSES.options()[name]()} if name in LOSSES.options() else {}
     loss = LOSSES[name](
-        outputs, labels, jnp.ones(labels.shape, bool), error_weight=error_weight, temperature=temperature
+        outputs, labels, jnp.ones(labels.shape, bool), error_weight=error_weight, temperature=temperature, **own
     )
     return jnp.mean(loss)
 
@@ -148,3 +150,8 @@ def test_gradients_agree_with_pytorch():
         loss(u).mean().backward()
         ours = jax.grad(lambda u, name=name: mean_loss(name, 2.5, confidence=u))(jnp.asarray(CONFIDENCE))
         np.testing.assert_allclose(ours, u.grad.numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_focal_without_focus_is_cross_entropy():
+    plain = mean_loss('focal', options=FocalOptions(alpha=1.0, gamma=0.0))
+    np.testing.assert_allclose(plain, mean_loss('correctness_bce'), rtol=1e-6)

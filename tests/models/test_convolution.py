@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from failpred_jax.models import convolution
-from failpred_jax.models.convolution import conv3x3, direct, im2col, native, product_first, winograd
+from failpred_jax.models.convolution import (
+    conv3x3,
+    conv3x3_keeping_ties,
+    direct,
+    im2col,
+    native,
+    product_first,
+    shifted_products,
+    strided3x3,
+    winograd,
+)
 
 # (H, W) after padding, D, F: small convnets, VGG16 and SegNet, at few images and, for the large ones, fewer pixels.
 SHAPES = [
@@ -50,10 +60,35 @@ def assert_close(ours, expected, tolerance=2e-5):
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
 def test_what_runs_equals_the_native_form(shape):
     args = inputs(shape)
-    assert_close(both_ways(conv3x3, *args), both_ways(native, *args))
+    expected = both_ways(native, *args)
+    for conv in (conv3x3, conv3x3_keeping_ties):
+        assert_close(both_ways(conv, *args), expected)
 
 
-@pytest.mark.parametrize('conv', [direct, im2col, product_first, winograd])
+# Channels that take each form of conv3x3, and sides that leave Winograd's tiles and a processor's vectors unfilled.
+@pytest.mark.parametrize('shape', [(11, 18, 3, 64), (9, 14, 64, 128), (12, 7, 256, 256), (4, 5, 512, 16)], ids=str)
+@pytest.mark.parametrize('conv', [conv3x3_keeping_ties, shifted_products])
+def test_equal_surroundings_give_equal_pixels(conv, shape):
+    """Half of the image is flat, and the rest is noise."""
+    x, kernel, _ = inputs(shape)
+    flat = x.at[:, :, : shape[1] - 3].set(x[:1, :1, :1])
+    looped = jax.jit(lambda x, kernel: jax.lax.map(lambda x: conv(x, kernel), x[None])[0])
+    for y in (looped(flat, kernel), jax.jit(conv)(flat, kernel)):
+        part = np.asarray(y)[:, :, : shape[1] - 5]
+        np.testing.assert_array_equal(part, np.broadcast_to(part[:1, :1, :1], part.shape))
+
+
+@pytest.mark.parametrize('shape', [(10, 9, 3, 8), (11, 12, 32, 24)], ids=str)
+@pytest.mark.parametrize('stride', [1, 2, 3])
+def test_strides_keep_every_so_many_rows_and_columns(shape, stride):
+    x, kernel, dy = inputs(shape)
+    dy = dy[:, ::stride, ::stride]
+    ours = both_ways(lambda x, kernel: strided3x3(x, kernel, stride), x, kernel, dy)
+    assert_close(ours, both_ways(lambda x, kernel: native(x, kernel, stride), x, kernel, dy))
+    assert_close(ours, both_ways(lambda x, kernel: native(x, kernel)[:, ::stride, ::stride], x, kernel, dy))
+
+
+@pytest.mark.parametrize('conv', [direct, im2col, product_first, shifted_products, winograd])
 def test_every_form_fits_every_small_shape(conv):
     for shape in [(3, 3, 2, 1), (4, 5, 3, 2)]:
         args = inputs(shape)
@@ -110,5 +145,8 @@ def test_bfloat16_keeps_its_type():
 
 def test_accelerators_get_the_native_form(monkeypatch):
     monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-    jaxpr = jax.make_jaxpr(conv3x3)(*inputs((6, 8, 32, 16))[:2])
-    assert [eqn.primitive.name for eqn in jaxpr.eqns] == ['conv_general_dilated']
+    for conv in (conv3x3, lambda x, kernel: strided3x3(x, kernel, 2)):
+        jaxpr = jax.make_jaxpr(conv)(*inputs((6, 8, 32, 16))[:2])
+        assert [eqn.primitive.name for eqn in jaxpr.eqns] == ['conv_general_dilated']
+    # But where ties matter: cuDNN may choose Winograd's form.
+    assert 'conv_general_dilated' not in str(jax.make_jaxpr(conv3x3_keeping_ties)(*inputs((6, 8, 32, 16))[:2]))

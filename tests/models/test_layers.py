@@ -63,6 +63,37 @@ def test_padding_before_a_convolution(padding, mode, rng):
     )
 
 
+@pytest.mark.parametrize('size', [(6, 8), (7, 9)])
+@pytest.mark.parametrize(
+    ('kernel', 'stride', 'padding'), [(3, 1, 'zero'), (3, 2, 'zero'), (1, 1, 'none'), (1, 2, 'none')]
+)
+def test_convolutions_of_residual_networks_are_pytorchs(kernel, stride, padding, size, rng):
+    torch = pytest.importorskip('torch')
+    x = jnp.asarray(rng.normal(size=(2, *size, 5)), jnp.float32)
+    layer = Conv(4, padding, size=kernel, stride=stride, use_bias=False)
+    variables = layer.init(jax.random.key(0), x)
+    assert set(variables['params']) == {'kernel'}
+    weight = torch.tensor(np.asarray(variables['params']['kernel']).transpose(3, 2, 0, 1))
+    theirs = torch.nn.functional.conv2d(
+        torch.tensor(np.asarray(x).transpose(0, 3, 1, 2)), weight, stride=stride, padding=kernel // 2
+    )
+    np.testing.assert_allclose(layer.apply(variables, x), theirs.numpy().transpose(0, 2, 3, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    'layer', [Dense(6, jnp.bfloat16, is_output=True), Conv(6, 'zero', jnp.bfloat16, is_output=True)]
+)
+def test_output_layers_compute_in_float32_whatever_the_rest_does(layer, rng):
+    x = jnp.asarray(rng.normal(size=(2, 5, 5, 7)), jnp.bfloat16)
+    variables = layer.init(jax.random.key(0), x)
+    exact = layer.clone(dtype=jnp.float32).apply(variables, x.astype(jnp.float32))
+    y = layer.apply(variables, x)
+    assert y.dtype == jnp.float32
+    np.testing.assert_allclose(y, exact, atol=1e-6)
+    # The products, too, on accelerators that would shorten them.
+    assert 'HIGHEST' in str(jax.make_jaxpr(lambda x: layer.apply(variables, x))(x))
+
+
 @pytest.mark.parametrize('size', [(2, 2), (3, 2), (4, 5), (7, 3)])
 def test_reflection_gives_its_gradient_back_to_where_values_came_from(size, rng):
     x = jnp.asarray(rng.normal(size=(2, *size, 3)), jnp.float32)

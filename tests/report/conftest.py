@@ -1,72 +1,82 @@
-"""Results to make reports of: real digits, a synthetic segmentation, and ten thousand images."""
+"""Evaluations to make reports of: real digits, a synthetic segmentation, and ten thousand images."""
 
+import dataclasses
 import functools
 
 import numpy as np
 import pytest
+import scipy.special
 import sklearn.datasets
 import sklearn.linear_model
 import sklearn.metrics
 
-from failpred_jax.results import Results
+from failpred_jax.registry import METRICS
+from failpred_jax.results import (
+    ClassifierResult,
+    Comparison,
+    Confusion,
+    DatasetDescription,
+    Evaluation,
+    Interval,
+    Measures,
+    Predictions,
+    RunDescription,
+    ScoreCurves,
+    ScoreDescription,
+    ScoreResult,
+    StageDescription,
+    TargetsDescription,
+)
 
 HOSTILE = '<script>alert(1)</script>'
+ROLES = {'mcp': 'baseline', 'confidnet': 'learned', 'confidnet_finetuned': 'learned', 'tcp': 'bound'}
 
 
-def score_table(confidences: dict[str, np.ndarray], correct: np.ndarray, intervals: bool = True) -> dict[str, dict]:
-    """Return the metrics of each score by scikit-learn, with rough intervals."""
+def metrics_of(confidence: np.ndarray, correct: np.ndarray) -> dict[str, float]:
+    """Return the metrics of one score by scikit-learn."""
+    order = np.argsort(-confidence, kind='stable')
+    errors = np.cumsum(~correct[order])
+    aurc = float(np.mean(errors / np.arange(1, len(correct) + 1)))
+    return {
+        'auroc': float(sklearn.metrics.roc_auc_score(correct, confidence)),
+        'aupr_success': float(sklearn.metrics.average_precision_score(correct, confidence)),
+        'aupr_error': float(sklearn.metrics.average_precision_score(~correct, -confidence)),
+        'fpr_at_95tpr': float(np.mean(confidence[~correct] >= np.quantile(confidence[correct], 0.05))),
+        'aurc': aurc,
+        'e_aurc': aurc - 0.001,
+        'augrc': float(np.mean(errors) / len(correct)),
+        'risk_at_80coverage': float(errors[int(0.8 * len(correct))] / (0.8 * len(correct))),
+    }
+
+
+def score_table(confidences: dict[str, np.ndarray], correct: np.ndarray) -> dict[str, ScoreResult]:
+    """Return the results of each score, with rough intervals."""
     table = {}
     for name, confidence in confidences.items():
-        order = np.argsort(-confidence, kind='stable')
-        accepted = np.arange(1, len(correct) + 1)
-        errors = np.cumsum(~correct[order])
-        row = {
-            'auroc': float(sklearn.metrics.roc_auc_score(correct, confidence)),
-            'aupr_success': float(sklearn.metrics.average_precision_score(correct, confidence)),
-            'aupr_error': float(sklearn.metrics.average_precision_score(~correct, -confidence)),
-            'fpr_at_95tpr': float(np.mean(confidence[~correct] >= np.quantile(confidence[correct], 0.05))),
-            'aurc': float(np.mean(errors / accepted)),
-            'augrc': float(np.mean(errors) / len(correct)),
-            'risk_at_80_coverage': float(errors[int(0.8 * len(correct))] / (0.8 * len(correct))),
-        }
-        row['e_aurc'] = row['aurc'] - 0.001
-        if intervals:
-            row['ci'] = {key: [max(0.0, value * 0.85), min(1.0, value * 1.1)] for key, value in row.items()}
-        table[name] = row
+        metrics = metrics_of(confidence, correct)
+        ends = {key: Interval(max(0.0, value * 0.85), min(1.0, value * 1.1)) for key, value in metrics.items()}
+        calibration = {'ece': 0.07, 'brier': 0.11, 'signed_ece': -0.01} if name in ('mcp', 'confidnet') else {}
+        notes = ('best checkpoint at epoch 12',) if name == 'confidnet' else ()
+        table[name] = ScoreResult(metrics, ends, calibration=calibration, notes=notes, role=ROLES.get(name, ''))
     return table
 
 
-def comparisons(table: dict[str, dict]) -> list[dict]:
-    names = list(table)
+def comparisons(table: dict[str, ScoreResult]) -> tuple[Comparison, ...]:
+    names = ['confidnet_finetuned', 'confidnet', 'mcp', 'max_logit']
     rows = []
     for metric in ('aurc', 'auroc', 'aupr_error'):
         for i, a in enumerate(names):
             for b in names[i + 1 :]:
-                difference = table[a][metric] - table[b][metric]
+                difference = table[a].metrics[metric] - table[b].metrics[metric]
                 half = 0.004 if metric == 'aurc' else 0.03
-                rows.append(
-                    {
-                        'metric': metric,
-                        'a': a,
-                        'b': b,
-                        'difference': difference,
-                        'low': difference - half,
-                        'high': difference + half,
-                        'a_wins': 0.4,
-                    }
-                )
-    return rows
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
-    return exponentials / exponentials.sum(-1, keepdims=True)
+                rows.append(Comparison(metric, a, b, difference, difference - half, difference + half, 0.4))
+    return tuple(rows)
 
 
 def make_confidences(logits: np.ndarray, labels: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     """Return confidences of a classifier: real ones from its logits, and stand-ins for learned ones."""
     rng = np.random.default_rng(seed)
-    probabilities = softmax(logits)
+    probabilities = scipy.special.softmax(logits, axis=-1)
     ordered = np.sort(probabilities, axis=-1)
     true = probabilities[np.arange(len(labels)), labels]
     found = {
@@ -81,9 +91,9 @@ def make_confidences(logits: np.ndarray, labels: np.ndarray, seed: int = 0) -> d
     return {name: values.astype(np.float32) for name, values in found.items()}
 
 
-def make_history(rng: np.random.Generator, stages=('baseline', 'confidence', 'finetune'), epochs: int = 30) -> dict:
+def make_history(rng: np.random.Generator, epochs: int = 30) -> dict[str, dict[str, list]]:
     history = {}
-    for stage in stages:
+    for stage in ('baseline', 'confidence', 'finetune'):
         epoch = np.arange(1, epochs + 1)
         fall = np.exp(-epoch / 6)
         columns = {
@@ -102,99 +112,73 @@ def make_history(rng: np.random.Generator, stages=('baseline', 'confidence', 'fi
     return history
 
 
-def definitions(names: list[str]) -> dict:
-    probability = ('mcp', 'confidnet', 'confidnet_finetuned')
+def describe_scores(names: list[str]) -> dict[str, ScoreDescription]:
     return {
-        'metrics': {
-            'auroc': {
-                'definition': 'Area under the ROC curve, correct being positive.',
-                'reference': 'sklearn roc_auc_score',
-            },
-            'aurc': {'definition': 'Area under the risk-coverage curve.', 'reference': 'Geifman et al., ICLR 2019'},
-        },
-        'scores': {
-            name: {
-                'description': f'What {name} is, in one line.',
-                'reference': 'Corbière et al., NeurIPS 2019, eq. 2',
-                'reads_label': name == 'tcp',
-                'is_probability': name in probability,
-            }
-            for name in names
-        },
+        name: ScoreDescription(
+            f'What {name} is, in one line.',
+            'Corbière et al., NeurIPS 2019, eq. 2',
+            ROLES.get(name, ''),
+            name in ('mcp', 'confidnet', 'confidnet_finetuned'),
+        )
+        for name in names
     }
 
 
-def make_results(
-    labels: np.ndarray, logits: np.ndarray, images: np.ndarray | None, class_names: list[str], name: str, **dataset
-) -> Results:
-    """Return whole Results of a classifier, every optional part filled."""
+def describe_run(dataset: DatasetDescription, scores: list[str]) -> RunDescription:
+    """Return a description with every part filled."""
+    stages = ('baseline', 'confidence', 'finetune')
+    return RunDescription(
+        created='2026-11-22T18:30:00',
+        dataset=dataset,
+        model={'name': 'mlp', 'hidden_units': 64, 'num_parameters': 12345},
+        stages=tuple(StageDescription(stage, 'aupr_error', 300, 210, 210, 0.51, 12.3) for stage in stages),
+        warnings=('TCP is above 0.99 for 91 % of the training images: the head has little to learn from.',),
+        config={'seed': 0, 'data': {'name': dataset.name}, 'evaluate': {'interval': 0.95}},
+        environment={'python': '3.11.7', 'devices': ['TFRT_CPU_0'], 'git_commit': '40b1b86d0c'},
+        train_targets=TargetsDescription(
+            'train', 220, 9, tuple(np.linspace(0, 1, 21)), (*[0] * 6, *[2] * 13, 160), (4, 2, 1, 1, 1, *[0] * 15)
+        ),
+        metrics={name: METRICS[name].describe() for name in METRICS},
+        scores=describe_scores(scores),
+    )
+
+
+def make_evaluation(
+    labels: np.ndarray, logits: np.ndarray, images: np.ndarray | None, class_names: list[str], name: str
+) -> Evaluation:
+    """Return the evaluation of a classifier, every optional part filled."""
     correct = logits.argmax(-1) == labels
     confidences = make_confidences(logits, labels)
     table = score_table(confidences, correct)
-    for score in ('mcp', 'confidnet'):
-        table[score]['calibration'] = {'ece': 0.07, 'brier': 0.11, 'signed_ece': -0.01}
-    table['confidnet']['notes'] = ['best checkpoint at epoch 12']
-    usable = sorted((n for n in table if n != 'tcp'), key=lambda n: table[n]['aurc'])
-    rng = np.random.default_rng(0)
-    metrics = {
-        'classifier': {
-            'accuracy': float(correct.mean()),
-            'num_errors': int((~correct).sum()),
-            'num_units': len(labels),
-            'multiclass_nll': 0.31,
-            'top_5_accuracy': 0.99,
-        },
-        'scores': table,
-        'best': {'aurc': usable[:3], 'auroc': usable[:2]},
-        'comparisons': comparisons({n: table[n] for n in ('confidnet_finetuned', 'confidnet', 'mcp', 'max_logit')}),
-        'unavailable': {'mc_dropout': 'the model has no dropout'},
-        'undefined': {},
-        'calibration': {'temperature': 1.62},
-    }
-    context = {
-        'dataset': {
-            'name': name,
-            'task': 'classification',
-            'num_classes': len(class_names),
-            'class_names': class_names,
-            'num_train': 200,
-            'num_val': 40,
-            'num_test': len(labels),
-            **dataset,
-        },
-        'model': {'name': 'mlp', 'hidden_units': 64, 'num_parameters': 12345},
-        'stages': [
-            {
-                'name': stage,
-                'step': 210,
-                'num_steps': 300,
-                'seconds': 12.3,
-                'best_value': 0.51,
-                'select_by': 'val_aupr_error',
-            }
-            for stage in ('baseline', 'confidence', 'finetune')
-        ],
-        'warnings': ['TCP is above 0.99 for 91 % of the training images: the head has little to learn from.'],
-        'config': {'seed': 0, 'data': {'name': name}, 'evaluate': {'interval': 0.95}},
-        'environment': {'python': '3.11.7', 'devices': ['TFRT_CPU_0'], 'git_commit': '40b1b86d0c'},
-        'created': '2026-11-22T18:30:00',
-        'mode': 'run',
-        'definitions': definitions(list(table)),
-        'train_targets': {
-            'num_units': 220,
-            'num_errors': 9,
-            'histogram': {
-                'edges': np.linspace(0, 1, 21).tolist(),
-                'correct': [*[0] * 6, *[2] * 13, 160],
-                'wrong': [4, 2, 1, 1, 1, *[0] * 15],
-            },
-        },
-    }
-    return Results(metrics, context, labels, logits, correct, confidences, images, make_history(rng))
+    usable = sorted((n for n in table if n != 'tcp'), key=lambda n: table[n].metrics['aurc'])
+    shape = () if images is None else images.shape[1:]
+    dataset = DatasetDescription(
+        name, 'classification', len(class_names), tuple(class_names), shape, None, 200, 40, len(labels)
+    )
+    measures = Measures(
+        classifier=ClassifierResult(
+            len(labels),
+            int((~correct).sum()),
+            {'accuracy': float(correct.mean()), 'multiclass_nll': 0.31, 'top_5_accuracy': 0.99},
+        ),
+        scores=table,
+        unavailable={'mc_dropout': 'the model has no dropout'},
+        reference='mcp',
+        best={'aurc': tuple(usable[:3]), 'auroc': tuple(usable[:2])},
+        comparisons=comparisons(table),
+    )
+    history = make_history(np.random.default_rng(0))
+    return Evaluation(
+        measures,
+        describe_run(dataset, list(table)),
+        Predictions(labels, logits, correct, confidences),
+        images=images,
+        history=history,
+    )
 
 
 @functools.cache
-def digits_results(hostile: bool = False) -> Results:
+def digits_evaluation(hostile: bool = False) -> Evaluation:
     """Return the real digits under a weak classifier, about 130 errors in 1,597 images."""
     digits = sklearn.datasets.load_digits()
     model = sklearn.linear_model.LogisticRegression(C=0.05, max_iter=500)
@@ -203,35 +187,33 @@ def digits_results(hostile: bool = False) -> Results:
     images = (digits.images[200:] * 15.9).astype(np.uint8)[..., None]
     names = [str(i) for i in range(10)]
     if hostile:
-        names[3], names[4], names[5] = HOSTILE, '</script><!--<b>x', 'a & b "c" %{x} {y}'
+        names[3], names[4], names[5] = HOSTILE, '</script><!--<b>x', 'a & b "c" %{x} {y} \udc80'
     name = f'digits{HOSTILE}' if hostile else 'digits'
-    results = make_results(digits.target[200:].astype(np.int32), logits, images, names, name, image_shape=[8, 8, 1])
-    if hostile:
-        results.context['warnings'].append(f'a warning with {HOSTILE}')
-        results.context['config']['data']['path'] = f'/data/{HOSTILE}'
-    return results
+    found = make_evaluation(digits.target[200:].astype(np.int32), logits, images, names, name)
+    if not hostile:
+        return found
+    warnings = (*found.run.warnings, f'a warning with {HOSTILE}')
+    config = {**found.run.config, 'data': {'path': f'/data/{HOSTILE}'}}
+    return dataclasses.replace(found, run=dataclasses.replace(found.run, warnings=warnings, config=config))
 
 
 @functools.cache
-def large_results(num: int = 10_000, num_classes: int = 10, seed: int = 1) -> Results:
+def large_evaluation(num: int = 10_000, num_classes: int = 10, seed: int = 1) -> Evaluation:
     """Return as many synthetic images as MNIST's or CIFAR-10's test set holds, 32 by 32 in color."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, num_classes, num).astype(np.int32)
     logits = rng.normal(0, 1.6, (num, num_classes)).astype(np.float32)
     logits[np.arange(num), labels] += rng.gamma(4, 1.7, num).astype(np.float32)
     images = rng.integers(0, 256, (num, 32, 32, 3), dtype=np.uint8)
-    names = [f'class number {i}' for i in range(num_classes)]
-    return make_results(labels, logits, images, names, 'cifar10', image_shape=[32, 32, 3])
+    return make_evaluation(labels, logits, images, [f'class number {i}' for i in range(num_classes)], 'cifar10')
 
 
-@functools.cache
-def segmentation_results() -> Results:
-    """Return six synthetic street scenes with precomputed curves and no per-unit arrays, as a large run has."""
-    rng = np.random.default_rng(2)
-    height, width, num_classes = 120, 160, 6
+def make_scenes(rng: np.random.Generator, num_classes: int = 6) -> dict[str, np.ndarray]:
+    """Return the maps of six synthetic street scenes, with confidences that are low at edges."""
+    height, width = 120, 160
     rows, columns = np.mgrid[:height, :width]
-    maps: dict[str, list] = {key: [] for key in ('image', 'label', 'prediction', 'accuracy', 'index')}
-    confidences: dict[str, list] = {'mcp': [], 'confidnet': [], 'tcp': []}
+    names = ('image', 'label', 'prediction', 'accuracy', 'index', 'confidence_mcp', 'confidence_confidnet')
+    maps: dict[str, list] = {key: [] for key in (*names, 'confidence_tcp')}
     colors = rng.integers(40, 220, (num_classes, 3))
     for index in range(6):
         label = np.full((height, width), 2)
@@ -246,8 +228,8 @@ def segmentation_results() -> Results:
         edge[:, 1:] += label[:, 1:] != label[:, :-1]
         for _ in range(4):
             edge = (edge + np.roll(edge, 1, 0) + np.roll(edge, -1, 0) + np.roll(edge, 1, 1) + np.roll(edge, -1, 1)) / 3
-        sure = np.clip(1 - 0.8 * edge + rng.normal(0, 0.05, label.shape), 0.05, 1)
-        wrong = rng.random(label.shape) > sure
+        confidence = np.clip(1 - 0.8 * edge + rng.normal(0, 0.05, label.shape), 0.05, 1)
+        wrong = rng.random(label.shape) > confidence
         prediction = np.where(wrong, rng.integers(0, num_classes, label.shape), np.maximum(label, 0))
         image = np.clip(colors[np.maximum(label, 0)] + rng.normal(0, 18, (*label.shape, 3)), 0, 255)
         maps['image'].append(image.astype(np.uint8))
@@ -255,95 +237,68 @@ def segmentation_results() -> Results:
         maps['prediction'].append(prediction)
         maps['index'].append(30 + index)
         maps['accuracy'].append(float((prediction == label)[label >= 0].mean()))
-        confidences['mcp'].append(np.clip(sure + rng.normal(0, 0.1, label.shape), 0, 1))
-        confidences['confidnet'].append(sure)
-        confidences['tcp'].append(np.where(wrong, 0.2, sure))
-    arrays = {key: np.array(values) for key, values in maps.items()}
-    arrays.update({f'confidence_{key}': np.array(v, np.float32) for key, v in confidences.items()})
-    known = arrays['label'] >= 0
-    correct = (arrays['prediction'] == arrays['label'])[known]
-    flat = {key: np.array(v, np.float32)[known] for key, v in confidences.items()}
-    table = score_table(flat, correct)
-    curves = {}
-    for name, confidence in flat.items():
-        order = np.argsort(-confidence)
-        errors, accepted = np.cumsum(~correct[order]), np.arange(1, len(order) + 1)
-        keep = np.unique(np.linspace(0, len(order) - 1, 200).astype(int))
-        edges = np.linspace(0, 1, 101)
-        curves[name] = {
-            'risk_coverage': [(accepted / len(order))[keep].tolist(), (errors / accepted)[keep].tolist()],
-            'roc': [
-                (errors / errors[-1])[keep].tolist(),
-                ((accepted - errors) / (accepted - errors)[-1])[keep].tolist(),
-            ],
-            'pr_error': [np.linspace(0, 1, 50).tolist(), np.linspace(0.9, 0.1, 50).tolist()],
-            'histogram': {
-                'edges': edges.tolist(),
-                'correct': np.histogram(confidence[correct], edges)[0].tolist(),
-                'wrong': np.histogram(confidence[~correct], edges)[0].tolist(),
-            },
-        }
-    iou = [0.91, 0.72, 0.95, 0.61, 0.33, None]
-    names = ['sky', 'building', 'road', 'car', 'pole', 'pedestrian']
-    base = digits_results()
-    metrics = {
-        'classifier': {
-            'accuracy': float(correct.mean()),
-            'num_errors': int((~correct).sum()),
-            'num_units': len(correct),
-            'mean_iou': 0.704,
-            'iou': iou,
-            'confusion': sklearn.metrics.confusion_matrix(
-                arrays['label'][known], arrays['prediction'][known], labels=range(num_classes)
-            ).tolist(),
-        },
-        'scores': table,
-        'best': {'aurc': ['confidnet']},
-        'comparisons': [],
-        'curves': curves,
-    }
-    context = {
-        **base.context,
-        'dataset': {
-            'name': 'camvid',
-            'task': 'segmentation',
-            'num_classes': num_classes,
-            'class_names': names,
-            'image_shape': [120, 160, 3],
-            'num_test': 233,
-        },
-        'model': {'name': 'segnet'},
-        'warnings': [],
-        'definitions': definitions(list(table)),
-    }
-    empty = np.zeros(0)
-    return Results(
-        metrics,
-        context,
-        empty.astype(np.int32),
-        np.zeros((0, num_classes), np.float32),
-        empty.astype(bool),
-        {},
-        history=base.history,
-        maps=arrays,
+        maps['confidence_mcp'].append(np.float32(np.clip(confidence + rng.normal(0, 0.1, label.shape), 0, 1)))
+        maps['confidence_confidnet'].append(np.float32(confidence))
+        maps['confidence_tcp'].append(np.float32(np.where(wrong, 0.2, confidence)))
+    return {key: np.array(values) for key, values in maps.items()}
+
+
+def make_score_curves(confidence: np.ndarray, correct: np.ndarray) -> ScoreCurves:
+    order, edges = np.argsort(-confidence), np.linspace(0, 1, 101)
+    keep = np.unique(np.linspace(0, len(order) - 1, 200).astype(int))
+    return ScoreCurves(
+        confidence[order][keep].astype(np.float64),
+        keep + 1,
+        np.cumsum(correct[order])[keep],
+        edges,
+        np.histogram(confidence[correct], edges)[0],
+        np.histogram(confidence[~correct], edges)[0],
     )
 
 
-@pytest.fixture(scope='session')
-def digits() -> Results:
-    return digits_results()
+@functools.cache
+def segmentation_evaluation() -> Evaluation:
+    """Return six scenes with counts over all pixels and no arrays of single pixels."""
+    maps = make_scenes(np.random.default_rng(2))
+    known = maps['label'] >= 0
+    correct = (maps['prediction'] == maps['label'])[known]
+    flat = {score: maps[f'confidence_{score}'][known] for score in ('mcp', 'confidnet', 'tcp')}
+    table = score_table(flat, correct)
+    names = ('sky', 'building', 'road', 'car', 'pole', 'pedestrian')
+    confusion = sklearn.metrics.confusion_matrix(maps['label'][known], maps['prediction'][known], labels=range(6))
+    measures = Measures(
+        classifier=ClassifierResult(
+            len(correct),
+            int((~correct).sum()),
+            {'accuracy': float(correct.mean()), 'mean_iou': 0.704},
+            {'iou': np.array([0.91, 0.72, 0.95, 0.61, 0.33, np.nan])},
+            Confusion.from_dense(confusion),
+        ),
+        scores=table,
+        best={'aurc': ('confidnet',)},
+        curves={name: make_score_curves(confidence, correct) for name, confidence in flat.items()},
+    )
+    dataset = DatasetDescription('camvid', 'segmentation', 6, names, (120, 160, 3), None, 367, 101, 233)
+    run = dataclasses.replace(describe_run(dataset, list(table)), model={'name': 'segnet'}, warnings=())
+    empty = Predictions(np.zeros(0, np.int32), np.zeros((0, 6), np.float32), np.zeros(0, bool))
+    return Evaluation(measures, run, empty, history=make_history(np.random.default_rng(0)), maps=maps)
 
 
 @pytest.fixture(scope='session')
-def hostile() -> Results:
-    return digits_results(hostile=True)
+def digits() -> Evaluation:
+    return digits_evaluation()
 
 
 @pytest.fixture(scope='session')
-def large() -> Results:
-    return large_results()
+def hostile() -> Evaluation:
+    return digits_evaluation(hostile=True)
 
 
 @pytest.fixture(scope='session')
-def segmentation() -> Results:
-    return segmentation_results()
+def large() -> Evaluation:
+    return large_evaluation()
+
+
+@pytest.fixture(scope='session')
+def segmentation() -> Evaluation:
+    return segmentation_evaluation()

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def test_histogram_bars_stand_on_their_bins_and_keep_counts():
 def test_paired_differences_are_in_points_and_split_by_their_interval():
     figure = figures_scores.paired_differences(['a\n- b', 'c\n- d'], [0.02, 0.01], [0.01, -0.01], [0.03, 0.03], 'AURC')
     clear, open_ = figure.data
-    assert (clear.name, open_.name) == ('interval excludes 0', 'interval holds 0')
+    assert (clear.name, open_.name) == ('interval excludes 0', 'interval contains 0')
     assert list(clear.x) == [2.0]
     assert list(clear.y) == [0]
     np.testing.assert_allclose(open_.error_x.array, [2.0])
@@ -166,6 +167,33 @@ def test_image_data_uri_holds_the_pixels(rng):
     assert Image.open(io.BytesIO(small)).size == (100, 50)
     few = base64.b64decode(figures_images.data_uri(image, num_colors=4).split(',')[1])
     assert len(Image.open(io.BytesIO(few)).getcolors()) <= 4
+
+
+@pytest.mark.parametrize(
+    ('channels', 'shown', 'note'),
+    [(1, 1, ''), (3, 3, ''), (2, 1, 'first is shown in gray'), (4, 3, 'first three'), (13, 3, 'first three')],
+)
+def test_images_of_any_number_of_channels_become_pictures_of_their_first(rng, channels, shown, note):
+    images = rng.integers(0, 256, (3, 6, 5, channels), dtype=np.uint8)
+    pictures, found = figures_images.as_pictures(images)
+    np.testing.assert_array_equal(pictures, images[..., :shown])
+    assert note in found
+    assert bool(found) == bool(note)
+    assert figures_images.data_uri(images[0]) == figures_images.data_uri(pictures[0])
+    assert len(figures_images.image_grid(images, ['a'] * 3).layout.images) == 3
+
+
+def test_values_that_are_no_bytes_are_scaled_to_their_range():
+    pictures, note = figures_images.as_pictures(np.array([[[-1.0], [1.0]], [[np.nan], [0.5]]]))
+    assert pictures.dtype == np.uint8
+    assert pictures.ravel().tolist() == [0, 255, 128, 191]
+    assert note == 'Values from -1 (dark) to 1 (light).'
+
+
+@pytest.mark.parametrize('images', [np.zeros((2, 0, 5, 3)), np.zeros((5, 5)), np.zeros((2, 5, 5, 1), 'U3')])
+def test_arrays_that_are_no_images_are_refused_with_their_shape(images):
+    with pytest.raises(ValueError, match=re.escape(f'shape {images.shape}')):
+        figures_images.as_pictures(images)
 
 
 def test_image_grid_places_every_image_with_its_caption():

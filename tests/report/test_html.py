@@ -4,40 +4,44 @@ import csv
 import io
 import json
 
+import htpy as h
 import pytest
+from markupsafe import Markup
 
-from failpred_jax.report import html, style, words
-from failpred_jax.report.tables import Column, Table
+from failpred_jax.report import figures_scores, style, words
+from failpred_jax.report.section import Section, json_block
+from failpred_jax.report.tables import MOST_SHOWN, Column, Table
 
 EVIL = '<script>alert(1)</script>'
 
 
-def test_text_is_escaped_and_markup_is_not():
-    assert html.tag('p', EVIL, html.tag('b', 'a & b')) == (
-        '<p>&lt;script&gt;alert(1)&lt;/script&gt;<b>a &amp; b</b></p>'
-    )
-    assert html.tag('p', [EVIL, None, 3]) == '<p>&lt;script&gt;alert(1)&lt;/script&gt;3</p>'
-
-
-def test_attributes_are_escaped():
-    assert html.tag('img', alt='" onerror="x', class_='a', hidden=True, title=None) == (
-        '<img alt="&quot; onerror=&quot;x" class="a" hidden>'
-    )
-
-
-def test_joining_html_and_text_does_not_launder_text():
-    assert html.join(html.Html('<b>') + EVIL) == '&lt;b&gt;' + html.escape(EVIL)
-    assert type(html.escape(EVIL)) is html.Html
+def test_everything_a_section_places_is_escaped_and_markup_is_not():
+    section = Section('name', 'title', 'question')
+    section.text(EVIL, h.b['a & b'])
+    section.heading([EVIL, None, h.b['a & b']])
+    section.missing(EVIL)
+    section.add(EVIL, Markup('<b>') + EVIL, h.img(alt='" onerror="x', hidden=True, title=None))
+    figure = figures_scores.confidence_histogram([0, 1], [3], [2], EVIL)
+    section.add_figure('figure', figure, EVIL, '" onerror="x')
+    raw = style.new_figure(EVIL)
+    section.add_figure('raw', raw, '', '')
+    section.add_table(make_table([{'name': EVIL, 'value': 0.5}]))
+    page = str(h.div[section.parts, section.data])
+    assert '<script>' not in page.replace('<script type="application/json"', '')
+    assert page.count('&lt;script&gt;alert(1)&lt;/script&gt;') >= 8
+    assert page.count('<b>a &amp; b</b>') == 2
+    assert '<img alt="&#34; onerror=&#34;x" hidden>' in page
+    assert 'aria-label="&#34; onerror=&#34;x"' in page
 
 
 def test_half_a_surrogate_pair_can_be_written():
-    assert str(html.escape('a\udc80b')) == 'a?b'
+    assert words.printable('a\udc80b') == 'a?b'
     assert style.plain('a\udc80b') == 'a?b'
 
 
 @pytest.mark.parametrize('text', ['</script>', '<!--', '<script', ']]>', '\u2028', '&lt;'])
 def test_json_in_a_script_element_cannot_end_it(text):
-    block = html.json_block('x', {'name': text})
+    block = str(json_block('x', {'name': text}))
     inside = block.removeprefix('<script type="application/json" id="x">').removesuffix('</script>')
     assert not set('<>&\u2028') & set(inside)
     assert json.loads(inside) == {'name': text}
@@ -45,7 +49,7 @@ def test_json_in_a_script_element_cannot_end_it(text):
 
 def test_json_refuses_nan():
     with pytest.raises(ValueError, match='JSON compliant'):
-        html.json_block('x', float('nan'))
+        json_block('x', float('nan'))
 
 
 def test_plotly_labels_show_as_written():
@@ -59,11 +63,19 @@ def make_table(rows):
 
 
 def test_table_sorts_by_raw_values_and_marks_rows():
-    page = make_table([{'name': EVIL, 'value': 0.123456, '_marked': True}, {'name': 'b', 'value': None}]).to_html()
+    page = str(make_table([{'name': EVIL, 'value': 0.123456, '_marked': True}, {'name': 'b', 'value': None}]).to_html())
     assert 'data-sort="0.123456"' in page
     assert 'data-sort=""' in page
     assert '<tr class="marked">' in page
     assert EVIL not in page
+
+
+def test_of_a_long_table_the_page_shows_the_first_rows_and_says_so():
+    table = make_table([{'name': str(i), 'value': 0.5} for i in range(MOST_SHOWN + 5)])
+    page = str(table.to_html())
+    assert page.count('<tr') == 1 + MOST_SHOWN
+    assert f'The first {MOST_SHOWN} of {MOST_SHOWN + 5} rows' in page
+    assert table.to_csv().count('\n') == 1 + MOST_SHOWN + 5
 
 
 def test_csv_holds_raw_values_and_runs_no_formula():
@@ -82,7 +94,7 @@ def test_percent_never_rounds_to_certainty(share, text):
 
 def test_undefined_numbers_are_dashes():
     for value in (None, float('nan'), 'x', True):
-        assert words.percent(value) == words.number(value) == words.metric_value('auroc', value) == words.DASH
+        assert words.percent(value) == words.number(value) == words.metric_value(value) == words.DASH
 
 
 def test_wilson_interval_matches_its_formula():
@@ -118,4 +130,4 @@ def test_durations_and_lists_in_words():
     ],
 )
 def test_small_shares_keep_their_digits(value, digits, expected):
-    assert words.metric_value('aurc', value, digits) == expected
+    assert words.metric_value(value, digits) == expected

@@ -11,6 +11,7 @@ from failpred_jax.errors import UserError
 from failpred_jax.files import read_json, write_json
 from failpred_jax.registry import METRICS
 from failpred_jax.results import (
+    CalibratedScore,
     ClassifierResult,
     Comparison,
     Confusion,
@@ -58,6 +59,13 @@ def make_evaluation(rng, num_classes=4) -> Evaluation:
                 {'ece': 0.1},
                 ('a note',),
                 'baseline',
+                CalibratedScore(
+                    {'before': {'ece': 0.1}, 'beta': {'ece': 0.0}},
+                    {'beta': {'ece': Interval(0.0, 0.1)}},
+                    'beta',
+                    {'platt': 'a reason'},
+                    ('a note',),
+                ),
             ),
             'mine': ScoreResult({'auroc': 0.5, 'aurc': 0.25}),
         },
@@ -74,6 +82,7 @@ def make_evaluation(rng, num_classes=4) -> Evaluation:
             (SeedComparison('auroc', 'mine', 'mcp', -0.25, 0.1, 0.0, 2),),
             ('two seeds say little',),
         ),
+        own={'ensemble': Measures(ClassifierResult(50, 5, {'accuracy': 0.9}), {'mcp': ScoreResult({'auroc': 0.8})})},
     )
     run = RunDescription(
         created='2026-01-01T00:00:00+00:00',

@@ -8,6 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.registry import SCORES
+from failpred_jax.scores import choice
 from failpred_jax.scores.knn import unit_length
 from failpred_jax.scores.mahalanobis import fit_gaussians, squared_distances
 from failpred_jax.scores.score import FitInputs, ScoreInputs
@@ -27,10 +28,7 @@ def given(rng):
     train, train_labels = units(300)
     val, val_labels = units(80)
     logits = rng.normal(size=(80, 4)).astype(np.float32)
-    return FitInputs(
-        ScoreInputs(logits, val), val_labels, ScoreInputs(None, train), train_labels, jax.random.key(0),
-        lambda confidence, correct: float(np.mean(confidence)), None,
-    )  # fmt: skip
+    return FitInputs(ScoreInputs(logits, val), val_labels, ScoreInputs(None, train), train_labels, jax.random.key(0))
 
 
 def slow_squares(units, means, covariance):
@@ -38,19 +36,21 @@ def slow_squares(units, means, covariance):
     return np.array([[mahalanobis(x, mean, inverse) ** 2 for mean in means] for x in units.astype(np.float64)])
 
 
-def test_knn_equals_scikit_learn(given):
-    fitted, notes = SCORES['knn_distance'].fit(given)
+def test_knn_equals_scikit_learn(given, monkeypatch):
     # The stand-in AURC is the mean confidence: least for the farthest neighbor.
+    monkeypatch.setattr(choice, 'aurc', lambda confidence, correct, mask: float(np.mean(confidence)))
+    fitted, notes, candidates, _ = SCORES['knn_distance'].fit(given)
     assert int(fitted.k) == 50 and 'k = 50' in notes[0]
     train, val = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (given.train.features, given.val.features))
     expected = -NearestNeighbors(n_neighbors=50).fit(train).kneighbors(val)[0][:, -1]
     np.testing.assert_allclose(SCORES['knn_distance'].fn(given.val, fitted), expected, rtol=1e-5)
+    np.testing.assert_allclose(candidates[:, -1], expected, rtol=1e-5)
 
 
 def test_knn_of_few_points(given):
     few = given._replace(train=ScoreInputs(None, given.train.features[:7]), train_labels=given.train_labels[:7])
-    fitted, _ = SCORES['knn_distance'].fit(few)
-    assert int(fitted.k) == 5
+    fitted, *_ = SCORES['knn_distance'].fit(few)
+    assert int(fitted.k) in (1, 5)
     assert np.isfinite(SCORES['knn_distance'].fn(given.val, fitted)).all()
 
 
@@ -84,6 +84,18 @@ def test_dead_features_are_left_out_and_said_so(given):
     assert '2 of 8' in notes[0]
     confidence = SCORES['mahalanobis'].fn(ScoreInputs(None, pad(given.val.features)), fitted_dead)
     np.testing.assert_allclose(confidence, SCORES['mahalanobis'].fn(given.val, fitted), rtol=1e-4)
+
+
+def test_relative_distances_live_in_the_same_directions(given):
+    """A direction that tells classes apart without varying within them counts in neither distance, not in one."""
+    apart = [np.c_[x, labels] for x, labels in (
+        (given.train.features, given.train_labels), (given.val.features, np.roll(given.val_labels, 1)))]  # fmt: skip
+    classes_only, _ = SCORES['relative_mahalanobis'].fit(given)
+    fitted, notes = SCORES['relative_mahalanobis'].fit(given._replace(train=ScoreInputs(None, apart[0])))
+    assert '1 of 7' in notes[0]
+    found = SCORES['relative_mahalanobis'].fn(ScoreInputs(None, apart[1]), fitted)
+    expected = SCORES['relative_mahalanobis'].fn(given.val, classes_only)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_class_without_units_has_no_gaussian(given):

@@ -1,20 +1,21 @@
 """max_logit_pnorm, rel_u and temperature_mcp against their definitions in loops."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import softmax
 
+from failpred_jax.calibrate.temperature import fit_temperature
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.registry import SCORES
+from failpred_jax.scores import choice
 from failpred_jax.scores.pnorm import POWERS, normalized_max
 from failpred_jax.scores.rel_u import confusion_weights
 from failpred_jax.scores.score import FitInputs, ScoreInputs
 
 
-def fit_inputs(logits, labels, aurc_fn=None, temperature_fn=None):
-    return FitInputs(ScoreInputs(logits), labels, None, None, jax.random.key(0), aurc_fn, temperature_fn)
+def fit_inputs(logits, labels):
+    return FitInputs(ScoreInputs(logits), labels, None, None, jax.random.key(0))
 
 
 @pytest.fixture
@@ -36,19 +37,21 @@ def test_pnorm_of_huge_logits_does_not_overflow(val):
     assert normalized_max(np.full((1, 5), 7.0), 3.0) == 0
 
 
-def test_pnorm_takes_the_power_of_least_aurc_or_falls_back(val):
+def test_pnorm_takes_the_power_of_least_aurc_or_falls_back(val, monkeypatch):
     score = SCORES['max_logit_pnorm']
     inputs = ScoreInputs(val[0])
 
     def prefers(wanted):
-        return lambda confidence, correct: 0.1 if np.allclose(confidence, wanted) else 0.2
+        return lambda confidence, correct, mask: 0.1 if np.allclose(confidence, wanted) else 0.2
 
-    fitted, notes = score.fit(fit_inputs(*val, prefers(normalized_max(val[0], 4.0))))
+    monkeypatch.setattr(choice, 'aurc', prefers(normalized_max(val[0], 4.0)))
+    fitted, notes, *_ = score.fit(fit_inputs(*val))
     assert 'p = 4' in notes[0]
     np.testing.assert_allclose(score.fn(inputs, fitted), normalized_max(val[0], 4.0))
     odds = SCORES['doctor_beta'].fn(inputs)
-    for aurc_fn, words in ((prefers(odds), 'no p in 0..10'), (lambda confidence, correct: np.nan, 'undefined')):
-        fitted, notes = score.fit(fit_inputs(*val, aurc_fn))
+    for aurc_fn, words in ((prefers(odds), 'no p in 0..10'), (lambda *given: np.nan, 'undefined')):
+        monkeypatch.setattr(choice, 'aurc', aurc_fn)
+        fitted, notes, *_ = score.fit(fit_inputs(*val))
         assert 'ranks as mcp' in notes[0] and words in notes[0]
         np.testing.assert_allclose(score.fn(inputs, fitted), odds)
 
@@ -92,15 +95,9 @@ def test_rel_u_falls_back_to_gini_where_no_pair_stands_out():
     np.testing.assert_allclose(SCORES['rel_u'].fn(ScoreInputs(logits), fitted), -gini, rtol=1e-3)
 
 
-def test_temperature_mcp_uses_the_fit_that_it_is_given(val):
-    seen = []
-
-    def temperature_fn(logits, labels):
-        seen.append((logits, labels))
-        return jnp.asarray(2.5), ('a note',)
-
-    fitted, notes = SCORES['temperature_mcp'].fit(fit_inputs(*val, temperature_fn=temperature_fn))
-    assert seen[0][0] is val[0] and seen[0][1] is val[1]
-    assert notes == ('a note',)
-    expected = softmax(val[0] / 2.5, axis=1).max(axis=1)
+def test_temperature_mcp_uses_the_temperature_of_least_cross_entropy(val):
+    fitted, notes = SCORES['temperature_mcp'].fit(fit_inputs(*val))
+    temperature, expected_notes = fit_temperature(*val)
+    assert notes == expected_notes
+    expected = softmax(val[0] / float(temperature), axis=1).max(axis=1)
     np.testing.assert_allclose(SCORES['temperature_mcp'].fn(ScoreInputs(val[0]), fitted), expected, rtol=1e-5)

@@ -65,7 +65,7 @@ def test_training_learns_and_returns_the_best_judged(rng):
 def given(rng, features):
     logits = rng.normal(size=(len(features), 3)).astype(np.float32)
     units, labels = ScoreInputs(logits, features), rng.integers(3, size=len(features)).astype(np.int32)
-    return FitInputs(units, labels, units, labels, jax.random.key(0), lambda confidence, correct: math.nan, None)
+    return FitInputs(units, labels, units, labels, jax.random.key(0))
 
 
 def test_a_head_that_learns_a_constant_is_refused(rng, monkeypatch):
@@ -77,6 +77,7 @@ def test_a_head_that_learns_a_constant_is_refused(rng, monkeypatch):
 def test_notes_count_the_training_errors(rng, monkeypatch):
     monkeypatch.setattr(from_features, 'NUM_STEPS', 15)
     inputs = given(rng, rng.normal(size=(60, 3)).astype(np.float32))
-    _, notes = SCORES['learned_from_features'].fit(inputs)
+    _, notes, candidates, default = SCORES['learned_from_features'].fit(inputs)
     num_errors = int(np.sum(inputs.val.logits.argmax(axis=1) != inputs.val_labels))
     assert f'60 training units, of which the classifier has {num_errors} wrong' in notes[0]
+    assert candidates.shape == (60, from_features.NUM_CHECKPOINTS) and default == -1

@@ -8,7 +8,7 @@ from scipy.special import softmax
 
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.registry import SCORES
-from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
+from failpred_jax.scores.sampled import add_logits, add_sample, finish_samples, init_samples
 from failpred_jax.scores.score import SampleSummary, ScoreInputs
 
 FIELDS = ('mc_dropout', 'ensemble')
@@ -38,16 +38,19 @@ def test_summary_equals_numpy(samples):
 
 
 @pytest.mark.parametrize('field', FIELDS)
-def test_scores_equal_their_definitions(field, samples):
+def test_scores_equal_their_definitions(field, samples, rng):
+    # Of a classifier that the samples often contradict.
+    frozen = rng.normal(size=(30, 6)).astype(np.float32)
     p = samples.astype(np.float64)
     mean = p.mean(axis=0)
     expected = {
-        field: mean.max(axis=-1),
+        field: mean[np.arange(30), frozen.argmax(axis=-1)],
         f'{field}_entropy': -entropy(mean),
         f'{field}_mutual_information': entropy(p).mean(axis=0) - entropy(mean),
         'mc_dropout_variance': -p.var(axis=0).mean(axis=-1),
+        'mc_dropout_logit_entropy': -entropy(softmax(np.log(p).mean(axis=0), axis=-1)),
     }
-    inputs = ScoreInputs(None, **dict.fromkeys(FIELDS, summarize(samples)))
+    inputs = ScoreInputs(frozen, **dict.fromkeys(FIELDS, summarize(samples)))
     for name, values in expected.items():
         np.testing.assert_allclose(SCORES[name].fn(inputs), values, rtol=2e-5, atol=1e-6)
 
@@ -71,14 +74,37 @@ def test_works_per_pixel_inside_a_jitted_scan(samples):
         np.testing.assert_allclose(actual, np.asarray(expected).reshape(actual.shape), rtol=1e-5)
 
 
-@pytest.mark.parametrize('name', sorted(n for n in SCORES if SCORES[n].needs & set(FIELDS)))
+@pytest.mark.parametrize('name', sorted(n for n in SCORES if SCORES[n].needs & set(FIELDS) and SCORES[n].fit is None))
 def test_samples_that_do_not_differ_are_an_error(name, samples):
     same = summarize(np.repeat(samples[:1], 10, axis=0))
     assert not np.any(same.variance)
     with pytest.raises(ScoreUnavailableError, match='variance is 0'):
-        SCORES[name].fn(ScoreInputs(None, mc_dropout=same, ensemble=same))
+        SCORES[name].fn(ScoreInputs(samples[0], mc_dropout=same, ensemble=same, columns={}))
 
 
 def test_one_unit_that_varies_is_enough(samples):
     summary = SampleSummary(samples[0], np.zeros(30, np.float32), np.eye(30, dtype=np.float32)[0])
-    assert SCORES['mc_dropout'].fn(ScoreInputs(None, mc_dropout=summary)).shape == (30,)
+    assert SCORES['mc_dropout'].fn(ScoreInputs(samples[0], mc_dropout=summary)).shape == (30,)
+    with pytest.raises(ScoreUnavailableError, match='were not kept'):
+        SCORES['mc_dropout_logit_entropy'].fn(ScoreInputs(samples[0], mc_dropout=summary))
+
+
+@pytest.mark.parametrize('field', FIELDS)
+def test_speaks_about_the_prediction_that_is_judged(field):
+    """The members lean to class 1 by .823; the frozen classifier says 0, which they give .177."""
+    members = np.array([[[0.51, 0.49]], [[0.01, 0.99]], [[0.01, 0.99]]], np.float32)
+    inputs = ScoreInputs(np.array([[0.1, 0.0]]), **{field: summarize(members)})
+    assert SCORES[field].fn(inputs) == pytest.approx(0.53 / 3)
+
+
+def test_logits_and_probabilities_leave_the_same(rng):
+    logits = (5 * rng.normal(size=(8, 20, 4))).astype(np.float32)
+    sums = init_samples((20, 4))
+    for passed in logits:
+        sums = add_logits(sums, passed)
+    for found, expected in zip(finish_samples(sums), summarize(softmax(logits, axis=-1)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    # The reference averages logits, not probabilities, and one constant a pass changes nothing.
+    reference = softmax(logits.astype(np.float64).mean(axis=0), axis=-1)
+    found = SCORES['mc_dropout_logit_entropy'].fn(ScoreInputs(None, mc_dropout=finish_samples(sums)))
+    np.testing.assert_allclose(found, -entropy(reference), rtol=1e-4, atol=1e-6)

@@ -10,6 +10,7 @@ from scipy.spatial.distance import cdist
 
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.registry import SCORES
+from failpred_jax.scores import choice
 from failpred_jax.scores.score import FitInputs, ScoreInputs
 from failpred_jax.scores.subsample import keep_per_class, keep_uniform
 from failpred_jax.scores.trust_score import ALPHAS, dense_sets, filter_by_density, score_units, trust_ratio
@@ -44,12 +45,8 @@ def blobs(rng, num_units, num_classes=3, num_features=4):
     return (centers[labels] + rng.normal(size=(num_units, num_features))).astype(np.float32), labels, centers
 
 
-def fit_inputs(train, labels, val, val_labels, val_logits, aurc_fn):
-    no_temperature = None
-    return FitInputs(
-        ScoreInputs(val_logits, val), val_labels, ScoreInputs(None, train), labels, jax.random.key(0), aurc_fn,
-        no_temperature,
-    )  # fmt: skip
+def fit_inputs(train, labels, val, val_labels, val_logits):
+    return FitInputs(ScoreInputs(val_logits, val), val_labels, ScoreInputs(None, train), labels, jax.random.key(0))
 
 
 @pytest.mark.parametrize('alpha', [0.0, 1 / 16, 0.25])
@@ -66,8 +63,26 @@ def test_equals_the_paper_in_loops(alpha, rng):
 def test_second_neighbor_without_filter_equals_the_reference():
     given = np.load(PARITY)
     logits = np.eye(given['t_y'].max() + 1)[given['t_pred']]
-    fitted = dense_sets(given['t_X'], given['t_y'], logits.shape[1], alpha=0.0)
-    np.testing.assert_allclose(score_units(given['t_Xt'], logits, fitted, nth=2), given['t_score'], rtol=1e-5)
+    labels = given['t_y'].astype(np.int32)
+    fitted, notes, *_ = SCORES['trust_score_reference'].fit(
+        fit_inputs(given['t_X'], labels, given['t_Xt'], np.zeros(len(logits), np.int32), logits)
+    )
+    found = SCORES['trust_score_reference'].fn(ScoreInputs(logits, given['t_Xt']), fitted)
+    np.testing.assert_allclose(found, given['t_score'], rtol=1e-5)
+    assert not notes
+
+
+def test_reference_leaves_out_classes_without_a_second_point(rng):
+    train, labels, _ = blobs(rng, 40)
+    labels[labels == 2] = 1
+    labels[7] = 2
+    logits = np.eye(3, dtype=np.float32)[[0, 1, 2]]
+    given = fit_inputs(train, labels, train[:3], labels[:3], logits)
+    fitted, *_ = SCORES['trust_score_reference'].fit(given)
+    found = np.asarray(SCORES['trust_score_reference'].fn(given.val, fitted))
+    assert np.isfinite(found).all() and found[2] == 0 < found[:2].min()
+    with pytest.raises(ScoreUnavailableError, match='fewer than 2 units'):
+        SCORES['trust_score_reference'].fit(given._replace(train_labels=np.where(labels == 2, 2, 1)))
 
 
 def test_filter_keeps_points_that_tie_at_the_edge():
@@ -76,30 +91,31 @@ def test_filter_keeps_points_that_tie_at_the_edge():
     assert counts.tolist() == [[4, 4]]
 
 
-def test_alpha_is_the_one_with_the_least_validation_aurc(rng):
+def test_alpha_is_the_one_with_the_least_validation_aurc(rng, monkeypatch):
     """The search over nested shells gives, for every alpha, what a bank built for that alpha gives."""
     train, labels, centers = blobs(rng, 130)
     val, val_labels, _ = blobs(rng, 50)
     logits = -cdist(val, centers).astype(np.float32)
     seen = []
 
-    def aurc(confidence, correct):
+    def aurc(confidence, correct, mask):
         seen.append(np.asarray(confidence))
         return {4: 0.1}.get(len(seen) - 1, 0.2)
 
-    fitted, notes = SCORES['trust_score'].fit(fit_inputs(train, labels, val, val_labels, logits, aurc))
+    monkeypatch.setattr(choice, 'aurc', aurc)
+    fitted, notes, candidates, _ = SCORES['trust_score'].fit(fit_inputs(train, labels, val, val_labels, logits))
     assert float(fitted.alpha) == ALPHAS[4]
     assert '0.125' in notes[0]
+    np.testing.assert_array_equal(np.stack(seen, axis=1), candidates)
     for alpha, confidence in zip(ALPHAS, seen, strict=True):
         direct = score_units(val, logits, dense_sets(train, labels, 3, alpha))
         np.testing.assert_allclose(confidence, direct, rtol=1e-6)
 
 
 def test_alpha_without_validation_errors_is_zero_and_says_so(rng):
-    train, labels, centers = blobs(rng, 60)
-    logits = -cdist(train, centers).astype(np.float32)
-    given = fit_inputs(train, labels, train, labels, logits, lambda confidence, correct: math.nan)
-    fitted, notes = SCORES['trust_score'].fit(given)
+    train, labels, _ = blobs(rng, 60)
+    logits = np.eye(3, dtype=np.float32)[labels]
+    fitted, notes, *_ = SCORES['trust_score'].fit(fit_inputs(train, labels, train, labels, logits))
     assert float(fitted.alpha) == 0
     assert 'undefined' in notes[0]
 
@@ -115,8 +131,15 @@ def test_one_class_is_refused(rng):
 
 
 def test_needs_training_features(rng):
-    given = fit_inputs(None, None, None, None, np.zeros((1, 2)), None)._replace(train=None)
-    for name in ('trust_score', 'knn_distance', 'mahalanobis', 'relative_mahalanobis', 'learned_from_features'):
+    given = fit_inputs(None, None, None, None, np.zeros((1, 2)))._replace(train=None)
+    for name in (
+        'trust_score',
+        'trust_score_reference',
+        'knn_distance',
+        'mahalanobis',
+        'relative_mahalanobis',
+        'learned_from_features',
+    ):
         with pytest.raises(ScoreUnavailableError, match='training set'):
             SCORES[name].fit(given)
 

@@ -10,7 +10,7 @@ from failpred_jax.config import default_config, read_config
 from failpred_jax.errors import UserError
 from failpred_jax.files import read_npz
 from failpred_jax.stages.crossfit import check_can_crossfit, draw_folds, held_out_logits
-from failpred_jax.stages.targets import describe_targets, units_of
+from failpred_jax.stages.targets import describe_targets, outcomes_of
 from failpred_jax.train.precompute import Program
 from failpred_jax.train.step import init_state
 from failpred_jax.types import Cached, DatasetInfo, Examples
@@ -73,14 +73,14 @@ def test_every_target_comes_from_a_classifier_that_has_not_seen_the_example(tmp_
 
 def test_targets_are_described_from_the_held_out_logits():
     logits = np.log(np.array([[0.9, 0.1], [0.3, 0.7], [0.8, 0.2]], np.float32))
-    units = units_of(logits, np.array([0, 1, 1], np.int32))
-    np.testing.assert_allclose(units.tcp, [0.9, 0.7, 0.2], rtol=1e-6)
-    np.testing.assert_allclose(units.confidence, [0.9, 0.7, 0.8], rtol=1e-6)
-    assert list(units.correct) == [True, True, False]
-    found = describe_targets([units], 'crossfit')
+    outcomes = outcomes_of(logits, np.array([0, 1, 1], np.int32))
+    np.testing.assert_allclose(outcomes.tcp, [0.9, 0.7, 0.2], rtol=1e-6)
+    np.testing.assert_allclose(outcomes.confidence, [0.9, 0.7, 0.8], rtol=1e-6)
+    assert list(outcomes.correct) == [True, True, False]
+    found = describe_targets([outcomes], 'crossfit')
     assert (found['source'], found['num_units'], found['num_errors']) == ('crossfit', 3, 1)
     assert 'each predicted by a classifier that has not seen it' in found['warnings'][0]
-    assert "config.confidence.targets='crossfit'" in describe_targets([units])['warnings'][0]
+    assert "config.confidence.targets='crossfit'" in describe_targets([outcomes])['warnings'][0]
 
 
 def test_segmentation_is_refused_in_words():

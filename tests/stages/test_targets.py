@@ -3,12 +3,12 @@
 import numpy as np
 
 from failpred_jax.stages.targets import describe_targets
-from failpred_jax.train.step import Units
+from failpred_jax.train.step import Outcomes
 
 
 def one_part(tcp, correct):
     zeros = np.zeros(len(tcp), np.float32)
-    return [Units(zeros, np.asarray(correct), zeros, np.asarray(tcp, np.float32), np.ones(len(tcp), bool))]
+    return [Outcomes(np.asarray(correct), zeros, np.asarray(tcp, np.float32), np.ones(len(tcp), bool))]
 
 
 def test_a_classifier_that_errs_raises_no_warning(rng):

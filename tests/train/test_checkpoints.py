@@ -3,14 +3,16 @@
 import errno
 import os
 import shutil
+from dataclasses import asdict
 
 import jax
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 
 from failpred_jax.errors import UserError
-from failpred_jax.train.checkpoints import Checkpoints, Damaged, Progress
+from failpred_jax.train.checkpoints import Checkpoints, Damaged, Progress, _digest
 from failpred_jax.train.stage import TrainState
 
 # When a read fails, tensorstore's other reads call back into an event loop that orbax has closed; Python reports that
@@ -149,4 +151,50 @@ def test_no_usable_checkpoint_stops_and_touches_nothing(saved):
 def test_an_empty_folder_has_nothing_to_resume(tmp_path):
     checkpoints = Checkpoints(tmp_path / 'none')
     assert checkpoints.restore_latest(state(0), nobody) is None
+    checkpoints.close()
+
+
+def with_first_names(tree):
+    """Return nested dicts with the sub-trees of parameters under the names that they first had."""
+    names = {'backbone': 'trunk', 'classifier': 'top'}
+    if isinstance(tree, dict):
+        return {names.get(name, name): with_first_names(value) for name, value in tree.items()}
+    if hasattr(tree, '_fields'):
+        return type(tree)(*(with_first_names(value) for value in tree))
+    return tuple(with_first_names(value) for value in tree) if isinstance(tree, tuple) else tree
+
+
+def test_a_checkpoint_of_the_first_layout_is_read(tmp_path):
+    rng = np.random.default_rng(3)
+    trained = {
+        name: {'bias': rng.normal(size=k).astype(np.float32)} for name, k in (('backbone', 2), ('classifier', 3))
+    }
+    frozen = {'head': {'bias': np.ones(4, np.float32)}}
+    now = TrainState(np.int32(5), jax.random.key(1), trained, frozen, {}, optax.adam(1e-3).init(trained))
+    then = {
+        name: with_first_names(jax.tree.map(np.asarray, getattr(now, name)))
+        for name in ('step', 'trained', 'frozen', 'batch_stats', 'opt_state')
+    }
+    then['key'] = np.asarray(jax.random.key_data(now.key))
+    checkpoints = Checkpoints(tmp_path / 'checkpoints')
+    progress = {**asdict(Progress(best_step=5)), 'digest': _digest(then)}
+    items = ocp.args.Composite(state=ocp.args.StandardSave(then), progress=ocp.args.JsonSave(progress))
+    checkpoints._manager.save(5, args=items, force=True)
+    restored, found = checkpoints.restore_latest(now.replace(step=np.int32(0)), nobody)
+    same(restored, now)
+    assert found.best_step == 5
+    # It goes on in the layout of today, beside it.
+    checkpoints.save(now.replace(step=np.int32(6)), Progress(best_step=5))
+    same(checkpoints.restore(6, now)[0], now.replace(step=np.int32(6)))
+    same(checkpoints.restore(5, now)[0], now)
+    checkpoints.close()
+
+
+def test_what_a_recipe_chose_is_evaluated_and_the_trained_weights_go_on(tmp_path):
+    chosen = {'trained': state(7, seed=1).trained, 'batch_stats': {}}
+    saved = state(7).replace(recipe_states={'average': {'count': np.int32(3)}}, evaluated=chosen)
+    checkpoints = Checkpoints(tmp_path / 'checkpoints')
+    checkpoints.save(saved, Progress())
+    same(checkpoints.restore_latest(saved, nobody)[0], saved)
+    same(checkpoints.restore(7, saved)[0], saved.replace(**chosen))
     checkpoints.close()

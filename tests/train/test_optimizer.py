@@ -40,7 +40,8 @@ def test_schedules():
     got = rates((0, 2.75, 3, 6, 9), schedule='multi_step', milestones=(3, 6), decay=0.1)
     np.testing.assert_allclose(got, [1, 1, 0.1, 0.01, 0.01], rtol=1e-6)
     np.testing.assert_allclose(rates((0, 5, 10), schedule='cosine'), [1, 0.5, 0], atol=1e-6)
-    np.testing.assert_allclose(rates((0, 1, 2), schedule='exponential', decay=0.5), [1, 0.5, 0.25], rtol=1e-6)
+    got = rates((0, 0.75, 1, 1.75, 2), schedule='exponential', decay=0.5)
+    np.testing.assert_allclose(got, [1, 1, 0.5, 0.5, 0.25], rtol=1e-6)
     got = rates((0, 5, 10), schedule='polynomial', power=2.0, final_learning_rate=0.2)
     np.testing.assert_allclose(got, [1, 0.2 + 0.8 / 4, 0.2], rtol=1e-6)
 

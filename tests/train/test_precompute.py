@@ -5,7 +5,6 @@ import csv
 import jax
 import numpy as np
 import pytest
-from failpred_jax.train.cached import Budget, Program, precompute
 
 from failpred_jax.config import default_config, read_config
 from failpred_jax.data.prepare import make_prepare_fns
@@ -14,6 +13,7 @@ from failpred_jax.stages import make_stages, start_state
 from failpred_jax.stopping import Stop, Stopped
 from failpred_jax.train import loop
 from failpred_jax.train.checkpoints import Checkpoints
+from failpred_jax.train.precompute import Budget, Program, precompute
 from failpred_jax.types import Cached, DatasetInfo, Examples
 
 INFO = DatasetInfo('things', 'classification', (10, 10, 1), ('a', 'b', 'c'))
@@ -27,7 +27,7 @@ class Run:
         made = default_config()
         made.data.source = 'digits'
         made.data.augment.flip = flip
-        made.model.update({'name': model, 'hidden_units': 8, 'head_units': (6, 6)})
+        made.model.update({'name': model, 'mlp': {'hidden_units': 8}, 'head_units': (6, 6)})
         for section in (made.baseline, made.confidence, made.finetune):
             section.update({'epochs': 2, 'batch_size': 16, 'learning_rate': 0.01})
         made.confidence.update(confidence)

@@ -22,7 +22,7 @@ def config(**model):
     made = default_config()
     made.data.source = 'digits'
     made.data.augment.flip = True
-    made.model.update({'hidden_units': 8, 'head_units': (6, 6), **model})
+    made.model.update({'mlp': {'hidden_units': 8}, 'head_units': (6, 6), **model})
     for stage in (made.baseline, made.confidence, made.finetune):
         stage.update({'epochs': 2, 'batch_size': 16, 'learning_rate': 0.01})
     return read_config(made)
@@ -109,7 +109,7 @@ def test_a_loss_that_is_not_finite_stops_the_loop_at_its_step(run):
 
 def test_sums_count_every_unit(run):
     _, sums = run.steps('baseline', run.start('baseline'), [3])
-    assert int(sums.count) == 48
+    assert int(sums.num_units) == 48
     assert 0 <= int(sums.correct_count) <= 48
     assert np.isfinite(sums.loss_sum)
 

@@ -1,1 +1,1 @@
-"""The sections of the page, one module each, in the order in which a reader asks."""
+"""The sections of the page, one module each; every module in this package is found automatically."""

@@ -1,17 +1,19 @@
-"""Look at the images: the surest, the wrongest, and where two scores disagree."""
+"""Look at the images: the most confident ones, the errors, and where two scores disagree."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import htpy as h
 import numpy as np
 
 from failpred_jax.report import figures_images, words
-from failpred_jax.report.html import Html, join, tag
-from failpred_jax.report.section import Section
+from failpred_jax.report.section import Section, report_section
 from failpred_jax.report.view import View
 
 MOST_SHOWN = 18
 TAIL = 0.01  # the share of a group that counts as its most confident
+AT_LEAST = 12  # images shown of a group that has so many
 LOW_TRUE_PROBABILITY = 0.3
+DISAGREEMENT = 0.1  # in rank
 
 
 class Group(NamedTuple):
@@ -30,100 +32,108 @@ class Group(NamedTuple):
     chosen: np.ndarray
 
 
-def make(view: View) -> Section:
-    """Return the section with the image grids."""
-    section = Section('images', 'Look at the images', 'Where does it fail, and does it look like it should?')
+@report_section(
+    'images',
+    order=60,
+    title='Look at the images',
+    question='Where is the model wrong, and are these images difficult for people too?',
+)
+def fill(view: View, section: Section) -> None:
+    """Add grids of test images, or why there are none."""
+    images = view.evaluation.images
     lacking = _lacking(view)
-    if lacking:
+    if images is None or lacking:
         section.missing(lacking)
-        return section
+        return
+    try:
+        pictures, note = figures_images.as_pictures(images)
+    except ValueError as error:
+        section.missing(f'Images unavailable: {error}.')
+        return
+    learned = f', and the learned confidence ({view.learned})' if view.learned else ''
     section.text(
-        'Under each image: true class \u2192 predicted class, the probabilities of both, and '
-        f'{_learned_words(view)}. Some errors are wrong labels, and some images say little to a human either.'
+        f'Below each image: true class \u2192 predicted class, the probabilities of both{learned}. Some errors are '
+        'wrong labels, and some images are unclear to people too.',
+        note,
     )
-    for group in _groups(view):
+    for group in groups_of(view):
         section.heading(group.title)
         num = len(group.chosen)
         if not num:
-            section.missing(f'None. {group.caption}')
+            section.missing(f'There are no such images. {group.caption}')
             continue
         shown = group.chosen[:MOST_SHOWN]
         more = f' The first {len(shown)} of {words.number(num)}.' if num > len(shown) else ''
         section.add(
-            tag(
-                'figure',
-                tag('ul', [_card(view, int(i)) for i in shown], class_='cards'),
-                tag('figcaption', f'{group.caption}{more}'),
-                class_='images',
-            )
+            h.figure('.images')[
+                h.ul('.cards')[[_card(view, pictures[i], int(i)) for i in shown]],
+                h.figcaption[f'{group.caption}{more}'],
+            ]
         )
         captions = ['\n'.join(_lines(view, int(i))) for i in shown]
-        images = [view.results.images[i] for i in shown]
-        section.figures[f'images_{group.name}'] = figures_images.image_grid(images, captions, group.title)
-    return section
+        section.figures[f'images_{group.name}'] = figures_images.image_grid(pictures[shown], captions, group.title)
 
 
 def _lacking(view: View) -> str:
     """Return what is missing for this section in one sentence, or nothing."""
+    images = view.evaluation.images
     if view.is_segmentation:
         return 'The units of this model are pixels; its images are in the section Segmentation.'
-    if view.results.images is None or not len(view.results.images):
+    if images is None or not len(images):
         return (
-            'The evaluation folder holds no test images: it was made from predictions alone, or they are larger than '
+            'Images unavailable: the evaluation was made from predictions alone, or the test images are larger than '
             'config.evaluate.keep_images_mb allows.'
         )
-    if not view.has_units or len(view.results.images) != len(view.results.labels):
-        return 'The evaluation folder holds images, but not the labels and logits that go with them.'
+    if not view.has_units or len(images) != len(view.test.labels):
+        return 'Images unavailable: the evaluation holds images, but not the labels and logits that go with them.'
     return ''
 
 
-def _groups(view: View) -> list[Group]:
-    correct = np.asarray(view.results.correct, bool)
-    mcp = view.probabilities.max(axis=-1)
+def groups_of(view: View) -> list[Group]:
+    """Return the groups of test images to look at."""
+    correct, probability = view.test.correct, view.class_probability
     learned = view.confidence(view.learned) if view.learned else None
-    surest = _tail(mcp, correct)
-    wrongest = _tail(mcp, ~correct)
+    low = view.true_probability < LOW_TRUE_PROBABILITY
+    share = f'{TAIL * 100:g}{words.THIN}%'
     groups = [
         Group(
             'confident_correct',
-            'Surest and correct',
-            'The 1 % of correct predictions with the highest class probability, surest first.',
-            surest,
+            'Most confident and correct',
+            f'The {share} of correct predictions with the highest class probability (at least {AT_LEAST}), highest '
+            'first.',
+            _tail(probability, correct),
         ),
         Group(
             'confident_wrong',
-            'Surest and wrong',
-            'The 1 % of wrong predictions with the highest class probability (at least twelve), surest first.',
-            wrongest,
+            'Most confident and wrong',
+            f'The {share} of wrong predictions with the highest class probability (at least {AT_LEAST}), highest '
+            'first.',
+            _tail(probability, ~correct),
+        ),
+        Group(
+            'right_low_tcp',
+            f'Correct, with a true-class probability below {LOW_TRUE_PROBABILITY}',
+            'Correct predictions that were a close call among many classes, lowest first.',
+            _ordered(correct & low, -view.true_probability),
         ),
     ]
     if learned is not None:
-        groups.append(
+        gap = np.abs(_rank(learned) - _rank(probability))
+        groups[2:2] = [
             Group(
                 'wrong_high_confidence',
                 f'Wrong, with high learned confidence ({view.learned})',
-                'Wrong predictions that the learned confidence puts among the more confident half of '
-                'all, most confident first: the errors it cannot see.',
+                'Wrong predictions whose learned confidence is above the median of all, most confident first: the '
+                'errors that it does not detect.',
                 _ordered(~correct & (learned >= np.median(learned)), learned),
             )
-        )
-    low = view.true_probability < LOW_TRUE_PROBABILITY
-    groups.append(
-        Group(
-            'right_low_tcp',
-            f'Right, with a true-class probability below {LOW_TRUE_PROBABILITY}',
-            'Correct predictions that were a close call among many classes, lowest first.',
-            _ordered(correct & low, -view.true_probability),
-        )
-    )
-    if learned is not None:
-        gap = np.abs(_rank(learned) - _rank(mcp))
+        ]
         groups.append(
             Group(
                 'disagreement',
-                f'Where {view.learned} and MCP disagree most',
+                f'Where {view.learned} and the class probability disagree most',
                 'Largest difference in rank between the two confidences, which does not depend on their scales.',
-                _ordered(gap > 0.1, gap),
+                _ordered(gap > DISAGREEMENT, gap),
             )
         )
     return groups
@@ -132,7 +142,7 @@ def _groups(view: View) -> list[Group]:
 def _tail(confidence: np.ndarray, among: np.ndarray) -> np.ndarray:
     """Return the most confident 1 % of `among`, but at least twelve where there are so many."""
     chosen = _ordered(among, confidence)
-    return chosen[: max(12, int(np.ceil(TAIL * len(chosen))))]
+    return chosen[: max(AT_LEAST, int(np.ceil(TAIL * len(chosen))))]
 
 
 def _ordered(among: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -148,58 +158,51 @@ def _rank(values: np.ndarray) -> np.ndarray:
     return ((ends - counts + ends - 1) / 2 / max(len(values) - 1, 1))[inverse]
 
 
-def _learned_words(view: View) -> str:
-    return f'the learned confidence ({view.learned})' if view.learned else 'no learned confidence, as there is none'
+class _Facts(NamedTuple):
+    """What is written below an image."""
+
+    true: str
+    predicted: str
+    prob_true: float
+    prob_predicted: float
+    learned: float | None
 
 
-def _learned(view: View, unit: int) -> list[tuple[str, float]]:
-    """Return the learned confidence as one line under an image, if there is one."""
+def _facts(view: View, unit: int) -> _Facts:
     values = view.confidence(view.learned) if view.learned else None
-    return [] if values is None else [('learned', float(values[unit]))]
-
-
-def _facts(view: View, unit: int) -> tuple[str, str, float, float]:
-    true, predicted = int(view.results.labels[unit]), int(view.predicted[unit])
-    probabilities = view.probabilities[unit]
-    return (
-        view.class_names[true],
-        view.class_names[predicted],
-        float(probabilities[true]),
-        float(probabilities[predicted]),
+    return _Facts(
+        view.class_names[view.test.labels[unit]],
+        view.class_names[view.predicted[unit]],
+        float(view.true_probability[unit]),
+        float(view.class_probability[unit]),
+        None if values is None else float(values[unit]),
     )
 
 
 def _lines(view: View, unit: int) -> list[str]:
-    true, predicted, p_true, p_predicted = _facts(view, unit)
-    lines = [f'{true} \u2192 {predicted}', f'p {p_true:.3f} \u2192 {p_predicted:.3f}']
-    return lines + [f'{name} {value:.3f}' for name, value in _learned(view, unit)]
+    facts = _facts(view, unit)
+    lines = [f'{facts.true} \u2192 {facts.predicted}', f'p {facts.prob_true:.3f} \u2192 {facts.prob_predicted:.3f}']
+    return lines if facts.learned is None else [*lines, f'learned {facts.learned:.3f}']
 
 
-def _card(view: View, unit: int) -> Html:
-    image = np.asarray(view.results.images[unit])
-    true, predicted, p_true, p_predicted = _facts(view, unit)
-    right = bool(view.results.correct[unit])
-    small = max(image.shape[:2]) <= 64
-    rows: list[Any] = [('p(true)', p_true)]
-    if not right:
-        rows.append(('p(predicted)', p_predicted))
-    rows += _learned(view, unit)
-    facts = [join(tag('dt', name, title=name), tag('dd', f'{value:.3f}')) for name, value in rows]
-    return tag(
-        'li',
-        tag(
-            'img',
-            src=figures_images.data_uri(image, max_side=160, lossy=not small and image.shape[-1] == 3),
-            alt=f'Test image {unit}: {true}, predicted {predicted}',
-            class_='pixelated' if small else None,
+def _card(view: View, picture: np.ndarray, unit: int) -> h.Element:
+    facts = _facts(view, unit)
+    is_right = bool(view.test.correct[unit])
+    is_small = figures_images.is_small(picture)
+    rows = {
+        'p(true)': facts.prob_true,
+        'p(predicted)': None if is_right else facts.prob_predicted,
+        'learned': facts.learned,
+    }
+    return h.li[
+        h.img(
+            src=figures_images.data_uri(picture, max_side=160, lossy=not is_small),
+            alt=f'Test image {unit}: {facts.true}, predicted {facts.predicted}',
+            class_={'pixelated': is_small},
             loading='lazy',
         ),
-        tag(
-            'div',
-            tag('span', true),
-            join(' \u2192 ', tag('span', predicted, class_='right' if right else 'wrong')),
-            class_='classes',
-            title=f'{true} \u2192 {predicted}, test image {unit}',
-        ),
-        tag('dl', facts),
-    )
+        h.div('.classes', title=f'{facts.true} \u2192 {facts.predicted}, test image {unit}')[
+            h.span[facts.true], ' \u2192 ', h.span(class_='right' if is_right else 'wrong')[facts.predicted]
+        ],
+        h.dl[[[h.dt(title=name)[name], h.dd[f'{value:.3f}']] for name, value in rows.items() if value is not None]],
+    ]

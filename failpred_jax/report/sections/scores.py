@@ -1,310 +1,237 @@
 """Scores compared: which confidence score orders predictions best."""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import htpy as h
 import plotly.graph_objects as go
 
-from failpred_jax.report import figures_scores, paper, style, words
-from failpred_jax.report.html import Html, join, tag
-from failpred_jax.report.section import Section
-from failpred_jax.report.tables import Column, Table
-from failpred_jax.report.view import View, as_mapping
+from failpred_jax.report import curves, figures_scores, style, words
+from failpred_jax.report.section import Section, report_section
+from failpred_jax.report.tables import Column, Row, Table
+from failpred_jax.report.view import View
+from failpred_jax.results import Interval
+
+CURVES = 'risk_coverage', 'roc', 'precision_recall_error'
 
 
-def make(view: View) -> Section:
-    """Return the section that compares the scores."""
-    section = Section('scores', 'Scores compared', 'Which confidence score should I use?')
+@report_section('scores', order=20, title='Scores compared', question='Which confidence score should I use?')
+def fill(view: View, section: Section) -> None:
+    """Add the table of all scores by all metrics, their curves and their histograms."""
     if not view.scores:
-        section.missing('The evaluation holds no scores.')
-        return section
+        section.missing('Scores unavailable: the evaluation holds none.')
+        return
     _add_table(section, view)
-    _add_paper(section, view)
     _add_curves(section, view)
     _add_histograms(section, view)
-    _add_differences(section, view)
-    return section
 
 
 def _add_table(section: Section, view: View) -> None:
-    every = [m for m in view.metric_names if m not in ('accuracy', 'num_errors', 'num_units')]
-    # Operating points have a table of their own in the next section; the CSV holds them all.
-    metrics = [m for m in every if not m.startswith(('risk_at', 'coverage_at'))]
-    definitions = as_mapping(view.definitions.get('metrics'))
+    # Metrics at a single threshold are no columns: the section Which threshold shows them, and scores.csv holds them.
+    metrics = view.columns
     columns = [Column('score', 'score', lambda _, row: _score_cell(view, row['score']))]
     for metric in metrics:
-        known = view.metric_words(metric)
-        arrow = {'higher': '\u00a0\u2191', 'lower': '\u00a0\u2193'}.get(known.better, '')
-        hint = as_mapping(definitions.get(metric)).get('definition') or known.meaning
-        columns.append(Column(metric, known.label + arrow, _value_cell(view, metric), True, str(hint)))
-    rows = []
+        facts = view.facts(metric)
+        label = facts.label + view.arrow(metric)
+        columns.append(Column(metric, label, _value_cell(view, metric), True, facts.definition or facts.meaning))
+    rows, more = [], {}
     for score in view.scores:
-        row = {'score': score, 'upper_bound': view.reads_label(score), '_muted': view.reads_label(score)}
+        row: dict[str, Any] = {'score': score, 'role': view.role(score), '_muted': view.is_bound(score)}
         row['_marked'] = score == view.best
-        for metric in every:
+        for metric in view.metric_names:
             row[metric] = view.metric(score, metric)
-            row[f'{metric}_low'], row[f'{metric}_high'] = view.interval(score, metric) or (None, None)
+            if ends := view.interval(score, metric):
+                more |= {f'{metric}_low': None, f'{metric}_high': None}
+                row[f'{metric}_low'], row[f'{metric}_high'] = ends
+            if limits := view.limits(score, metric):
+                more |= {f'{metric}_at_least': None, f'{metric}_at_most': None}
+                row[f'{metric}_at_least'], row[f'{metric}_at_most'] = limits
         rows.append(row)
-    ends = [f'{m}_{end}' for m in every if any(view.interval(s, m) for s in view.scores) for end in ('low', 'high')]
-    level = f'{view.interval_level * 100:g}'
-    # Of predictions from a file, pixels are resampled one by one; see docs/metrics.md.
-    of_images = ', from resampling whole images' if view.results.metrics.get('curves') and ends else ''
-    caption = (
-        'In percent; arrows point to the better side. '
-        + (f'Small figures are {level} % intervals{of_images}. ' if ends else '')
-        + 'The best usable score is marked. Click a heading to sort.'
+    keys = ['role', *(m for m in view.metric_names if m not in metrics)]
+    section.add_table(Table('scores', _caption(view), columns, rows, [*keys, *more]))
+    if notes := _notes(view):
+        section.add(h.ul('.notes')[[h.li[note] for note in notes]])
+
+
+def _caption(view: View) -> str:
+    sentences = ['Shares in percent; an arrow shows which direction is better.']
+    results = view.evaluation.scores.values()
+    if any(result.intervals for result in results):
+        # Of predictions from a file, pixels are resampled one by one; see docs/metrics.md.
+        of_images = ', from resampling whole images' if view.evaluation.measures.curves else ''
+        sentences.append(f'Small numbers are {view.run.interval * 100:g}{words.THIN}% intervals{of_images}.')
+    if any(result.limits for result in results):
+        sentences.append('Confidences are counted at levels: hover over a value for the limits of the exact one.')
+    sentences.append(
+        f'Sorted by {view.facts(view.verdict_metric).label}; the best usable score is highlighted. Click a heading to '
+        'sort differently.'
     )
-    if any(view.reads_label(score) for score in view.scores):
-        caption += ' An upper bound reads the true label: it shows what a perfect learner could reach.'
-    section.add_table(
-        Table('scores', caption, columns, rows, ['upper_bound', *(m for m in every if m not in metrics), *ends])
-    )
-    notes = [
-        tag('li', tag('b', score), ': ', str(note))
-        for score in view.scores
-        for note in view.table.get(score, {}).get('notes') or ()
+    if any(view.is_bound(score) for score in view.scores):
+        sentences.append('An upper bound reads the true label: it shows what a perfect learner could reach.')
+    return ' '.join(sentences)
+
+
+def _notes(view: View) -> list[h.Node]:
+    """Return what fits left, which scores are unavailable, and which intervals, with the reasons."""
+    found = view.evaluation.scores
+    notes: list[h.Node] = [
+        [h.b[score], f': {note}'] for score in view.scores if score in found for note in found[score].notes
     ]
-    missing = as_mapping(view.results.metrics.get('unavailable'))
-    notes += [tag('li', tag('b', score), ' is not here: ', str(reason)) for score, reason in missing.items()]
-    if notes:
-        section.add(tag('ul', notes, class_='notes'))
+    notes += [[h.b[score], f' unavailable: {reason}'] for score, reason in view.evaluation.measures.unavailable.items()]
+    reasons: dict[str, dict[str, None]] = {}
+    for result in found.values():
+        for metric, reason in result.no_interval.items():
+            reasons.setdefault(reason, {})[view.facts(metric).label] = None
+    notes += [f'No interval for {words.listed(list(labels))}: {reason}' for reason, labels in reasons.items()]
+    return notes
 
 
-def _score_cell(view: View, score: str) -> Html:
-    description = view.score_definition(score).get('description')
-    bound = tag('span', 'upper bound', class_='badge') if view.reads_label(score) else ''
-    best = tag('span', 'best', class_='badge best') if score == view.best else ''
-    return join(tag('span', score, title=description or None), ' ', bound, best)
+def _score_cell(view: View, score: str) -> h.Node:
+    bound = h.span('.badge')['upper bound'] if view.is_bound(score) else None
+    best = h.span('.badge.best')['best'] if score == view.best else None
+    return [h.span(title=view.description(score).description or None)[score], ' ', bound, best]
 
 
-def _value_cell(view: View, metric: str):
-    def show(value: float | None, row: dict) -> Html:
-        ends = view.interval(row['score'], metric)
-        small = tag('small', f'{_ends(metric, *ends)}') if ends else ''
-        return join(words.metric_value(metric, value), small)
+def _value_cell(view: View, metric: str) -> Callable[[Any, Row], h.Node]:
+    def show(value: float | None, row: Row) -> h.Node:
+        ends, limits = view.interval(row['score'], metric), view.limits(row['score'], metric)
+        small = h.small[_range(view, metric, ends, 1)] if ends else None
+        between = f'between {_range(view, metric, limits, 2)}' if limits else None
+        return [h.span(title=between)[view.shown(metric, value)] if between else view.shown(metric, value), small]
 
     return show
 
 
-def _ends(metric: str, low: float, high: float) -> str:
-    return f'{words.metric_value(metric, low, 1)}{words.DASH}{words.metric_value(metric, high, 1)}'
-
-
-def _add_paper(section: Section, view: View) -> None:
-    model = str(as_mapping(view.context.get('model')).get('name') or '')
-    experiment = paper.experiment_of(str(view.dataset.get('name') or ''), model)
-    if experiment is None:
-        return
-    section.heading('Beside the paper')
-    rows = []
-    for score, ours, values in paper.comparison(experiment, view.table):
-        row = {'score': score, 'ours': ours}
-        for metric, value in zip(paper.METRICS, values, strict=True):
-            row[f'{metric}_paper'] = value
-            row[metric] = view.metric(ours, metric) if ours else None
-        rows.append(row)
-    columns = [
-        Column('score', "paper's score"),
-        Column('ours', 'compared with', lambda value, _: value or words.DASH),
-    ]
-    for metric in paper.METRICS:
-        label = words.metric_words(metric).label
-        shown = _metric_cell(metric)
-        columns.append(Column(metric, f'{label}, here', shown, True))
-        columns.append(Column(f'{metric}_paper', 'paper', shown, True))
-    caption = (
-        f'{experiment}: {paper.SOURCE}, in percent. The paper trained once, and on these data differences of a few '
-        'points change sign with the seed: this is a check of scale, not a race.'
-    )
-    section.add_table(Table('paper', caption, columns, rows))
-
-
-def _metric_cell(metric: str):
-    return lambda value, _: words.metric_value(metric, value)
+def _range(view: View, metric: str, ends: Interval, digits: int) -> str:
+    return f'{view.shown(metric, ends.low, digits)}{words.DASH}{view.shown(metric, ends.high, digits)}'
 
 
 def _add_curves(section: Section, view: View) -> None:
     section.heading('Risk at every coverage')
-    all_curves = {score: view.curves(score) for score in view.scores}
-    named = {view.label(score): curves for score, curves in all_curves.items()}
-    risk = {name: c.risk_coverage for name, c in named.items() if c.risk_coverage}
+    found = {view.label(score): view.figures(score) for score in view.scores}
+    risk = {name: f.risk_coverage for name, f in found.items() if f.risk_coverage}
     if not risk:
-        section.missing('Curves need per-unit confidences or precomputed curves; this evaluation holds neither.')
+        section.missing('Curves unavailable: the evaluation holds neither confidences of single units nor counts.')
         return
-    lacking = [name for name in named if name not in risk]
+    lacking = [name for name in found if name not in risk]
     if lacking:
-        section.missing(f'No curves for {words.listed(lacking)}: no confidences are here, or some are NaN.')
+        section.missing(f'No curves for {words.listed(lacking)}: confidences are missing, or some are NaN.')
     shown = _shown(view, list(risk))
     section.add(_legend(list(risk), shown))
-    recall = {name: c.precision_recall for name, c in named.items() if c.precision_recall}
-    roc = {name: c.roc for name, c in named.items() if c.roc}
-    section.parts.append(
+    section.add(
         _curve_figure(
             section,
-            'risk_coverage',
             figures_scores.risk_coverage(risk, shown),
-            'Accept the surest predictions first, from left to right. A lower line leaves fewer errors at the same '
-            'coverage; all meet at the error rate of the model.',
-            _curve_alt(view, 'Risk-coverage curves'),
+            'risk_coverage',
+            'From left to right, more predictions are accepted, the most confident first. A lower line leaves fewer '
+            'errors at the same coverage; all lines meet at the error rate of the model.',
+            _curve_alt(view, 'Risk-coverage curves', view.verdict_metric),
         )
     )
     section.heading('Telling errors from correct predictions')
+    recall = {name: f.precision_recall for name, f in found.items() if f.precision_recall}
+    roc = {name: f.roc for name, f in found.items() if f.roc}
     if not roc:
         section.missing('ROC and precision-recall curves need at least one error and one correct prediction.')
         return
-    section.add_grid(
-        [
-            _curve_figure(
-                section,
-                'roc',
-                figures_scores.roc(roc, shown),
-                'Up and left is better: correct predictions pass while errors are held back. The dotted line is '
-                'chance.',
-                _curve_alt(view, 'ROC curves', 'auroc'),
-            ),
-            _curve_figure(
-                section,
-                'precision_recall_error',
-                figures_scores.precision_recall_error(recall, view.error_rate, shown),
-                'Up and right is better: what is rejected is truly wrong. The dotted line is rejecting at random.',
-                _curve_alt(view, 'Precision-recall curves for errors', 'aupr_error'),
-            ),
-        ],
-        'wide',
-    )
+    section.add_grid([*_classification_curves(section, view, roc, recall, shown)], 'wide')
 
 
-def _curve_figure(section: Section, name: str, figure: go.Figure, caption: str, alt: str) -> Html:
+def _classification_curves(
+    section: Section,
+    view: View,
+    roc: Mapping[str, curves.Curve],
+    recall: Mapping[str, curves.Curve],
+    shown: Sequence[str],
+) -> list[h.Node]:
+    return [
+        _curve_figure(
+            section,
+            figures_scores.roc(roc, shown),
+            'roc',
+            'Higher and further left is better: correct predictions are accepted while errors are rejected. The dotted '
+            'line is chance.',
+            _curve_alt(view, 'ROC curves', 'auroc'),
+        ),
+        _curve_figure(
+            section,
+            figures_scores.precision_recall_error(recall, view.error_rate, shown),
+            'precision_recall_error',
+            'Higher and further right is better: what is rejected is truly wrong. The dotted line is rejecting at '
+            'random.',
+            _curve_alt(view, 'Precision-recall curves for errors', 'aupr_error'),
+        ),
+    ]
+
+
+def _curve_figure(section: Section, figure: go.Figure, name: str, caption: str, alt: str) -> h.Element:
     """Return a figure whose lines the page's own legend switches, and keep its visible lines for the PNG."""
-    section.figures[name] = go.Figure([trace for trace in figure.data if trace.visible is True], figure.layout)
+    section.figures[name] = go.Figure([trace for trace in _traces(figure) if trace.visible is True], figure.layout)
     on_page = go.Figure(figure)
     on_page.update_layout(showlegend=False)
     return section.figure_html(name, on_page, caption, alt)
 
 
-def _legend(names: list[str], shown: list[str]) -> Html:
+def _traces(figure: go.Figure) -> Sequence[Any]:
+    """Return a figure's traces, which Plotly does not type."""
+    return cast(Any, figure).data
+
+
+def _legend(names: Sequence[str], shown: Sequence[str]) -> h.Element:
     """Return one legend for all three figures; Plotly's own would leave no room for the lines of many scores."""
     buttons = []
     for index, name in enumerate(names):
         look = style.line_style(index)
         dashes = {'dash': '9 6', 'dot': '2 3', 'dashdot': '9 4 2 4', 'longdash': '14 7'}.get(look['dash'])
-        stroke = {'stroke': look['color'], 'stroke_width': '3', 'stroke_dasharray': dashes}
-        line = tag('line', x1='0', y1='5', x2='30', y2='5', **stroke)
-        swatch = tag('svg', line, viewBox='0 0 30 10', aria_hidden='true')
-        pressed = 'true' if name in shown else 'false'
-        buttons.append(
-            tag('button', swatch, name, type='button', data_line=figures_scores.line_name(name), aria_pressed=pressed)
+        line = h.line(x1='0', y1='5', x2='30', y2='5', stroke=look['color'], stroke_width='3', stroke_dasharray=dashes)
+        key = h.button(
+            type='button', data_line=figures_scores.line_name(name), aria_pressed='true' if name in shown else 'false'
         )
-    attributes = {'class_': 'legend', 'role': 'group', 'aria_label': 'Lines of the three figures below'}
-    return tag('div', buttons, data_figures='risk_coverage roc precision_recall_error', **attributes)
+        buttons.append(key[h.svg(viewBox='0 0 30 10', aria_hidden='true')[line], name])
+    label = 'Lines of the three figures below'
+    return h.div('.legend', data_figures=' '.join(CURVES), role='group', aria_label=label)[buttons]
 
 
-def _shown(view: View, names: list[str]) -> list[str]:
-    """Return the lines to start with: the best, the plain and the learned ones, and the bound."""
-    wanted = [view.label(s) for s in view.scores if s in ('mcp', 'tcp', 'confidnet', 'confidnet_finetuned')]
-    ordered = list(dict.fromkeys([*wanted, *names]))
+def _shown(view: View, names: Sequence[str]) -> list[str]:
+    """Return the lines to start with: the best, the baseline, the learned ones and the bound."""
+    wanted = [view.label(s) for s in view.scores if s == view.best or view.role(s)]
+    ordered = dict.fromkeys([*wanted, *names])
     return [name for name in ordered if name in names][: figures_scores.MAX_LINES]
 
 
-def _curve_alt(view: View, what: str, metric: str | None = None) -> str:
-    metric = metric or view.verdict_metric
-    label = words.metric_words(metric).label
-    values = [f'{s} {words.percent(view.metric(s, metric), 1)}' for s in view.scores[:6]]
-    return f'{what} of {len(view.scores)} scores; {label}: {", ".join(values)}.'
+def _curve_alt(view: View, what: str, metric: str) -> str:
+    values = [f'{score} {view.with_unit(metric, view.metric(score, metric), 1)}' for score in view.scores[:6]]
+    return f'{what} of {len(view.scores)} scores; {view.facts(metric).label}: {", ".join(values)}.'
 
 
 def _add_histograms(section: Section, view: View) -> None:
-    found = {score: view.curves(score).histogram for score in view.scores}
-    found = {score: histogram for score, histogram in found.items() if histogram}
+    found = {score: histogram for score in view.scores if (histogram := view.figures(score).histogram)}
     if not found:
         return
     section.heading('Confidence of correct and wrong predictions')
     section.text(
-        'Counts are on a log axis. A useful score pushes the two apart; errors at the far right are the ones it '
-        'cannot see.'
+        'Counts are on a log axis. A useful score separates the two groups. Errors at the far right are those that it '
+        'does not detect.'
     )
     section.add(
-        tag(
-            'div',
-            tag('span', tag('i', class_='swatch-correct'), 'correct: wide, pale'),
-            tag('span', tag('i', class_='swatch-wrong'), 'wrong: narrow, dark'),
-            class_='key',
-        )
+        h.div('.key')[
+            h.span[h.i('.swatch-correct'), 'correct: wide, pale'], h.span[h.i('.swatch-wrong'), 'wrong: narrow, dark']
+        ]
     )
-    figures, items = [], []
+    # The scores that start visible in the curves; the others are folded, which keeps the page short.
+    first = _shown(view, [view.label(score) for score in found])
+    figures, items, rest = [], [], []
     for index, (score, histogram) in enumerate(found.items()):
         figure = figures_scores.confidence_histogram(**histogram, name=view.label(score))
-        figures.append(figure)
-        wrong, correct = int(histogram['wrong'].sum()), int(histogram['correct'].sum())
-        alt = f'Histogram of {score} over {words.number(correct)} correct and {words.number(wrong)} wrong predictions.'
         figure.update_layout(showlegend=False)
-        items.append(section.figure_html(f'histogram_{index}', figure, '', alt))
-    # The scores that start visible in the curves; the others wait behind a fold, or a phone never reaches the end.
-    first = _shown(view, [view.label(score) for score in found])
-    order = [view.label(score) in first for score in found]
-    section.add_grid([item for item, is_first in zip(items, order, strict=True) if is_first], 'four')
-    rest = [item for item, is_first in zip(items, order, strict=True) if not is_first]
+        figures.append(figure)
+        wrong, correct = (words.number(int(histogram[key].sum())) for key in ('wrong', 'correct'))
+        alt = f'Histogram of {score} over {correct} correct and {wrong} wrong predictions.'
+        placed = items if view.label(score) in first else rest
+        placed.append(section.figure_html(f'histogram_{index}', figure, '', alt))
+    section.add_grid(items, 'four')
     if rest:
-        summary = tag('summary', f'Histograms of {words.count(len(rest), "other score")}')
-        section.add(tag('details', summary, tag('div', rest, class_='grid four')))
+        section.add(
+            h.details[h.summary[f'Histograms of {words.count(len(rest), "other score")}'], h.div('.grid.four')[rest]]
+        )
     section.add_combined('confidence_histograms', figures, 'Confidence of correct and wrong predictions', 3)
-
-
-def _add_differences(section: Section, view: View) -> None:
-    rows = [row for row in view.results.metrics.get('comparisons') or () if words.is_number(row.get('difference'))]
-    if not rows:
-        return
-    section.heading('Paired differences')
-    rows = [
-        {
-            **{key: row.get(key) for key in ('metric', 'a', 'b', 'difference', 'low', 'high', 'a_wins')},
-            'pair': f'{row.get("a")}\n{words.MINUS} {row.get("b")}',
-            'clear': words.is_number(row.get('low')) and (row['low'] > 0 or row.get('high', 0) < 0),
-        }
-        for row in rows
-    ]
-    metrics = list(dict.fromkeys(row['metric'] for row in rows))
-    metric = view.verdict_metric if view.verdict_metric in metrics else metrics[0]
-    known = words.metric_words(str(metric))
-    of_metric = [row for row in rows if row['metric'] == metric and words.is_number(row['low'])]
-    # Against the best score where that was measured; the table holds the rest.
-    with_best = [row for row in of_metric if view.best in (row['a'], row['b'])]
-    chosen = (with_best or of_metric)[:24]
-    if chosen:
-        figure = figures_scores.paired_differences(
-            [row['pair'] for row in chosen],
-            [row['difference'] for row in chosen],
-            [row['low'] for row in chosen],
-            [row['high'] for row in chosen],
-            known.label,
-        )
-        clear = sum(row['clear'] for row in chosen)
-        side = {'higher': 'Right of 0 the first is better. ', 'lower': 'Left of 0 the first is better. '}.get(
-            known.better, ''
-        )
-        section.add_figure(
-            'paired_differences',
-            figure,
-            f'{side}Both scores are measured on the same resampled test sets, so these intervals say more than the '
-            'overlap of two single ones. One that holds 0 leaves open which score is better.',
-            f'{len(chosen)} paired differences in {known.label}; {clear} of the intervals exclude 0.',
-        )
-    columns = [
-        Column('metric', 'metric', lambda value, _: words.metric_words(str(value)).label),
-        Column('a', 'first'),
-        Column('b', 'second'),
-        Column('difference', 'difference', _signed, True, 'first minus second, in percentage points'),
-        Column('low', 'from', _signed, True),
-        Column('high', 'to', _signed, True),
-        Column('a_wins', 'first is better', lambda value, _: words.percent(value, 0), True, 'share of resamples'),
-    ]
-    section.add(
-        tag(
-            'details',
-            tag('summary', f'All {len(rows)} paired differences'),
-            section.table_html(Table('paired_differences', 'In percentage points.', columns, rows)),
-        )
-    )
-
-
-def _signed(value: float | None, _: dict) -> str:
-    if not words.is_number(value):
-        return words.DASH
-    return f'{value * 100:+.2f}'.replace('-', words.MINUS)

@@ -1,113 +1,127 @@
-"""Several seeds: what stays when the whole pipeline is run again."""
+"""Several seeds: what remains when the whole experiment is repeated."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
+import htpy as h
 import numpy as np
 
 from failpred_jax.report import figures_seeds, words
-from failpred_jax.report.html import join, tag
-from failpred_jax.report.section import Section
-from failpred_jax.report.tables import Column, Table
-from failpred_jax.report.view import View, as_mapping
+from failpred_jax.report.section import Section, report_section
+from failpred_jax.report.tables import Column, Row, Table
+from failpred_jax.report.view import View
+from failpred_jax.results import SeedsSummary, Spread
 
 
-def make(view: View) -> Section | None:
-    """Return the section, or None where fewer than two seeds were run."""
-    seeds = read_seeds(view.context.get('seeds'))
-    if len(seeds) < 2:
-        return None
-    section = Section('seeds', 'Several seeds', 'Does the ranking hold when everything is trained again?')
-    accuracies = [as_mapping(s['classifier']).get('accuracy') for s in seeds.values()]
-    known = [float(a) for a in accuracies if words.is_number(a)]
+@report_section(
+    'seeds', order=90, title='Several seeds', question='Does the ranking hold when everything is trained again?'
+)
+def fill(view: View, section: Section) -> None:
+    """Add means and spreads over seeds, and differences seed by seed; nothing for a single seed."""
+    summary = view.evaluation.measures.seeds
+    if summary is None or len(summary.seeds) < 2:
+        return
+    accuracy = summary.classifier.get('accuracy')
     section.text(
-        join(
-            f'The whole pipeline, {len(seeds)} times, with seeds {words.listed(list(seeds))}. ',
-            f'Accuracy {_mean_and_spread(known)}. ' if known else '',
-            'Seeds differ by training; the intervals of one run differ by test sample. A claim needs to survive both.',
-        )
+        [
+            f'The whole experiment was repeated with seeds {words.listed([str(seed) for seed in summary.seeds])}. ',
+            f'Accuracy {_in_percent(accuracy)}. ' if accuracy else None,
+            'Seeds differ by training; the intervals of one run differ by test sample. A claim needs to hold in both.',
+        ]
     )
-    scores = list(dict.fromkeys(name for s in seeds.values() for name in s['scores']))
-    scores.sort(key=lambda s: view.scores.index(s) if s in view.scores else len(view.scores))
+    section.text(*summary.notes)
+    _add_points(section, view)
+    section.add_table(_table(view, summary))
+    if summary.paired:
+        section.heading('Differences seed by seed')
+        section.add_table(_paired(view, summary))
+
+
+def _add_points(section: Section, view: View) -> None:
     metric = view.verdict_metric
-    values = {score: _values(seeds, score, metric) for score in scores}
-    values = {score: v for score, v in values.items() if np.isfinite(v).any()}
-    if values:
-        label = words.metric_words(metric).label
+    found = {}
+    for score in view.scores:
+        values = [
+            one.measures.scores[score].metrics.get(metric, np.nan) if score in one.measures.scores else np.nan
+            for one in view.evaluation.seeds
+        ]
+        if np.isfinite(values).any():
+            found[view.label(score)] = values
+    if found:
+        label = view.facts(metric).label
         section.add_figure(
             'seeds',
-            figures_seeds.seed_points({view.label(s): v for s, v in values.items()}, label),
-            'One point a seed; the upright stroke is their mean.',
-            f'{label} of {len(values)} scores over {len(seeds)} seeds; means and spreads are in the table below.',
+            figures_seeds.seed_points(found, label),
+            'One point per seed; the vertical stroke is their mean.',
+            f'{label} of {len(found)} scores over {len(view.evaluation.seeds)} seeds; means and spreads are in the '
+            'table below.',
         )
-    section.add_table(_table(view, seeds, scores))
-    return section
 
 
-def read_seeds(given: Any) -> dict[str, dict[str, Mapping]]:
-    """Return seed -> {'classifier': ..., 'scores': ...}.
-
-    Args:
-      given: {seed: metrics} or [{'seed': ..., ...metrics}], where metrics is laid out as metrics.json, or is
-        {'metrics': that}. What cannot be read as either is left out.
-    """
-    if isinstance(given, Mapping):
-        pairs = [(str(seed), as_mapping(value)) for seed, value in given.items()]
-    elif isinstance(given, list | tuple):
-        pairs = [(str(as_mapping(v).get('seed', i)), as_mapping(v)) for i, v in enumerate(given)]
-    else:
-        return {}
-    seeds = {}
-    for seed, value in pairs:
-        metrics = as_mapping(value.get('metrics')) or value
-        scores = {name: as_mapping(row) for name, row in as_mapping(metrics.get('scores')).items()}
-        if scores:
-            seeds[seed] = {'classifier': as_mapping(metrics.get('classifier')), 'scores': scores}
-    return seeds
-
-
-def _values(seeds: Mapping[str, Any], score: str, metric: str) -> np.ndarray:
-    found = [seed['scores'].get(score, {}).get(metric) for seed in seeds.values()]
-    return np.array([v if words.is_number(v) else np.nan for v in found], np.float64)
-
-
-def _mean_and_spread(values: Any) -> str:
-    values = np.asarray(values, np.float64)
-    values = values[np.isfinite(values)]
-    if not len(values):
+def _in_percent(spread: Spread) -> str:
+    if not words.is_number(spread.mean):
         return words.DASH
-    spread = f' \u00b1 {values.std(ddof=1) * 100:.2f}' if len(values) > 1 else ''
-    return f'{values.mean() * 100:.2f}{spread}'
+    deviation = f' \u00b1 {spread.std * 100:.2f}' if words.is_number(spread.std) else ''
+    return f'{spread.mean * 100:.2f}{deviation}{words.THIN}%'
 
 
-def _table(view: View, seeds: Mapping[str, Any], scores: list[str]) -> Table:
+def _table(view: View, summary: SeedsSummary) -> Table:
+    scores = [score for score in view.scores if score in summary.scores]
     metrics = [
-        name
-        for name in view.metric_names
-        # The classifier's own figures stand above, once.
-        if name not in ('accuracy', 'num_errors')
-        and words.metric_words(name).is_share
-        and any(np.isfinite(_values(seeds, s, name)).any() for s in scores)
+        metric
+        for metric in view.metric_names
+        if any(words.is_number(summary.scores[score].get(metric, Spread()).mean) for score in scores)
     ]
     rows = []
     for score in scores:
-        row = {'score': score, '_muted': view.reads_label(score)}
+        row: dict[str, Any] = {'score': score, '_muted': view.is_bound(score)}
         for metric in metrics:
-            values = _values(seeds, score, metric)
-            known = values[np.isfinite(values)]
-            row[metric] = float(known.mean()) if len(known) else None
-            row[f'{metric}_std'] = float(known.std(ddof=1)) if len(known) > 1 else None
+            spread = summary.scores[score].get(metric, Spread())
+            row[metric], row[f'{metric}_std'] = spread.mean, spread.std
         rows.append(row)
-
-    def shown(metric: str):
-        def show(value: float | None, row: dict) -> Any:
-            spread = row.get(f'{metric}_std')
-            small = tag('small', f'\u00b1 {words.metric_value(metric, spread)}') if spread is not None else ''
-            return join(words.metric_value(metric, value), small)
-
-        return show
-
     columns = [Column('score', 'score', lambda value, _: view.label(value))]
-    columns += [Column(name, words.metric_words(name).label, shown(name), True) for name in metrics]
-    caption = 'Mean and standard deviation over seeds, in percent.'
-    return Table('seeds', caption, columns, rows, [f'{name}_std' for name in metrics])
+    columns += [
+        Column(metric, view.facts(metric).label + view.arrow(metric), _spread_cell(view, metric), True)
+        for metric in metrics
+    ]
+    caption = 'Mean and standard deviation over seeds; shares in percent.'
+    return Table('seeds', caption, columns, rows, [f'{metric}_std' for metric in metrics])
+
+
+def _spread_cell(view: View, metric: str) -> Callable[[Any, Row], h.Node]:
+    def show(value: float, row: Row) -> h.Node:
+        std = row[f'{metric}_std']
+        return [
+            view.shown(metric, value),
+            h.small[f'\u00b1 {view.shown(metric, std)}'] if words.is_number(std) else None,
+        ]
+
+    return show
+
+
+def _paired(view: View, summary: SeedsSummary) -> Table:
+    keys = ('metric', 'a', 'b', 'mean', 'std', 'low', 'high', 'a_wins', 'num_seeds', 'p_value')
+    rows = [{key: getattr(found, key) for key in keys} for found in summary.paired]
+
+    def points(value: float, _: Row) -> str:
+        return f'{value * 100:+.2f}'.replace('-', words.MINUS) if words.is_number(value) else words.DASH
+
+    def deviation(value: float, _: Row) -> str:
+        return f'{value * 100:.2f}' if words.is_number(value) else words.DASH
+
+    columns = [
+        Column('metric', 'metric', lambda value, _: view.facts(value).label),
+        Column('a', 'first'),
+        Column('b', 'second'),
+        Column('mean', 'mean difference', points, True, 'first minus second, in percentage points'),
+        Column('std', 'std', deviation, True, 'standard deviation over seeds'),
+    ]
+    if any(words.is_number(found.low) for found in summary.paired):
+        columns += [Column('low', 'from', points, True), Column('high', 'to', points, True)]
+    wins = Column('a_wins', 'first is better', lambda value, _: words.percent(value, 0), True, 'share of seeds')
+    columns.append(wins)
+    if any(words.is_number(found.p_value) for found in summary.paired):
+        columns.append(Column('p_value', 'p', lambda value, _: words.number(value, 2), True, 'of no difference'))
+    shown = {column.key for column in columns}
+    caption = 'First minus second with the same seed, in percentage points.'
+    return Table('seed_differences', caption, columns, rows, [key for key in keys if key not in shown])

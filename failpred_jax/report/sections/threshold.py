@@ -1,19 +1,20 @@
 """Which threshold: what is accepted, rejected and still wrong at each setting of a score."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import htpy as h
 import numpy as np
 
 from failpred_jax.metrics import ThresholdCounts
 from failpred_jax.report import curves, words
-from failpred_jax.report.html import Html, join, json_block, tag
-from failpred_jax.report.section import Section
-from failpred_jax.report.tables import Column, Table
+from failpred_jax.report.section import Section, json_block, report_section
+from failpred_jax.report.tables import Column, Row, Table
 from failpred_jax.report.view import View
 
 SLIDER_POINTS = 400
 COVERAGES = (1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.5)
-COMPARED = (0.95, 0.9, 0.8, 0.5)  # those of them at which all scores stand side by side
+COMPARED = (0.95, 0.9, 0.8, 0.5)  # those of them at which all scores are compared
 # The parts of the bar under the slider, by their class in page.css.
 PARTS = {
     'accepted-correct': 'accepted, correct',
@@ -21,89 +22,89 @@ PARTS = {
     'rejected-wrong': 'rejected, wrong',
     'rejected-correct': 'rejected, correct',
 }
+OUTPUTS = {
+    'accepted': 'accepted',
+    'rejected': 'rejected',
+    'errors': 'errors remaining',
+    'risk': 'error rate among accepted',
+    'caught': 'errors rejected',
+    'lost': 'correct rejected',
+}
 RISKS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 
 
-def make(view: View) -> Section:
-    """Return the section with the slider."""
-    section = Section('threshold', 'Which threshold', 'From which confidence on should a prediction be accepted?')
-    counts = {score: view.curves(score).counts for score in view.scores}
-    counts = {score: c for score, c in counts.items() if c is not None}
+@report_section(
+    'threshold',
+    order=30,
+    title='Which threshold',
+    question='How much confidence should a prediction need to be accepted?',
+)
+def fill(view: View, section: Section) -> None:
+    """Add the slider, the operating points of the best score, and all scores at the same coverage and risk."""
+    found = {score: view.figures(score).counts for score in view.scores}
+    counts = {score: c for score, c in found.items() if c is not None}
     if not counts:
-        section.missing('Thresholds need per-unit confidences or histograms; this evaluation holds neither.')
-        return section
+        section.missing('Thresholds unavailable: the evaluation holds neither confidences of single units nor counts.')
+        return
     first = view.best if view.best in counts else next(iter(counts))
     section.text(
-        f'A prediction is accepted when its confidence reaches the threshold. All counts are exact, over the test '
-        f'{view.unit}s. A threshold chosen here looks better than it is: choose it on validation data, or expect a '
-        'little more risk than shown.'
+        f'A prediction is accepted when its confidence is at least the threshold. All counts are exact, over the test '
+        f'{view.unit}s. A threshold chosen here looks better than it is: choose it on validation data, or expect '
+        'slightly more risk than shown.'
     )
     section.add(_slider(view, counts, first))
     section.data.append(json_block('data-thresholds', _slider_data(view, counts)))
-    section.heading(join('Working points of ', first))
+    section.heading(['Working points of ', first])
     section.add_table(_working_points(view, counts[first], first))
-    section.heading('All scores at the same coverage, and at the same risk')
+    section.heading('All scores at the same coverage and at the same risk')
     section.add_table(_all_scores(view, counts))
-    return section
 
 
-def _slider_data(view: View, counts: dict[str, ThresholdCounts]) -> dict[str, Any]:
+def _slider_data(view: View, counts: Mapping[str, ThresholdCounts]) -> dict[str, Any]:
     scores = {}
     for score, exact in counts.items():
         thinned = curves.thin_counts(
             exact, SLIDER_POINTS, [curves.row_at_coverage(exact, share) for share in COVERAGES]
         )
-        threshold = np.clip(thinned.threshold, np.finfo(np.float32).min, np.finfo(np.float32).max)
+        threshold = np.clip(thinned.threshold, np.finfo(np.float64).min, np.finfo(np.float64).max)
+        is_single = np.array_equal(threshold.astype(np.float32), threshold)
         # From accepting everything to the strictest: the slider's left end rejects nothing.
         scores[score] = {
-            'threshold': [float(f'{v:.9g}') for v in threshold[::-1]],
+            'threshold': [float(f'{v:.9g}') if is_single else float(v) for v in threshold[::-1]],
             'accepted': thinned.units[::-1].tolist(),
             'errors': thinned.errors[::-1].tolist(),
         }
     return {'unit': view.unit, 'scores': scores}
 
 
-def _slider(view: View, counts: dict[str, ThresholdCounts], first: str) -> Html:
-    options = [tag('option', view.label(s), value=s, selected=s == first) for s in counts]
+def _slider(view: View, counts: Mapping[str, ThresholdCounts], first: str) -> h.Element:
     outputs = [
-        _output('accepted', 'accepted'),
-        _output('rejected', 'rejected'),
-        _output('errors', 'errors remaining'),
-        _output('risk', 'error rate among accepted'),
-        _output('caught', 'errors rejected'),
-        _output('lost', 'correct rejected'),
+        h.div[h.dt[label], h.dd[h.output(id=f'threshold-{name}')[words.DASH]]] for name, label in OUTPUTS.items()
     ]
-    bar = [tag('span', id=f'bar-{part}', class_=f'bar {part}', title=meaning) for part, meaning in PARTS.items()]
-    key = [tag('span', tag('i', class_=f'bar {part}'), meaning) for part, meaning in PARTS.items()]
-    return tag(
-        'div',
-        tag(
-            'div',
-            tag('label', 'Score ', tag('select', options, id='threshold-score')),
-            tag('label', 'Threshold ', tag('output', id='threshold-value', for_='threshold-slider')),
-            class_='controls',
-        ),
-        tag(
-            'input',
+    bar = [h.span(class_=['bar', part], id=f'bar-{part}', title=meaning) for part, meaning in PARTS.items()]
+    key = [h.span[h.i(class_=['bar', part]), meaning] for part, meaning in PARTS.items()]
+    return h.div('#threshold-tool.slider')[
+        h.div('.controls')[
+            h.label[
+                'Score ',
+                h.select('#threshold-score')[[h.option(value=s, selected=s == first)[view.label(s)] for s in counts]],
+            ],
+            h.label['Threshold ', h.output('#threshold-value', for_='threshold-slider')],
+        ],
+        h.input(
+            '#threshold-slider',
             type='range',
-            id='threshold-slider',
             min='0',
             max='1',
             value='0',
             step='1',
             aria_label='Threshold, from accepting everything to the strictest',
         ),
-        tag('div', tag('span', 'accept all'), tag('span', 'strictest'), class_='ends'),
-        tag('div', bar, class_='bars', role='img', aria_label='Shares of accepted and rejected predictions'),
-        tag('div', key, class_='key'),
-        tag('dl', outputs, class_='outputs'),
-        class_='slider',
-        id='threshold-tool',
-    )
-
-
-def _output(name: str, label: str) -> Html:
-    return tag('div', tag('dt', label), tag('dd', tag('output', words.DASH, id=f'threshold-{name}')))
+        h.div('.ends')[h.span['accept all'], h.span['strictest']],
+        h.div('.bars', role='img', aria_label='Shares of accepted and rejected predictions')[bar],
+        h.div('.key')[key],
+        h.dl('.outputs')[outputs],
+    ]
 
 
 def _working_points(view: View, counts: ThresholdCounts, score: str) -> Table:
@@ -129,30 +130,33 @@ def _working_points(view: View, counts: ThresholdCounts, score: str) -> Table:
             }
         )
 
-    def risk(value: float, row: dict) -> Html:
-        return join(words.percent(value, 2), tag('small', words.interval(row['risk_low'], row['risk_high'])))
+    def risk(value: float, row: Row) -> h.Node:
+        # Neighboring pixels are wrong together: Wilson's interval assumes independence, so it would be too narrow.
+        ends = None if view.is_segmentation else h.small[words.interval(row['risk_low'], row['risk_high'])]
+        return [words.percent(value, 2), ends]
 
     columns = [
         Column('coverage', 'coverage', lambda v, _: words.percent(v), True, 'share accepted'),
-        Column('threshold', 'threshold', lambda v, _: words.number(v, 4), True, 'accept from this confidence on'),
+        Column('threshold', 'threshold', lambda v, _: words.number(v, 4), True, 'accepted from this confidence on'),
         Column('accepted', 'accepted', lambda v, _: words.number(v), True),
         Column('rejected', 'rejected', lambda v, _: words.number(v), True),
         Column('errors_remaining', 'errors remaining', lambda v, _: words.number(v), True),
         Column('risk', 'error rate', risk, True, 'errors among accepted'),
         Column('errors_rejected', 'errors rejected', lambda v, _: words.percent(v), True, 'share of all errors'),
     ]
-    intervals = '' if view.is_segmentation else ' Small figures are 95 % Wilson intervals.'
+    intervals = '' if view.is_segmentation else f' Small numbers are 95{words.THIN}% Wilson intervals.'
     caption = f'Each row is the strictest threshold of {score} that accepts at least that share.{intervals}'
-    return Table('working_points', caption, columns, rows, ['risk_low', 'risk_high'])
+    return Table('working_points', caption, columns, rows, [] if view.is_segmentation else ['risk_low', 'risk_high'])
 
 
-def _all_scores(view: View, counts: dict[str, ThresholdCounts]) -> Table:
+def _all_scores(view: View, counts: Mapping[str, ThresholdCounts]) -> Table:
     any_counts = next(iter(counts.values()))
     base = any_counts.errors[-1] / any_counts.units[-1]
     risks = [risk for risk in RISKS if risk < base][:3]
     rows = []
     for score, c in counts.items():
-        row = {'score': view.label(score), '_muted': view.reads_label(score), '_marked': score == view.best}
+        row: dict[str, Any] = {'score': view.label(score), '_muted': view.is_bound(score)}
+        row['_marked'] = score == view.best
         for coverage in COMPARED:
             index = curves.row_at_coverage(c, coverage)
             row[f'risk_at_{coverage:g}'] = c.errors[index] / c.units[index]
@@ -169,6 +173,6 @@ def _all_scores(view: View, counts: dict[str, ThresholdCounts]) -> Table:
         columns.append(Column(f'coverage_at_{risk:g}', label, lambda v, _: words.percent(v), True))
     caption = (
         'Left: errors among the accepted when at least that share is accepted. Right: the largest share that can be '
-        'accepted at that error rate; 0 where no threshold reaches it.'
+        'accepted at that error rate; 0 if no threshold reaches it.'
     )
     return Table('thresholds', caption, columns, rows)

@@ -1,99 +1,99 @@
-"""Verdict: can this model be trusted, and which score says when not."""
+"""Verdict: can this model be trusted, and which score tells when it cannot."""
 
-from typing import Any
+from collections.abc import Sequence
+
+import htpy as h
 
 from failpred_jax.report import curves, words
-from failpred_jax.report.html import Html, join, tag
-from failpred_jax.report.section import Section
-from failpred_jax.report.view import View, as_mapping
+from failpred_jax.report.section import Section, report_section
+from failpred_jax.report.view import View
 
-FEW_ERRORS = 50  # below this, an interval on any failure metric spans much of its range
 POOR_ECE = 0.05
+TOO_FEW = 10  # with fewer errors or correct predictions, no failure metric is shown as a main number
+TILE_METRICS = ('auroc', 'aupr_error')
 
 
-def make(view: View) -> Section:
-    """Return the section that opens the page."""
-    section = Section('verdict', 'Verdict', 'Can this model be trusted, and how would you know when not?')
-    section.add(tag('div', _sentences(view), class_='lead'))
-    section.add(tag('div', [_tile(*tile) for tile in _tiles(view)], class_='tiles'))
-    warnings = _warnings(view)
-    if warnings:
+@report_section(
+    'verdict', order=10, title='Verdict', question='Can this model be trusted, and how would you know when it cannot?'
+)
+def fill(view: View, section: Section) -> None:
+    """Add the answer in sentences, the main numbers, and what to know before relying on them."""
+    section.add(h.div('.lead')[[h.p[text] for text in (_accuracy(view), _best_score(view), _rejection(view)) if text]])
+    section.add(h.div('.tiles')[[_tile(*tile) for tile in _tiles(view)]])
+    if warnings := warnings_of(view):
         section.add(
-            tag(
-                'div',
-                tag('h3', 'Before you rely on these numbers'),
-                tag('ul', [tag('li', warning) for warning in warnings]),
-                class_='warnings',
-                role='note',
-            )
+            h.div('.warnings', role='note')[
+                h.h3['Before you rely on these numbers'], h.ul[[h.li[warning] for warning in warnings]]
+            ]
         )
-    return section
 
 
-def _sentences(view: View) -> list[Html]:
-    return [tag('p', text) for text in (_accuracy(view), _best_score(view), _rejection(view)) if text]
-
-
-def _accuracy(view: View) -> Html | None:
-    model = as_mapping(view.context.get('model')).get('name') or 'The model'
-    data = view.dataset.get('name') or 'the test set'
+def _accuracy(view: View) -> h.Node:
+    model, data = h.b[view.model_name or 'The model'], h.b[view.dataset.name or 'the test set']
     if view.accuracy is None:
-        return join(tag('b', model), ' on ', tag('b', data), ': the evaluation holds no accuracy.')
-    low, high = words.wilson(view.accuracy * view.num_units, view.num_units)
-    spread = f' (95 % interval {words.interval(low, high)})' if not view.is_segmentation else ''
-    return join(
-        tag('b', model),
+        return [model, ' on ', data, ': accuracy unavailable, as no prediction was evaluated.']
+    ends, level = view.classifier.intervals.get('accuracy'), view.run.interval
+    if ends is None and not view.is_segmentation:
+        # Images are independent; neighboring pixels are not, and without resampled images they have no interval.
+        ends, level = words.wilson(view.num_correct, view.num_units), 0.95
+    spread = f' ({_level(level)} interval {words.interval(*ends)})' if ends else ''
+    return [
+        model,
         ' is right on ',
-        tag('b', words.percent(view.accuracy)),
+        h.b[words.percent(view.accuracy)],
         f'{spread} of the {words.count(view.num_units, f"test {view.unit}")} of ',
-        tag('b', data),
+        data,
         ' and wrong on ',
-        tag('b', words.number(view.num_errors)),
+        h.b[words.number(view.num_errors)],
         '.',
-    )
+    ]
 
 
-def _best_score(view: View) -> Any:
+def _level(level: float) -> str:
+    return f'{level * 100:g}{words.THIN}%'
+
+
+def _best_score(view: View) -> h.Node:
     if view.best is None:
-        return 'No confidence score could be compared: the failure metrics are undefined for this run.'
+        return 'The confidence scores cannot be compared: the failure metrics are undefined for this run.'
     metric = view.verdict_metric
-    label = words.metric_words(metric)
-    value = view.metric(view.best, metric)
-    ends = view.interval(view.best, metric)
-    level = f'{view.interval_level * 100:g}'
-    spread = f' ({level} % interval {words.interval(*ends, 2)})' if ends else ''
-    sentence = join(
-        'Of the scores that a deployed model can compute, ',
-        tag('b', view.best),
-        f' comes out best by {label.label}, {label.meaning}: ',
-        tag('b', words.percent(value, 2)),
+    facts, ends = view.facts(metric), view.interval(view.best, metric)
+    spread = f' ({_level(view.run.interval)} interval {words.interval(*ends, 2)})' if ends else ''
+    meaning = f', {facts.meaning}' if facts.meaning else ''
+    sentence = [
+        f'With only {view.scarce}, the scores can hardly be told apart. ' if view.scarce else '',
+        'Among the scores that a deployed model can compute, ',
+        h.b[view.best],
+        f' is best by {facts.label}{meaning}: ',
+        h.b[view.with_unit(metric, view.metric(view.best, metric))],
         f'{spread}. ',
-    )
-    others = [name for name in view.equals(metric) if name != view.best]
-    if not view.equals(metric):
-        return join(sentence, 'Whether it differs from the others by more than chance was not measured.')
+    ]
+    tied = view.tied_with_best(metric)
+    others = [name for name in tied if name != view.best]
+    if not tied:
+        return [sentence, 'Whether the difference to the others is more than chance was not measured.']
     if not others:
-        return join(sentence, 'Every other score is worse by more than chance on this test set.')
-    names = join(*_names(others))
-    free = ' MCP is among them, and it costs nothing to compute.' if 'mcp' in others else ''
-    return join(sentence, 'This test set cannot tell it apart from ', names, '.', free)
+        return [sentence, 'Every other score is worse by more than chance on this test set.']
+    free = [name for name in others if view.role(name) == 'baseline']
+    cheap = f' That includes the baseline {free[0]}, which costs nothing to compute.' if free else ''
+    return [sentence, 'On this test set it cannot be told apart from ', _names(others), f'.{cheap}']
 
 
-def _names(names: list[str], most: int = 5) -> list[Any]:
+def _names(names: Sequence[str], most: int = 5) -> h.Node:
     """Return names in bold as a list in prose."""
-    shown = [tag('b', name) for name in names[:most]]
+    shown: list[h.Node] = [h.b[name] for name in names[:most]]
     if len(names) > most:
         shown.append(f'{len(names) - most} more')
-    parts: list[Any] = []
+    parts: list[h.Node] = []
     for index, name in enumerate(shown):
         parts += [' and ' if index == len(shown) - 1 else ', '] if index else []
         parts.append(name)
     return parts
 
 
-def _rejection(view: View) -> Html | None:
-    """Say what rejecting a tenth buys, which is what a score is for."""
-    counts = view.curves(view.best).counts if view.best else None
+def _rejection(view: View) -> h.Node:
+    """Say what rejecting one tenth gains, which is what a score is for."""
+    counts = view.figures(view.best).counts if view.best else None
     if counts is None or not counts.errors[-1]:
         return None
     row = curves.row_at_coverage(counts, 0.9)
@@ -101,58 +101,67 @@ def _rejection(view: View) -> Html | None:
     rejected = 1 - accepted / counts.units[-1]
     if rejected < 0.02:
         return None
-    return join(
-        f'Rejecting the least sure {words.percent(rejected, 0)} leaves ',
-        tag('b', words.percent(errors / accepted)),
-        f' errors among the rest, instead of {words.percent(counts.errors[-1] / counts.units[-1])}.',
-    )
+    return [
+        f'If the least confident {words.percent(rejected, 0)} are rejected, ',
+        h.b[words.percent(errors / accepted)],
+        f' of the rest are wrong, instead of {words.percent(counts.errors[-1] / counts.units[-1])}.',
+    ]
 
 
 def _tiles(view: View) -> list[tuple[str, str, str]]:
-    """Return (value, label, note) of the numbers on top."""
+    """Return (value, label, note) of the main numbers."""
     tiles = []
     if view.accuracy is not None:
         tiles.append((words.percent(view.accuracy), 'accuracy', f'{words.count(view.num_units, view.unit)} tested'))
-        tiles.append((words.number(view.num_errors), 'errors', 'what every failure metric rests on'))
-    for metric in ('auroc', 'aupr_error'):
+        tiles.append((words.number(view.num_errors), 'errors', 'the basis of every failure metric'))
+    for metric in TILE_METRICS:
         value = view.metric(view.best, metric) if view.best else None
-        if value is not None:
-            ends = view.interval(view.best, metric)
-            note = f'{view.best}, {words.interval(*ends)}' if ends else view.best
-            tiles.append((words.percent(value), words.metric_words(metric).label, note))
-    ece = _ece(view)
-    if ece is not None:
+        if view.best is None or value is None:
+            continue
+        if min(view.num_errors, view.num_correct) < TOO_FEW:
+            tiles.append((words.DASH, view.facts(metric).label, f'cannot be judged with {view.scarce}'))
+            continue
+        ends = view.interval(view.best, metric)
+        notes = [f'{view.best}, {words.interval(*ends)}' if ends else view.best]
+        notes += [f'only {view.scarce}'] if view.scarce else []
+        # With many errors a random score has a high AUPR-Error too.
+        notes += [f'{words.percent(view.error_rate)} by chance'] if metric == 'aupr_error' else []
+        tiles.append((view.with_unit(metric, value, 1), view.facts(metric).label, '; '.join(notes)))
+    if (ece := _ece(view)) is not None:
         tiles.append((words.percent(ece), 'calibration error', 'of the class probabilities'))
     return tiles
 
 
-def _tile(value: str, label: str, note: str) -> Html:
-    return tag('div', tag('b', value), tag('span', label), tag('small', note), class_='tile')
+def _tile(value: str, label: str, note: str) -> h.Element:
+    return h.div('.tile')[h.b[value], h.span[label], h.small[note]]
 
 
 def _ece(view: View) -> float | None:
-    given = view.classifier.get('ece', view.calibration('mcp').get('ece'))
-    return float(given) if words.is_number(given) else None
+    """Return the calibration error of the class probabilities: the classifier's, or the baseline score's."""
+    baseline = [view.evaluation.scores[name].calibration for name in view.evaluation.with_role('baseline')]
+    found = [metrics['ece'] for metrics in (view.classifier.metrics, *baseline) if words.is_number(metrics.get('ece'))]
+    return found[0] if found else None
 
 
-def _warnings(view: View) -> list[Any]:
-    """Return what training and evaluation warned of, then what the numbers themselves give away."""
-    given = view.context.get('warnings') or []
-    given = [str(warning) for warning in ([given] if isinstance(given, str) else given)]
-    warnings: list[Any] = [warning[:1].upper() + warning[1:] for warning in given]
-    if view.num_errors == 0:
+def warnings_of(view: View) -> list[h.Node]:
+    """Return what training and evaluation warned of, then what the numbers themselves show."""
+    warnings: list[h.Node] = [warning[:1].upper() + warning[1:] for warning in view.run.warnings]
+    if view.num_units and view.num_errors == 0:
         warnings.append('The model makes no error on the test set, so no failure metric is defined.')
-    elif view.num_errors is not None and view.num_errors < FEW_ERRORS:
+    elif view.num_units and view.num_correct == 0:
+        warnings.append('The model is right on no unit of the test set, so no failure metric is defined.')
+    elif view.scarce:
         warnings.append(
-            f'The test set holds only {words.count(view.num_errors, "error")}. Differences between scores rest on '
-            'these alone: read the intervals, not the last digit.'
+            f'The test set holds only {view.scarce}. Differences between scores depend on so few that chance may '
+            'decide them: read the intervals, not the last digit.'
         )
     ece = _ece(view)
     if ece is not None and ece > POOR_ECE:
         warnings.append(
-            f'The class probabilities are poorly calibrated: they miss the accuracy by {words.percent(ece)} on '
+            f'The class probabilities are poorly calibrated: they differ from the accuracy by {words.percent(ece)} on '
             'average. A threshold on them does not mean what its number says; see Calibration.'
         )
-    undefined = as_mapping(view.results.metrics.get('undefined'))
-    warnings += [join(tag('b', name), f' is undefined: {reason}') for name, reason in undefined.items()]
+    # What is undefined for single classes stands with the classes.
+    undefined = view.evaluation.measures.undefined
+    warnings += [[h.b[k], f' is undefined: {reason}'] for k, reason in undefined.items() if k not in view.per_class]
     return warnings

@@ -1,16 +1,17 @@
 """The reference's weights give the reference's outputs: networks in PyTorch, written from the facts, against ours."""
 
-import sys
-
 import jax
 import numpy as np
 import pytest
+from weights.twins import in_ours, in_torch, random_images, randomize
 
 from failpred_jax.config import ModelConfig
 from failpred_jax.errors import UserError
+from failpred_jax.models import convolution, layers
+from failpred_jax.models.mlp import MlpOptions
 from failpred_jax.models.network import make_network
-from failpred_jax.torch_import import read_torch_checkpoint, start_from_vgg16
 from failpred_jax.types import DatasetInfo
+from failpred_jax.weights.reference import read_torch_checkpoint
 
 torch = pytest.importorskip('torch')
 nn = torch.nn
@@ -169,22 +170,11 @@ REFERENCES = {
 def setting(name, classes=4):
     task = 'segmentation' if name == 'segnet' else 'classification'
     info = DatasetInfo('made up', task, SHAPES[name], tuple(f'class {i}' for i in range(classes)))
-    return ModelConfig(name=name, hidden_units=20), info
+    return ModelConfig(name=name, owned={'mlp': MlpOptions(hidden_units=20)}), info
 
 
 def reference(name, seed=0, with_head=True, head_only=False, classes=4):
-    torch.manual_seed(seed)
-    net = REFERENCES[name](SHAPES[name], classes, with_head=with_head, head_only=head_only).eval()
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            # Larger than PyTorch's default, under which the outputs of a deep network hardly vary.
-            nn.init.kaiming_normal_(module.weight)
-        if isinstance(module, nn.BatchNorm2d):
-            for tensor, low, high in ((module.weight, 0.5, 1.5), (module.bias, -0.5, 0.5)):
-                nn.init.uniform_(tensor, low, high)
-            module.running_mean.uniform_(-0.5, 0.5)
-            module.running_var.uniform_(0.5, 2)
-    return net
+    return randomize(REFERENCES[name](SHAPES[name], classes, with_head=with_head, head_only=head_only), seed)
 
 
 def save(path, state):
@@ -192,14 +182,11 @@ def save(path, state):
     return str(path)
 
 
-def run_both(network, params, stats, predictor, confidence_net):
-    images = np.random.default_rng(1).normal(size=(2, *network.image_shape)).astype(np.float32)
-    ours, _ = jax.jit(lambda p, s, x: network.apply(p, s, x, with_confidence='head' in p))(params, stats, images)
-    with torch.no_grad():
-        x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-        logits, features, _ = predictor(x)
-        confidence = confidence_net(x)[2] if confidence_net else None
-    return ours, (logits, features, confidence)
+def run_both(network, params, stats, predictor, confidence_net, images=None):
+    images = random_images(network) if images is None else images
+    logits, features, _ = in_torch(predictor, images)
+    confidence = in_torch(confidence_net, images)[2] if confidence_net else None
+    return in_ours(network, params, stats, images), (logits, features, confidence)
 
 
 @pytest.mark.parametrize('name', REFERENCES)
@@ -211,6 +198,48 @@ def test_same_weights_give_the_same_outputs(name, tmp_path):
     for a, b in zip(ours, expected, strict=True):
         assert float(b.std()) > 1e-2
         np.testing.assert_allclose(np.asarray(a), b.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def flat_images(kind, size):
+    """Return images with flat regions, where many maxima of a pooling window are equal."""
+    images = np.random.default_rng(2).normal(size=(1, *size, 3)).astype(np.float32)
+    sky = np.float32([0.3, 0.6, 0.9])
+    if kind == 'half flat':
+        images[:, : size[0] // 2] = sky
+    else:
+        images[:] = sky
+    if kind == 'two tones':
+        images[:, :, size[1] // 3 :] = -sky
+    return images
+
+
+@pytest.mark.parametrize('kind', ['constant', 'two tones', 'half flat'])
+def test_flat_regions_are_unpooled_to_the_same_places(kind, segnets):
+    """Winograd's form would round equal pixels apart, and move what is unpooled."""
+    network, params, stats, theirs, run = segnets
+    images = flat_images(kind, network.image_shape[:2])
+    logits, features, confidence = in_torch(theirs, images)
+    ours = run(params, stats, images)
+    for a, b in zip(ours, (logits, features, confidence), strict=True):
+        np.testing.assert_allclose(np.asarray(a), b.numpy(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(np.asarray(ours.logits).argmax(-1), logits.numpy().argmax(-1))
+
+
+@pytest.fixture(scope='module', params=['of a CPU', 'of a GPU'])
+def segnets(request, tmp_path_factory):
+    """SegNet with the same weights on both sides, compiled once; with each form in which equal pixels stay equal."""
+    theirs = reference('segnet')
+    model, info = setting('segnet')
+    path = save(tmp_path_factory.mktemp('segnet') / 'a.ckpt', theirs.state_dict())
+    params, stats = read_torch_checkpoint(path, model, info)
+    network = make_network(model, info)
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == 'of a GPU':
+            patch.setattr(layers, 'conv3x3_keeping_ties', convolution.shifted_products)
+            patch.setattr(layers, 'conv3x3', convolution.native)
+        run = jax.jit(lambda p, s, x: network.apply(p, s, x, with_confidence=True)[0])
+        run(params, stats, flat_images('constant', info.image_shape[:2]))
+        yield network, params, stats, theirs, run
 
 
 def test_baseline_checkpoint_has_no_head(tmp_path):
@@ -260,86 +289,14 @@ def test_every_wrong_entry_is_named(tmp_path):
     assert "model 'mlp' with 7 classes" in message
 
 
-class Payload:
-    def __reduce__(self):
-        return (open, (self.path, 'w'))
+def test_a_bare_state_dict_is_read_too(tmp_path):
+    theirs = reference('mlp')
+    torch.save(theirs.state_dict(), tmp_path / 'a.pth')
+    params, _ = read_torch_checkpoint(str(tmp_path / 'a.pth'), *setting('mlp'))
+    np.testing.assert_array_equal(params['classifier']['bias'], theirs.fc2.bias.detach().numpy())
 
 
-def test_code_in_a_file_is_never_run(tmp_path):
-    payload = Payload()
-    payload.path = str(tmp_path / 'was-here')
-    torch.save({'model_state_dict': payload}, tmp_path / 'bad.ckpt')
-    with pytest.raises(UserError, match='never run'):
-        read_torch_checkpoint(str(tmp_path / 'bad.ckpt'), *setting('mlp'))
-    assert not (tmp_path / 'was-here').exists()
-
-
-@pytest.mark.parametrize(
-    ('content', 'words'), [(b'', 'cannot be read'), (b'PK\x03\x04 cut off', 'cannot be read'), (None, 'no file')]
-)
-def test_unreadable_files_are_named(content, words, tmp_path):
-    path = tmp_path / 'a.ckpt'
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UserError, match=words) as error:
-        read_torch_checkpoint(str(path), *setting('mlp'))
-    assert str(path) in str(error.value)
-
-
-@pytest.mark.parametrize('content', [{'fc1.weight': torch.zeros(2)}, [1, 2]])
-def test_another_layout_is_refused(content, tmp_path):
-    torch.save(content, tmp_path / 'a.ckpt')
-    with pytest.raises(UserError, match='model_state_dict'):
-        read_torch_checkpoint(str(tmp_path / 'a.ckpt'), *setting('mlp'))
-
-
-def test_absence_of_torch_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, 'torch', None)
-    with pytest.raises(UserError, match=r"pip install 'failpred_jax\[torch\]'"):
-        read_torch_checkpoint(str(tmp_path / 'a.ckpt'), *setting('mlp'))
-
-
-def vgg_state():
-    state, inputs, number = {}, 3, 0
-    for item in VGG:
-        if item == POOL:
-            number += 1
-            continue
-        state[f'features.{number}.weight'] = torch.randn(item, inputs, 3, 3)
-        state[f'features.{number}.bias'] = torch.randn(item)
-        inputs, number = item, number + 2
-    return state | {'classifier.0.weight': torch.zeros(3, 3)}
-
-
-@pytest.mark.parametrize(('name', 'place'), [('vgg16', ('conv13',)), ('segnet', ('down5', 'conv3'))])
-def test_torchvision_vgg16_starts_the_encoder(name, place, tmp_path):
-    state = vgg_state()
-    torch.save(state, tmp_path / 'vgg16.pth')
-    model, info = setting(name)
-    templates, _ = jax.eval_shape(make_network(model, info).init, jax.random.key(0))
-    params = jax.tree.map(lambda t: np.zeros(t.shape, np.float32), templates)
-    started = start_from_vgg16(str(tmp_path / 'vgg16.pth'), model, params)
-    layer = started['backbone']
-    for key in place:
-        layer = layer[key]
-    np.testing.assert_array_equal(layer['kernel'], state['features.28.weight'].numpy().transpose(2, 3, 1, 0))
-    np.testing.assert_array_equal(layer['bias'], state['features.28.bias'].numpy())
-    assert started['head'] is params['head']
-    assert jax.tree.structure(started) == jax.tree.structure(params)
-    assert not any(leaf.any() for leaf in jax.tree.leaves(params))
-
-
-def test_vgg16_start_names_what_is_wrong(tmp_path):
-    state = vgg_state()
-    state['features.0.weight'] = torch.zeros(64, 1, 3, 3)
-    del state['features.2.bias']
-    state['features.1.running_mean'] = torch.zeros(64)
-    torch.save(state, tmp_path / 'vgg16.pth')
-    model, info = setting('vgg16')
-    templates, _ = jax.eval_shape(make_network(model, info).init, jax.random.key(0))
-    with pytest.raises(UserError) as error:
-        start_from_vgg16(str(tmp_path / 'vgg16.pth'), model, templates)
-    for words in ('wrong shape: features.0.weight', 'missing: features.2.bias', 'unexpected: features.1.running_mean'):
-        assert words in str(error.value)
-    with pytest.raises(UserError, match='no VGG16 encoder'):
-        start_from_vgg16(str(tmp_path / 'vgg16.pth'), setting('mlp')[0], {})
+def test_a_model_that_the_reference_does_not_have_is_refused(tmp_path):
+    _, info = setting('mlp')
+    with pytest.raises(UserError, match="the reference has no model 'resnet18'"):
+        read_torch_checkpoint(str(tmp_path / 'a.ckpt'), ModelConfig(name='resnet18'), info)

@@ -1,0 +1,18 @@
+"""The default: everything, from training to the report. What is done is not done again."""
+
+from failpred_jax.commands.command import Command, Given
+from failpred_jax.registry import COMMANDS
+
+
+def _run(given: Given) -> None:
+    from failpred_jax import session
+
+    with session.opened(given.config, given.workdir, force=given.flags['force']) as run:
+        run.train()
+        is_new = run.evaluate()
+        session.build_report(given.workdir, again=is_new)
+
+
+COMMANDS.register('run')(
+    Command('train all stages, evaluate, report (default); what is done is not done again', _run),
+)

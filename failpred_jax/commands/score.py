@@ -1,0 +1,36 @@
+"""The evaluation and report of anybody's predictions, without a model or a config."""
+
+from pathlib import Path
+
+from failpred_jax.commands.command import Command, Flag, Given
+from failpred_jax.errors import UserError
+from failpred_jax.registry import COMMANDS
+
+PREDICTIONS = Flag(
+    'predictions', str, '', 'FILE', 'labels, logits or probs, and more, as npz, csv, parquet, ... (docs/predictions.md)'
+)
+IGNORE_LABEL = Flag('ignore_label', int, None, 'LABEL', 'leave out the units of this label, such as -1 or 255')
+
+
+def _check(given: Given) -> None:
+    if not given.flags['predictions']:
+        raise UserError('--mode=score needs --predictions=FILE, a file of predictions (docs/predictions.md)')
+
+
+def _run(given: Given) -> None:
+    from failpred_jax import scored_file
+
+    flags = given.flags
+    workdir = Path(flags['workdir']) if flags['workdir'] else None
+    scored_file.score(Path(flags['predictions']), workdir, flags['force'], flags['ignore_label'])
+
+
+COMMANDS.register('score')(
+    Command(
+        "evaluate a file of anybody's predictions and build its report; needs no config",
+        _run,
+        (PREDICTIONS, IGNORE_LABEL),
+        _check,
+        needs_config=False,
+    )
+)

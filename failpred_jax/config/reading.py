@@ -1,0 +1,195 @@
+"""How a ConfigDict becomes the frozen dataclasses of an experiment: everything is checked, and all problems named."""
+
+import types
+import typing
+from typing import Any
+
+import ml_collections
+
+from failpred_jax.config.owners import OwnerSection, entries, to_dict
+from failpred_jax.config.renamed import new_name, resolve
+from failpred_jax.config.sections import Config
+from failpred_jax.errors import UserError, nearest
+from failpred_jax.options import Rule
+from failpred_jax.registry import LOSSES, RECIPES
+
+# Counters on the devices are of 32 bits.
+LARGEST_INTEGER = 2**31 - 1
+LARGEST_FLOAT = 3.4e38
+
+STAGES = ('baseline', 'confidence', 'finetune')
+
+
+def read_config(given: ml_collections.ConfigDict) -> Config:
+    """Check a ConfigDict and return it as frozen dataclasses.
+
+    Raises:
+      UserError: naming every problem at once: unknown or missing keys, wrong types, values that are not allowed,
+        and combinations that cannot work.
+    """
+    problems: list[str] = []
+    if not isinstance(given, ml_collections.ConfigDict | dict):
+        raise UserError(f'get_config() returned {type(given).__name__}; it must return a ConfigDict')
+    plain = given.to_dict() if isinstance(given, ml_collections.ConfigDict) else given
+    plain = resolve(plain, to_dict(Config()), problems)
+    config = _read_section(Config, plain, 'config', problems)
+    if not problems:
+        problems.extend(_check_combinations(config))
+    if problems:
+        raise UserError('\n'.join(['the config has problems:', *(f'  - {p}' for p in problems)]))
+    return config
+
+
+def _read_section(kind: type, given: Any, prefix: str, problems: list[str]) -> Any:
+    """Return a dataclass of options from what was given for it, adding a sentence to `problems` for all that is wrong.
+
+    Args:
+      kind: the dataclass; a field may be a dataclass of options too.
+      given: a ConfigDict or dict of all its fields.
+      prefix: its name, such as 'config.data'.
+      problems: added to. What is returned is only of use if there are none.
+    """
+    if not isinstance(given, ml_collections.ConfigDict | dict):
+        problems.append(f'{prefix} is {given!r}, but it is a section with keys of its own')
+        return kind()
+    known = entries(kind)
+    problems.extend(unknown_key(prefix, key, known) for key in given if key not in known)
+    values: dict[str, Any] = {}
+    owned: dict[str, Any] = {}
+    for name, entry in known.items():
+        path = f'{prefix}.{name}'
+        if name not in given:
+            problems.append(f'missing key {path}; start the config file from default_config()')
+        elif entry.is_section:
+            (owned if entry.is_owned else values)[name] = _read_section(entry.kind, given[name], path, problems)
+        else:
+            values[name] = _read_value(entry.kind, given[name], path, entry.metadata, problems)
+    return kind(**values, **({'owned': owned} if issubclass(kind, OwnerSection) else {}))
+
+
+def unknown_key(prefix: str, key: str, known: typing.Iterable[str]) -> str:
+    """Return the sentence for a key that a section does not have: its new name, or the nearest."""
+    known = list(known)
+    path = f'{prefix}.{key}'
+    return new_name(path) or f'unknown key {path}{nearest(key, known)} (keys of {prefix}: {", ".join(known)})'
+
+
+def _read_value(expected: Any, value: Any, path: str, metadata: Any, problems: list[str]) -> Any:
+    try:
+        value = _convert(expected, value)
+    except TypeError as error:
+        problems.append(f'{path} is {value!r}, but it must be {error} ({metadata["help"]})')
+        return value
+    rule = metadata['rule']
+    if not rule.holds(value):
+        hint = nearest(value, _words_in(rule)) if isinstance(value, str) else ''
+        problems.append(f'{path} is {value!r}{hint}; allowed: {rule.words()} ({metadata["help"]})')
+    return value
+
+
+def _words_in(rule: Rule) -> list[str]:
+    return rule.words().removeprefix('one of: ').split(', ')
+
+
+def _convert(expected: Any, value: Any) -> Any:
+    """Return `value` as `expected`, or raise TypeError with the words for what it must be."""
+    if isinstance(expected, types.GenericAlias):
+        item = typing.get_args(expected)[0]
+        if item is str and isinstance(value, tuple | list) and all(isinstance(v, str) for v in value):
+            # --config.evaluate.scores=mcp,tcp arrives as one string.
+            value = tuple(part.strip() for v in value for part in v.split(','))
+        if isinstance(value, str) or not isinstance(value, tuple | list):
+            raise TypeError(f'a tuple of {item.__name__}')
+        try:
+            return tuple(_convert(item, v) for v in value)
+        except TypeError as error:
+            raise TypeError(f'a tuple of {item.__name__}, each {error}') from None
+    if expected is float:
+        # Compared before it is converted: an integer may be larger than any float.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_FLOAT:
+            raise TypeError('a finite number')
+        return float(value)
+    if type(value) is not expected:
+        names = {int: 'an integer', str: 'a string', bool: 'True or False'}
+        raise TypeError(names[expected])
+    if expected is int and abs(value) > LARGEST_INTEGER:
+        raise TypeError(f'an integer from -{LARGEST_INTEGER:,} to {LARGEST_INTEGER:,}')
+    return value
+
+
+def _check_combinations(config: Config) -> list[str]:
+    """Return the problems that no single option shows."""
+    problems = [*_problems_of_chosen(config.data, 'config.data'), *_problems_of_chosen(config.model, 'config.model')]
+    for name in STAGES:
+        problems.extend(_problems_of_chosen(getattr(config, name), f'config.{name}'))
+    for name in ('confidence', 'finetune'):
+        stage = getattr(config, name)
+        for option in ('error_weight', 'temperature'):
+            if option not in LOSSES.fact(stage.loss, 'reads') and getattr(stage, option) != 1.0:
+                problems.append(
+                    f'config.{name}.{option} is {getattr(stage, option)}, but the loss '
+                    f"'{stage.loss}' does not use it; leave it at 1.0, or choose a loss that does"
+                )
+    if len(config.data.image_size) not in (0, 2):
+        problems.append(f'config.data.image_size is {config.data.image_size}; it must be (height, width) or ()')
+    if len(config.data.mean) != len(config.data.std) and 1 not in (
+        len(config.data.mean),
+        len(config.data.std),
+    ):
+        problems.append(
+            f'config.data.mean has {len(config.data.mean)} values and config.data.std has {len(config.data.std)}; '
+            'give one value, or one per channel, to each'
+        )
+    if len(set(config.seeds)) != len(config.seeds):
+        problems.append(f'config.seeds is {config.seeds}; each seed may be listed once')
+    problems.extend(_problems_of_start(config))
+    if config.finetune.epochs and not config.confidence.epochs:
+        problems.append('config.finetune.epochs is set but config.confidence.epochs is 0; fine-tuning starts there')
+    for name in STAGES:
+        stage = getattr(config, name)
+        if stage.schedule == 'multi_step' and not stage.milestones:
+            problems.append(f"config.{name}.milestones is (); schedule 'multi_step' needs the epochs of its steps")
+        if list(stage.milestones) != sorted(stage.milestones):
+            problems.append(f'config.{name}.milestones is {stage.milestones}; the epochs must increase')
+        problems.extend(_problems_of_recipes(name, stage.recipes))
+    return problems
+
+
+def _problems_of_start(config: Config) -> typing.Iterator[str]:
+    """Yield what is wrong with where the classifier comes from."""
+    baseline = config.baseline
+    if not baseline.epochs and not baseline.init_from:
+        yield (
+            'config.baseline.epochs is 0; a classifier that is not trained has nothing to predict: set it above 0, or '
+            'name a finished classifier with config.baseline.init_from'
+        )
+    if not baseline.epochs and config.confidence.targets == 'crossfit':
+        yield (
+            "config.baseline.epochs is 0; config.confidence.targets='crossfit' trains the baseline once per fold and "
+            "needs its epochs; set targets to 'train' or 'validation'"
+        )
+    for key in ('init_rename', 'init_only'):
+        if getattr(baseline, key) and not baseline.init_from:
+            yield f"config.baseline.{key} is set, but config.baseline.init_from is ''"
+
+
+def _problems_of_recipes(stage: str, recipes: tuple[str, ...]) -> typing.Iterator[str]:
+    """Yield the recipes that are not for this stage, or of which one is too many."""
+    fitting = [name for name in RECIPES if stage in RECIPES.fact(name, 'stages')]
+    for name in recipes:
+        if name not in fitting:
+            yield f"config.{stage}.recipes has '{name}', which is not for this stage; allowed: {', '.join(fitting)}"
+    choosing = [name for name in recipes if RECIPES.fact(name, 'replaces_evaluated')]
+    if len(choosing) > 1:
+        yield (
+            f'config.{stage}.recipes has {" and ".join(choosing)}, which each choose the weights that are evaluated; '
+            'keep one of them'
+        )
+
+
+def _problems_of_chosen(section: OwnerSection, prefix: str) -> typing.Iterator[str]:
+    """Yield what the things that a section chooses find wrong with their own options."""
+    for name in section.chosen():
+        options = section.options_of(name)
+        if hasattr(options, 'problems'):
+            yield from options.problems(f'{prefix}.{name}')

@@ -1,0 +1,100 @@
+"""One picture file as an array: every mode that Pillow reads comes out right, or is refused in words."""
+
+import contextlib
+import io
+import unicodedata
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from failpred_jax.errors import UserError
+
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
+_SIXTEEN_BITS = ('I', 'I;16', 'I;16B', 'I;16L', 'I;16N')
+
+
+def is_picture(file: Path) -> bool:
+    """Return whether a file of a folder is meant as a picture: by its suffix, and not hidden.
+
+    What other systems leave beside pictures is not: `._x.png` (macOS), .DS_Store, Thumbs.db, desktop.ini.
+    """
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith('.')
+
+
+def same_name(name: str) -> str:
+    """Return a file name in one Unicode form: macOS stores an umlaut as two characters, lists mostly hold one."""
+    return unicodedata.normalize('NFC', name)
+
+
+def read_picture(source: Path | bytes, channels: int = 3, name: str = '') -> np.ndarray:
+    """Return a picture, turned as its EXIF orientation says.
+
+    Args:
+      source: a file, or the content of one.
+      channels: 3 for RGB, 1 for gray.
+      name: of the picture, for messages; '' is that of the file.
+
+    Returns:
+      [H, W, channels] uint8. Palettes are looked up, transparency is dropped, CMYK becomes RGB, and 16 bits become 8.
+
+    Raises:
+      UserError: it is no picture, is damaged, or holds other numbers than these.
+    """
+    from PIL import ImageOps
+
+    with _opened(source, name) as image:
+        image = ImageOps.exif_transpose(image)
+        if image.mode in _SIXTEEN_BITS:
+            return _from_sixteen_bits(np.asarray(image), channels, name or str(source))
+        if image.mode == 'F':
+            raise UserError(
+                f"'{name or source}' holds floating-point pixels, whose range is not said; save it with 8 or 16 bits"
+            )
+        if image.mode == 'P' and 'transparency' in image.info:
+            image = image.convert('RGBA')
+        pixels = np.asarray(image.convert('RGB' if channels == 3 else 'L'))
+    return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def read_label_map(source: Path) -> np.ndarray:
+    """Return the numbers that a label map stores, a palette's own included: [H, W] integers.
+
+    Raises:
+      UserError: it is no picture, is damaged, or has several channels.
+    """
+    with _opened(source, '') as image:
+        label = np.asarray(image)
+    if label.ndim != 2:
+        raise UserError(
+            f"the label map '{source}' has {label.shape[-1]} channels; it must have one, the class number of every "
+            'pixel: turn colors into class numbers first'
+        )
+    return label.astype(np.uint8) if label.dtype == bool else label
+
+
+@contextlib.contextmanager
+def _opened(source: Path | bytes, name: str) -> Iterator[Any]:
+    """Yield a Pillow image; whatever decoding it raises is a UserError."""
+    # Imported late: a run without image files need not load it.
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            # A picture of absurd size is refused like a broken one, rather than filling the memory.
+            warnings.simplefilter('error', Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+                image.load()
+                yield image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UserError(f"'{name or source}' cannot be read as an image ({error}); restore it from a copy") from error
+
+
+def _from_sixteen_bits(pixels: np.ndarray, channels: int, name: str) -> np.ndarray:
+    if pixels.min(initial=0) < 0 or pixels.max(initial=0) > 65535:
+        raise UserError(f"'{name}' holds pixels from {pixels.min()} to {pixels.max()}; save it with 8 or 16 bits")
+    # 65535 is white, as 255 is.
+    gray = np.round(pixels.astype(np.float32) / 257).astype(np.uint8)[..., None]
+    return np.repeat(gray, channels, axis=-1)

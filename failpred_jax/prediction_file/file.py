@@ -1,0 +1,186 @@
+"""A file of somebody's predictions, in any format that readers/ knows: named arrays become checked parts.
+
+  labels              [N] or [N, H, W]: class numbers from 0, class names, truth values, or one-hot [N, C]
+  logits, probs or log_probs
+                      [N, C] or [N, H, W, C]; a single column [N] is that of class 1 of two
+  correct             [N], truth values or grades in [0, 1]: enough, with a confidence, where there are no classes
+  confidence_<name>   shaped as labels, of any real type: your own scores, higher means more confident
+  features            [N, D], for the scores that measure distances
+  mask                shaped as labels, bool: False leaves a unit out
+  class_names         [C], the names of the classes in the order of the logits
+  group, id           [N]: units that belong together (a patient, an image), and a name for each unit
+  mc_probs, ensemble_probs
+                      [N, T, C]: class probabilities of dropout passes, or of the members of an ensemble
+  val_..., train_..., cal_...
+                      the same of held-out units, of the training units, and of units for certificates alone
+
+Any other column [N] is kept as a slice to report by. Names close to one of these are taken for misspellings.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from failpred_jax.errors import UserError, nearest
+from failpred_jax.prediction_file.part import CONFIDENCE, Units, parse_part
+from failpred_jax.readers.reading import PIPE, read_file
+
+PARTS = {'': 'evaluated', 'val_': 'validation', 'train_': 'training', 'cal_': 'calibration'}
+SINGLE = (
+    'labels', 'logits', 'probs', 'log_probs', 'correct', 'features', 'mask', 'group', 'id', 'mc_probs',
+    'ensemble_probs',
+)  # fmt: skip
+# What other tools call the same things.
+SYNONYMS = {
+    'label': 'labels', 'y_true': 'labels', 'target': 'labels', 'targets': 'labels', 'probabilities': 'probs',
+    'logprobs': 'log_probs', 'groups': 'group', 'ids': 'id', 'confidence': 'confidence_confidence',
+}  # fmt: skip
+UNSUPPORTED = ('weight', 'weights', 'sample_weight')
+
+
+def read_predictions(path: Path, ignore_label: int | None = None) -> dict[str, Units]:
+    """Return part ('evaluated', 'validation', 'training', 'calibration') -> Units; the first is always there.
+
+    Args:
+      path: of a file in any format of readers/, or '-' for standard input.
+      ignore_label: units of this label are left out; None where there is none.
+
+    Raises:
+      UserError: naming everything that is wrong with the file.
+    """
+    arrays = read_file(path)
+    where = 'standard input' if str(path) == PIPE else f"'{path}'"
+    return parse_arrays(arrays, where, ignore_label, arrays.notes)
+
+
+def parse_arrays(
+    arrays: Mapping[str, Any], where: str, ignore_label: int | None = None, notes: tuple[str, ...] = ()
+) -> dict[str, Units]:
+    """Return part -> Units of named arrays; see read_predictions.
+
+    Args:
+      arrays: as the module describes: NumPy or JAX arrays, tensors on any device, or anything NumPy can convert.
+      where: the name of the file, for messages.
+      ignore_label: units of this label are left out; None where there is none.
+      notes: what the reader of the file had to say; they become those of the evaluated part.
+    """
+    problems: list[str] = []
+    parts: dict[str, dict[str, np.ndarray]] = {name: {} for name in PARTS.values()}
+    class_names: tuple[str, ...] = ()
+    for name, value in arrays.items():
+        try:
+            array = as_numpy(value)
+        except (ValueError, TypeError, RuntimeError) as error:
+            problems.append(f"'{name}' cannot be made an array: {error}")
+            continue
+        if name == 'class_names':
+            class_names = _names(array, problems)
+            continue
+        prefix = next((p for p in ('val_', 'train_', 'cal_') if name.startswith(p)), '')
+        stem = SYNONYMS.get(name.removeprefix(prefix), name.removeprefix(prefix))
+        problem = _name_problem(name, stem, array)
+        part = parts[PARTS[prefix]]
+        if problem:
+            problems.append(problem)
+        elif stem in part:
+            problems.append(f"'{name}' and '{prefix}{stem}' mean the same; keep one")
+        else:
+            part[stem] = array
+    found = {}
+    for prefix, part in PARTS.items():
+        if parts[part] or not prefix:
+            units = parse_part(parts[part], prefix, class_names, ignore_label, problems)
+            if units is not None:
+                found[part] = units
+    if not problems:
+        problems += _check_together(found)
+    if problems:
+        raise UserError('\n'.join([f'the predictions in {where} have problems:', *(f'  - {p}' for p in problems)]))
+    found['evaluated'] = found['evaluated'].with_notes(notes)
+    return found
+
+
+def as_numpy(value: Any) -> np.ndarray:
+    """Return an array of any framework on the host, bfloat16 as float32 and Python objects as words or numbers.
+
+    Raises:
+      ValueError, TypeError or RuntimeError: it is no array, or its rows differ in length.
+    """
+    if hasattr(value, 'detach'):  # a tensor of torch, perhaps on a GPU or with a gradient
+        value = value.detach().cpu()
+        if str(value.dtype) == 'torch.bfloat16':
+            value = value.float()
+    array = np.asarray(value)
+    if array.dtype.name == 'bfloat16' or array.dtype.name.startswith('float8'):
+        return array.astype(np.float32)
+    if array.dtype.kind == 'V' and not array.dtype.names:
+        raise ValueError(
+            f'it holds raw {array.dtype.itemsize}-byte words, as NumPy saves types that it does not know, such as '
+            'bfloat16; cast to float32 before saving'
+        )
+    if array.dtype.kind == 'O':
+        return _plain(array)
+    return array
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """Return an array of Python objects as words or numbers."""
+    kinds = {type(x) for x in array.reshape(-1)}
+    if kinds <= {str, bytes, np.str_, np.bytes_}:
+        return np.array([x.decode() if isinstance(x, bytes) else str(x) for x in array.reshape(-1)]).reshape(
+            array.shape
+        )
+    if all(issubclass(kind, bool | int | float | np.number | np.bool_ | type(None)) for kind in kinds):
+        return np.array([np.nan if x is None else x for x in array.reshape(-1)]).reshape(array.shape)
+    raise TypeError(f'it holds Python objects ({", ".join(sorted(kind.__name__ for kind in kinds))}), not numbers')
+
+
+def _names(array: np.ndarray, problems: list[str]) -> tuple[str, ...]:
+    if array.ndim != 1:
+        problems.append(f"'class_names' has shape {array.shape}; it must be (C,), one name per class")
+        return ()
+    names = tuple(x.decode(errors='replace') if isinstance(x, bytes) else str(x) for x in array.tolist())
+    if len(set(names)) < len(names):
+        problems.append("'class_names' has the same name twice; every class needs a name of its own")
+    return names
+
+
+def _name_problem(name: str, stem: str, array: np.ndarray) -> str:
+    """Return what is wrong with the name of an array, or ''."""
+    if stem in SINGLE or (stem.startswith(CONFIDENCE) and stem != CONFIDENCE):
+        return ''
+    if stem in UNSUPPORTED:
+        return f"'{name}': weights are not supported, and are not ignored either; drop the column"
+    hint = nearest(stem, (*SINGLE, 'class_names', 'confidence_'))
+    if hint or array.ndim != 1:
+        known = ', '.join((*SINGLE, CONFIDENCE + '<name>', 'class_names'))
+        return f"unknown array '{name}'{hint} (known: {known}, each also with val_, train_ or cal_ before it)"
+    return ''
+
+
+def _check_together(found: Mapping[str, Units]) -> list[str]:
+    """Return what is wrong between the parts."""
+    problems = []
+    first = found['evaluated']
+    for name, units in found.items():
+        if (units.logits is None) != (first.logits is None):
+            problems.append(
+                f'the {name} part has {"no " if units.logits is None else ""}outputs, unlike the evaluated part'
+            )
+        elif units.logits is not None and units.num_classes != first.num_classes:
+            problems.append(f'the {name} part has {units.num_classes} classes, the evaluated {first.num_classes}')
+        if units.features is not None:
+            if first.features is None:
+                problems.append(f"the {name} part has features, but the evaluated part has no 'features'")
+            elif units.features.shape[1] != first.features.shape[1]:
+                problems.append(
+                    f'the {name} part has {units.features.shape[1]} features, the evaluated {first.features.shape[1]}'
+                )
+        if units.are_raw_logits != first.are_raw_logits:
+            problems.append(
+                f"the {name} part's outputs look like {units.outputs_are}, the evaluated part's like "
+                f'{first.outputs_are}; give all parts the same'
+            )
+    return problems

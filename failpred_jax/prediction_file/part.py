@@ -1,0 +1,274 @@
+"""One part of a file of predictions: its arrays looked at, brought to one form, and checked for everything at once."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from failpred_jax.prediction_file.labels import read_correct, read_labels
+from failpred_jax.prediction_file.outputs import LOG_FLOOR, read_outputs
+
+CONFIDENCE = 'confidence_'
+OUTPUTS = ('logits', 'probs', 'log_probs')
+SAMPLES = ('mc_probs', 'ensemble_probs')
+
+
+@dataclass(frozen=True)
+class Units:
+    """Predictions of one part, flattened to N units; units that are masked or of the ignored label are left out.
+
+    Attributes:
+      labels: [N] int32 in [0, C); None where only `correct` is known.
+      logits: [N, C] float32, raw logits or log-probabilities; None where only `correct` is known.
+      correct: [N] bool or float64 grades in [0, 1], as given; None where it follows from labels and logits.
+      outputs_are: what was found in the file: 'logits', 'probabilities' or 'log-probabilities'; '' for none.
+      features: [N, D] float32, or None.
+      confidences: the user's own scores, each [N] in the type in which it was given.
+      samples: 'mc_probs' and 'ensemble_probs', each [N, T, C] float32, where they are there.
+      group: [N] int64, equal for units that belong together, or None.
+      ids: [N] words, or None.
+      slices: further columns, each [N].
+      class_names: C names, in the order of the logits.
+      shape: of the labels as given.
+      notes: sentences on what was read otherwise than it was given.
+    """
+
+    labels: np.ndarray | None
+    logits: np.ndarray | None
+    correct: np.ndarray | None = None
+    outputs_are: str = 'logits'
+    features: np.ndarray | None = None
+    confidences: Mapping[str, np.ndarray] = field(default_factory=dict)
+    samples: Mapping[str, np.ndarray] = field(default_factory=dict)
+    group: np.ndarray | None = None
+    ids: np.ndarray | None = None
+    slices: Mapping[str, np.ndarray] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_segmentation(self) -> bool:
+        """Whether the units are pixels."""
+        return len(self.shape) == 3
+
+    @property
+    def are_raw_logits(self) -> bool:
+        """Whether the logits have a scale of their own, which probabilities do not tell."""
+        return self.outputs_are == 'logits'
+
+    @property
+    def num_classes(self) -> int:
+        """C, or 0 where there are no classes."""
+        return 0 if self.logits is None else self.logits.shape[-1]
+
+    def with_notes(self, notes: tuple[str, ...]) -> 'Units':
+        """Return the units with further notes before their own."""
+        return dataclasses.replace(self, notes=(*notes, *self.notes))
+
+
+def parse_part(
+    given: Mapping[str, np.ndarray],
+    prefix: str,
+    class_names: tuple[str, ...],
+    ignore_label: int | None,
+    problems: list[str],
+) -> Units | None:
+    """Return the units of one part, or None, having added what is wrong to `problems`.
+
+    Args:
+      given: arrays by name, without their prefix.
+      prefix: of the part, for messages.
+      class_names: of all parts; () if the file has none.
+      ignore_label: units of this label are left out.
+      problems: sentences for the user, added to.
+    """
+    before = len(problems)
+    # A frame of one column comes as [N, 1].
+    given = {
+        name: array[:, 0] if array.ndim == 2 and array.shape[1] == 1 and name not in (*OUTPUTS, 'features') else array
+        for name, array in given.items()
+    }
+    shape = _unit_shape(given, prefix, problems)
+    if len(problems) > before:
+        return None
+    kept, notes = np.ones(shape, bool), []
+    if 'mask' in given:
+        kept &= _mask(given['mask'], prefix, problems)
+    labels = logits = correct = None
+    outputs_are = ''
+    if any(name in given for name in OUTPUTS):
+        name = next(name for name in OUTPUTS if name in given)
+        outputs = read_outputs(given[name], name, shape, prefix, kept, notes, problems)
+        num_classes = 2 if given[name].shape in (shape, (*shape, 1)) else given[name].shape[-1]
+        if outputs is not None:
+            logits, outputs_are = outputs
+        if class_names and len(class_names) != num_classes:
+            problems.append(f"'class_names' has {len(class_names)} names, but there are {num_classes} classes")
+        elif 'labels' in given and num_classes >= 2:
+            found = read_labels(given['labels'], num_classes, class_names, ignore_label, kept, prefix, notes, problems)
+            if found is not None:
+                labels, kept = found
+    if 'correct' in given:
+        correct = read_correct(given['correct'], kept, prefix, problems)
+    if not kept.any():
+        problems.append(f'no unit of the {prefix or "evaluated "}part is left after the mask and the ignored label')
+        return None
+    flat = kept.reshape(-1)
+    units = _flattened(given, flat, prefix, problems)
+    if len(problems) > before:
+        return None
+    if labels is not None and logits is not None:
+        labels, logits = labels.reshape(-1)[flat], logits.reshape(-1, logits.shape[-1])[flat]
+        notes += _zero_labels(labels, logits, prefix)
+        if correct is not None:
+            correct = _agreeing(correct.reshape(-1)[flat], labels, logits, prefix, problems)
+    elif correct is not None:
+        correct = correct.reshape(-1)[flat]
+    if len(problems) > before:
+        return None
+    return Units(
+        labels=labels,
+        logits=logits,
+        correct=correct,
+        outputs_are=outputs_are,
+        class_names=class_names or tuple(str(i) for i in range(0 if logits is None else logits.shape[-1])),
+        shape=shape,
+        notes=tuple(notes),
+        **units,
+    )
+
+
+def _unit_shape(given: Mapping[str, np.ndarray], prefix: str, problems: list[str]) -> tuple[int, ...]:
+    """Return the shape of the units, (N,) or (N, H, W), having checked which arrays are there and that they fit."""
+    before = len(problems)
+    outputs = [name for name in OUTPUTS if name in given]
+    if len(outputs) > 1:
+        problems.append(f"'{prefix}{outputs[0]}' and '{prefix}{outputs[1]}' are both there; keep one")
+    if not outputs and 'correct' not in given:
+        problems.append(
+            f"'{prefix}logits' (or probs, or log_probs) with '{prefix}labels' is missing; where there are no classes, "
+            f"'{prefix}correct' (true or false for each unit) is enough"
+        )
+    elif outputs and 'labels' not in given:
+        problems.append(f"'{prefix}labels' is missing")
+    elif not outputs and 'labels' in given:
+        problems.append(f"'{prefix}labels' is there without '{prefix}logits' or '{prefix}probs'; drop it, or add them")
+    elif not outputs and not any(name.startswith(CONFIDENCE) for name in given):
+        problems.append(f"'{prefix}correct' is there without a '{prefix}confidence_<name>' to judge")
+    if len(problems) > before:
+        return ()
+    if not outputs:
+        shape = given['correct'].shape
+    else:
+        labels = given['labels']
+        is_one_hot = labels.ndim == 2 and labels.shape == given[outputs[0]].shape and labels.dtype.kind not in 'USO'
+        shape = labels.shape[:1] if is_one_hot else labels.shape
+    if len(shape) not in (1, 3):
+        problems.append(
+            f"'{prefix}{'labels' if outputs else 'correct'}' has shape {shape}; it must be (N,) or (N, H, W)"
+        )
+    elif 0 in shape:
+        problems.append(f"'{prefix}{'labels' if outputs else 'correct'}' is empty")
+    else:
+        problems += _misshapen(given, shape, prefix)
+    return shape
+
+
+def _misshapen(given: Mapping[str, np.ndarray], shape: tuple[int, ...], prefix: str) -> list[str]:
+    problems = []
+    for name, array in given.items():
+        if name in OUTPUTS or name in ('labels',):
+            continue
+        if name == 'features':
+            fits, wanted = array.ndim == len(shape) + 1 and array.shape[:-1] == shape, (*shape, 'D')
+        elif name in SAMPLES:
+            fits, wanted = array.ndim == len(shape) + 2 and array.shape[: len(shape)] == shape, (*shape, 'T', 'C')
+        else:
+            fits, wanted = array.shape == shape, shape
+        if not fits:
+            problems.append(f"'{prefix}{name}' has shape {array.shape}; it must be {wanted}, as the labels")
+    return problems
+
+
+def _mask(array: np.ndarray, prefix: str, problems: list[str]) -> np.ndarray:
+    words = {'true': True, 'false': False, '1': True, '0': False}
+    if array.dtype.kind in 'US':
+        lowered = np.char.lower(np.char.strip(array.astype(str)))
+        if set(np.unique(lowered)) <= set(words):
+            return np.vectorize(words.get, otypes=[bool])(lowered)
+    elif array.dtype.kind in 'biuf' and np.isin(array, (0, 1)).all():
+        return array.astype(bool)
+    problems.append(f"'{prefix}mask' holds other values than True and False (or 1 and 0)")
+    return np.ones(array.shape, bool)
+
+
+def _flattened(given: Mapping[str, np.ndarray], flat: np.ndarray, prefix: str, problems: list[str]) -> dict:
+    """Return the fields of Units that are kept as they are given, of the units that are kept."""
+    confidences, slices, samples = {}, {}, {}
+    for name, array in given.items():
+        if name.startswith(CONFIDENCE):
+            values = array.reshape(-1)[flat]
+            confidences[name.removeprefix(CONFIDENCE)] = values
+            problem = _confidence_problem(values)
+            if problem:
+                problems.append(f"'{prefix}{name}' {problem}")
+        elif name in SAMPLES:
+            samples[name] = _samples(array.reshape(-1, *array.shape[-2:])[flat], prefix + name, problems)
+        elif name not in (*OUTPUTS, 'labels', 'correct', 'features', 'mask', 'group', 'id'):
+            slices[name] = array.reshape(-1)[flat]
+    features = given.get('features')
+    if features is not None:
+        features = features.reshape(-1, features.shape[-1])[flat]
+        if features.dtype.kind not in 'biuf' or not np.isfinite(features).all():
+            problems.append(f"'{prefix}features' holds values that are not finite numbers")
+        else:
+            features = features.astype(np.float32)
+    group = None
+    if 'group' in given:
+        group = np.unique(given['group'].reshape(-1)[flat], return_inverse=True)[1].astype(np.int64)
+    ids = given['id'].reshape(-1)[flat].astype(str) if 'id' in given else None
+    return {
+        'confidences': confidences, 'slices': slices, 'samples': samples, 'features': features, 'group': group,
+        'ids': ids,
+    }  # fmt: skip
+
+
+def _confidence_problem(values: np.ndarray) -> str:
+    if values.dtype.kind not in 'biuf':
+        return f'has type {values.dtype}; it must hold numbers'
+    if values.dtype.kind == 'f' and np.isnan(values).any():
+        return f'holds {int(np.isnan(values).sum())} NaN; a ranking needs numbers (infinities are allowed)'
+    return ''
+
+
+def _samples(array: np.ndarray, name: str, problems: list[str]) -> np.ndarray:
+    if array.shape[1] < 2:
+        problems.append(f"'{name}' holds {array.shape[1]} distribution per unit; there must be at least 2")
+    every = np.ones(array.shape[:2], bool)
+    found = read_outputs(array, 'probs', array.shape[:2], name.removesuffix('probs'), every, [], problems)
+    return array if found is None else np.exp(found[0])
+
+
+def _zero_labels(labels: np.ndarray, logits: np.ndarray, prefix: str) -> list[str]:
+    """Return a note on units whose label was given no probability at all."""
+    own = np.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
+    count = int(np.count_nonzero(own <= LOG_FLOOR))
+    if not count:
+        return []
+    return [f"{count:,} units give their own label ('{prefix}labels') the probability 0; NLL counts it as 1e-300"]
+
+
+def _agreeing(
+    correct: np.ndarray, labels: np.ndarray, logits: np.ndarray, prefix: str, problems: list[str]
+) -> np.ndarray | None:
+    """Return None, since labels and logits say it all, having checked that they say the same."""
+    follows = logits.argmax(axis=-1) == labels
+    count = int(np.count_nonzero(correct.astype(np.float64) != follows))
+    if count:
+        problems.append(
+            f"'{prefix}correct' contradicts '{prefix}labels' and the largest output for {count:,} of {len(labels):,} "
+            'units; drop one of them, or correct it'
+        )
+    return None

@@ -1,0 +1,114 @@
+"""What a run of one seed works with: its data, network, stages and store, made ready from its config."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from failpred_jax import data as data_room
+from failpred_jax import devices, processes
+from failpred_jax.config import Config, DataConfig
+from failpred_jax.console import say
+from failpred_jax.data.prepare import make_prepare_fns
+from failpred_jax.files import write_json
+from failpred_jax.models.network import Network, make_network
+from failpred_jax.stages import make_stages
+from failpred_jax.stages.crossfit import check_can_crossfit
+from failpred_jax.stages.store import Store
+from failpred_jax.train.precompute import Program
+from failpred_jax.train.stage import Stage
+from failpred_jax.types import Examples
+from failpred_jax.workdir import environment
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run of one seed, ready to train or to evaluate.
+
+    Attributes:
+      config: the experiment.
+      workdir: where it lives.
+      environment: versions and devices.
+      data: all splits; of the validation split what is left to select and to fit.
+      head_train: what the confidence is learned from.
+      network: the network.
+      program: what the classifier's stage runs.
+      head_program: what the stages of the head run.
+      stages: those that have epochs, in order.
+      store: what they leave in the WORKDIR.
+    """
+
+    config: Config
+    workdir: Path
+    environment: Mapping[str, Any]
+    data: data_room.Data
+    head_train: Examples
+    network: Network
+    program: Program
+    head_program: Program
+    stages: list[Stage]
+    store: Store
+
+
+def prepare_run(config: Config, workdir: Path) -> PreparedRun:
+    """Load the data and make the network and the stages; the WORKDIR is locked already.
+
+    Raises:
+      UserError: the data, the model and the devices do not go together.
+    """
+    described = environment()
+    processes.from_main(lambda: write_json(workdir / 'environment.json', described))
+    devices.check_batch_size(config.evaluate.batch_size, 'config.evaluate.batch_size')
+    data = _load_data(config.data, workdir)
+    head_train = data.train
+    if config.confidence.targets == 'validation':
+        head_train, data = data_room.split_validation(data, config.data.split_seed)
+    elif config.confidence.targets == 'crossfit':
+        check_can_crossfit(data.info)
+    network = make_network(config.model, data.info)
+    program = _make_program(config, data, network)
+    head_program = program
+    if config.confidence.targets == 'crossfit':
+        # Held-out logits are those of the images as stored, so these are what the head has to see with them.
+        head_program = dataclasses.replace(program, prepare_train_fn=program.prepare_eval_fn)
+        if program.prepare_train_fn is not program.prepare_eval_fn:
+            say('crossfit: the head learns from images as stored, which the held-out predictions are of; only the '
+                'classifiers are trained on augmented ones')  # fmt: skip
+    stages = make_stages(config, len(data.train.labels), len(head_train.labels))
+    say(
+        f'{data.info.name}: {len(data.train.labels):,} training, {len(data.val.labels):,} validation and '
+        f'{len(data.test.labels):,} test examples, {data.info.num_classes} classes; {config.model.name} on '
+        f'{devices.describe()}; WORKDIR {workdir}'
+    )
+    store = Store(workdir, stages, network, config.seed)
+    return PreparedRun(
+        config, workdir, described, data, head_train, network, program, head_program, stages, store
+    )  # fmt: skip
+
+
+def _make_program(config: Config, data: data_room.Data, network: Network) -> Program:
+    prepare_train_fn, prepare_eval_fn = make_prepare_fns(config.data, data.info)
+    return Program(
+        network.apply,
+        network.precompute,
+        prepare_train_fn,
+        prepare_eval_fn,
+        data.info.ignore_label,
+        config.evaluate.batch_size,
+    )
+
+
+def _load_data(config: DataConfig, workdir: Path) -> data_room.Data:
+    """Return the data with the split of split.npz, which process 0 reads, or draws and writes, for all."""
+    found: list[data_room.Data] = []
+
+    def load() -> dict[str, np.ndarray]:
+        found.append(data_room.load_data(config, workdir / 'split.npz'))
+        return found[0].split
+
+    split = processes.from_main(load)
+    # Only now, so that a data set that has to be prepared on a shared disk is prepared once.
+    return found[0] if found else data_room.load_data(config, split=split)

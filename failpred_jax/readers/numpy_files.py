@@ -1,0 +1,85 @@
+"""NumPy's own formats: .npz archives, and folders of .npy files, which are mapped into memory instead of read."""
+
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+
+from failpred_jax.errors import UserError
+from failpred_jax.files import DAMAGE
+from failpred_jax.readers.reading import FORMATS, Arrays, Format
+
+_ZIP, _NPY = b'PK\x03\x04', b'\x93NUMPY'
+
+
+def _read_npz(path: Path) -> Arrays:
+    arrays: dict[str, np.ndarray] = {}
+    problems, notes = [], []
+    # Opened here: numpy leaves the file open when it finds no archive in it.
+    with path.open('rb') as file:
+        try:
+            archive = np.load(file, allow_pickle=False)
+        except DAMAGE as error:
+            raise UserError(f"'{path}' is no npz archive, or is damaged: {error}") from error
+        twice = sorted({name for name in archive.files if archive.files.count(name) > 1})
+        if twice:
+            raise UserError(f"'{path}' holds two arrays named {', '.join(map(repr, twice))}; keep one of each")
+        for name in archive.files:
+            try:
+                array = archive[name]
+            except DAMAGE as error:
+                if 'Object arrays' in str(error):
+                    problems.append(
+                        f"array '{name}' holds Python objects, which are never unpickled; save plain numbers, or "
+                        'fixed-length strings (array.astype(str))'
+                    )
+                else:
+                    problems.append(f"array '{name}' is damaged: {error}")
+                continue
+            if not isinstance(array, np.ndarray):
+                problems.append(f"'{name}' is no array")
+                continue
+            arrays[name] = named_bfloat16(name, array, notes)
+    if problems:
+        raise UserError('\n'.join([f"'{path}' cannot be used:", *(f'  - {p}' for p in problems)]))
+    return Arrays(arrays, tuple(notes))
+
+
+def named_bfloat16(name: str, array: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Return an array with raw two-byte words read as bfloat16, which is how NumPy saves JAX's bfloat16 arrays."""
+    if array.dtype.kind != 'V' or array.dtype.names or array.dtype.itemsize != 2:
+        return array
+    notes.append(f"'{name}' was saved as raw two-byte words, as NumPy saves bfloat16: read as bfloat16")
+    return array.view(ml_dtypes.bfloat16).astype(np.float32)
+
+
+def _read_npy(path: Path) -> Arrays:
+    raise UserError(f"'{path}' holds one array without a name; save several with numpy.savez(FILE, labels=..., ...)")
+
+
+def _read_folder(path: Path) -> Arrays:
+    arrays: dict[str, np.ndarray] = {}
+    notes: list[str] = []
+    for file in sorted(path.glob('*.npy')):
+        if file.name.startswith('.'):
+            continue
+        try:
+            mapped = np.load(file, mmap_mode='r', allow_pickle=False)
+        except DAMAGE as error:
+            raise UserError(f"'{file}' cannot be read as an array: {error}; nothing is ever unpickled") from error
+        arrays[file.stem] = named_bfloat16(file.stem, mapped, notes)
+    return Arrays(arrays, tuple(notes))
+
+
+FORMATS.register('npz')(
+    Format('NumPy archive', ('.npz',), lambda path, head: head.startswith(_ZIP) and not _is_torch(head), _read_npz)
+)
+FORMATS.register('npy')(Format('NumPy array', ('.npy',), lambda path, head: head.startswith(_NPY), _read_npy))
+FORMATS.register('folder')(
+    Format('folder of .npy files', ('/',), lambda path, head: path.is_dir() and any(path.glob('*.npy')), _read_folder)
+)
+
+
+def _is_torch(head: bytes) -> bool:
+    # torch.save writes a zip too; its first member lies in a folder, and is the pickle.
+    return b'data.pkl' in head[:256]

@@ -1,0 +1,89 @@
+"""From a path (or a pipe) to named arrays, whatever the format; nothing is ever unpickled."""
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from failpred_jax.errors import UserError
+from failpred_jax.registry import Registry
+
+FORMATS = Registry('file format', 'failpred_jax.readers')
+PIPE = '-'
+# The first bytes by which formats know their files.
+HEAD_BYTES = 4096
+
+
+class Arrays(dict[str, np.ndarray]):
+    """Named arrays as a file holds them, and in `notes` sentences on what was read otherwise than it is stored."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], notes: tuple[str, ...] = ()):
+        super().__init__(arrays)
+        self.notes = notes
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format of files.
+
+    Attributes:
+      name: as people call it, with its usual suffixes.
+      suffixes: of file names, with the dot and in lower case; they decide only where content does not.
+      matches: (path, first bytes) -> whether the content is of this format. A folder has no first bytes.
+      read: path -> Arrays. Raises UserError, which names what was found and what to do.
+      is_last_resort: tried after all others, as text is that has no mark of its own.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    matches: Callable[[Path, bytes], bool]
+    read: Callable[[Path], Arrays]
+    is_last_resort: bool = False
+
+
+def read_file(path: Path) -> Arrays:
+    """Return the named arrays of a file in any registered format.
+
+    Args:
+      path: a file, a folder of .npy files, or '-' for standard input.
+
+    Raises:
+      UserError: it is missing, empty, damaged, or of no format that is read here.
+    """
+    if str(path) == PIPE:
+        with spooled_input() as file:
+            return read_file(file)
+    if not path.exists():
+        raise UserError(f"there is no file '{path}'; give one of: {_known()}")
+    head = b''
+    if path.is_file():
+        try:
+            with path.open('rb') as file:
+                head = file.read(HEAD_BYTES)
+        except OSError as error:
+            raise UserError(f"'{path}' cannot be read: {error.strerror or error}") from error
+        if not head:
+            raise UserError(f"'{path}' is empty; give one of: {_known()}")
+    formats = sorted((FORMATS[name] for name in FORMATS), key=lambda f: f.is_last_resort)
+    chosen = next((f for f in formats if f.matches(path, head)), None)
+    if chosen is None:
+        raise UserError(f"'{path}' is of no format that can be read here; give one of: {_known()}")
+    return chosen.read(path)
+
+
+def _known() -> str:
+    return ', '.join(f'{FORMATS[name].name} ({" ".join(FORMATS[name].suffixes)})' for name in sorted(FORMATS))
+
+
+@contextlib.contextmanager
+def spooled_input() -> Iterator[Path]:
+    """Yield a file with all of standard input, since formats need to seek; it is gone afterwards."""
+    with tempfile.NamedTemporaryFile(prefix='piped_', suffix='.piped') as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        yield Path(file.name)

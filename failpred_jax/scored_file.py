@@ -1,0 +1,160 @@
+"""A file of anybody's predictions on its way to an evaluation and a report: which WORKDIR it gets, and what is there.
+
+A WORKDIR belongs to the content of one file, which `predictions.json` remembers from before anything is written. So an
+interrupted scoring goes on with the same command, and the result of another file is never overwritten.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from failpred_jax import compiler, files, processes
+from failpred_jax.console import say
+from failpred_jax.errors import UserError
+from failpred_jax.files import read_json, write_json
+from failpred_jax.locking import LOCK, InUse, LockedFolder
+from failpred_jax.predictions import evaluate_file
+from failpred_jax.readers.reading import PIPE, spooled_input
+from failpred_jax.results import read_evaluation, write_evaluation
+
+MARK = 'predictions.json'
+# All that a scoring writes.
+OURS = (MARK, 'evaluation', 'report')
+
+
+def score(predictions: Path, workdir: Path | None, force: bool = False, ignore_label: int | None = None) -> None:
+    """Evaluate a file of predictions into a WORKDIR and build the report there; see prediction_file.py.
+
+    Args:
+      predictions: the file; '-' is standard input.
+      workdir: the WORKDIR; None for a folder below runs/ that is named after the file and free, or its own.
+      force: move what the WORKDIR holds aside first.
+      ignore_label: units of this label are left out.
+
+    Raises:
+      UserError: the file has problems, or the WORKDIR holds something else.
+    """
+    compiler.keep_compilations()
+    # There is nothing to divide; the other processes of a job wait.
+    processes.from_main(lambda: _score(predictions, workdir, force, ignore_label))
+
+
+def _score(predictions: Path, workdir: Path | None, force: bool, ignore_label: int | None) -> None:
+    if str(predictions) == PIPE:
+        with spooled_input() as file:
+            _score(file, workdir or Path('runs') / 'standard_input', force, ignore_label)
+        return
+    digest = _digest(predictions)
+    with _opened(predictions, digest, workdir, force) as folder:
+        table = evaluate_file(predictions, ignore_label)
+        write_evaluation(table.evaluation, table.text, folder / 'evaluation')
+        say(str(table))
+        # plotly takes a second to import.
+        from failpred_jax import report
+
+        say(f'report: {report.build(read_evaluation(folder / "evaluation"), folder / "report")}')
+
+
+def _digest(file: Path) -> str:
+    """Return a digest of a file's content; '' for what is no file, which reading it will refuse."""
+    try:
+        with file.open('rb') as stream:
+            return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError:
+        return ''
+
+
+@contextlib.contextmanager
+def _opened(predictions: Path, digest: str, workdir: Path | None, force: bool) -> Iterator[Path]:
+    """Yield the WORKDIR, locked and marked; it is given back as it was if an error ends the block without a result."""
+    locked = LockedFolder(workdir) if workdir else _free_folder(predictions, digest)
+    folder = locked.path
+    has_mark = (folder / MARK).exists()
+    try:
+        contents = _contents(folder)
+        if contents and force:
+            locked.move_aside()
+            has_mark = False
+        elif problem := _not_for(folder, digest):
+            raise UserError(f'{problem}; choose another with --workdir=DIR, or move it aside with --force')
+        files.sweep(folder)
+        write_json(folder / MARK, {'file': str(predictions), 'digest': digest})
+        yield folder
+    except BaseException:
+        if not (folder / 'evaluation' / 'metrics.json').exists() and not has_mark:
+            with contextlib.suppress(OSError):
+                _clear(folder)
+                locked.undo()
+        raise
+    finally:
+        locked.close()
+
+
+def _clear(folder: Path) -> None:
+    files.sweep(folder)
+    (folder / MARK).unlink(missing_ok=True)
+    for name in ('evaluation', 'report'):
+        if (folder / name).is_dir() and not any((folder / name).iterdir()):
+            (folder / name).rmdir()
+
+
+def _free_folder(predictions: Path, digest: str) -> LockedFolder:
+    """Return a folder below runs/ that is the file's own or free, named after the file, with a number if need be."""
+    name = _default_name(predictions)
+    number = 1
+    while True:
+        folder = Path('runs') / (name if number == 1 else f'{name}-{number}')
+        number += 1
+        if _not_for(folder, digest):
+            continue
+        try:
+            locked = LockedFolder(folder)
+        except InUse:
+            if _mark(folder) == digest:
+                raise
+            continue
+        if not _not_for(folder, digest):
+            return locked
+        # Another process was faster.
+        locked.undo()
+
+
+def _default_name(predictions: Path) -> str:
+    """Return the file's name, with those of the folders that tell one run's predictions.npz from another's."""
+    path = predictions.absolute()
+    if path.stem != 'predictions':
+        return path.stem
+    folders = [part for part in path.parts[1:-1] if part != 'evaluation']
+    own = [folders[-1]] if folders else []
+    if own and own[0].startswith('seed_') and len(folders) > 1:
+        own = folders[-2:]
+    return '-'.join([*own, path.stem])
+
+
+def _not_for(folder: Path, digest: str) -> str:
+    """Return why a folder cannot take the evaluation of the file with this digest; '' if it can."""
+    contents = _contents(folder)
+    strange = [name for name in contents if name not in OURS]
+    if strange:
+        return (
+            f"the WORKDIR '{folder}' holds something else than an evaluation of predictions ({', '.join(strange[:5])})"
+        )
+    mark = _mark(folder)
+    if mark == digest or not (folder / 'evaluation' / 'metrics.json').exists():
+        return ''
+    return f"the WORKDIR '{folder}' holds the evaluation of another file, or of this one before its content changed"
+
+
+def _mark(folder: Path) -> str:
+    """Return the digest of the file that a folder belongs to; '' for none."""
+    try:
+        return str(read_json(folder / MARK)['digest'])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ''
+
+
+def _contents(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(p.name for p in folder.iterdir() if p.name != LOCK and not files.is_unfinished(p))

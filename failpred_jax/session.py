@@ -1,0 +1,83 @@
+"""What the commands that work on a run share: opening it, and building its report."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from failpred_jax import compiler, processes
+from failpred_jax.config import read_config
+from failpred_jax.console import say
+from failpred_jax.errors import UserError
+from failpred_jax.experiment import Experiment
+from failpred_jax.results import read_evaluation
+from failpred_jax.several_seeds import SeveralSeeds
+from failpred_jax.stopping import Stop, Stopped
+from failpred_jax.workdir import Workdir
+
+
+@contextlib.contextmanager
+def opened(
+    given: Any, workdir: Path, force: bool = False, one_seed_for: str = ''
+) -> Iterator[Experiment | SeveralSeeds]:
+    """Yield a run, of one seed or of several as its config says, whose WORKDIR is locked until the block ends.
+
+    If the block ends in an error before anything was trained, the WORKDIR is given back as it was.
+
+    Args:
+      given: the experiment, as a config file returns it.
+      workdir: where the run lives.
+      force: move what the WORKDIR holds aside first.
+      one_seed_for: what was asked for that a run of several seeds cannot do; '' for nothing.
+
+    Raises:
+      UserError: something given is wrong, or the run cannot go on.
+      Stopped: a signal asked to stop, and everything is saved.
+    """
+    config = read_config(given)
+    if config.seeds and one_seed_for:
+        raise UserError(
+            f'{one_seed_for} is for a run of one seed, but config.seeds is {config.seeds}; give --config.seeds=() and '
+            'one of its folders: --workdir=DIR/seed_K'
+        )
+    compiler.keep_compilations()
+    stop = Stop()
+    with stop.on_signal():
+        folder = Workdir(workdir, config, force)
+        try:
+            yield SeveralSeeds(config, workdir, stop) if config.seeds else Experiment(config, workdir, stop)
+        except (Exception, Stopped, KeyboardInterrupt):
+            # The disk may be what is wrong.
+            with contextlib.suppress(OSError):
+                folder.undo()
+            raise
+        finally:
+            folder.close()
+
+
+def check_holds_run(workdir: Path, mode: str) -> None:
+    """Raise a UserError if there is no run in the WORKDIR."""
+    if not processes.from_main(lambda: (workdir / 'config.json').exists()):
+        raise UserError(f"the WORKDIR '{workdir}' holds no run; --mode={mode} works on a finished one: train it first")
+
+
+def build_report(workdir: Path, again: bool = True) -> None:
+    """Build the report from the evaluation folder alone.
+
+    Args:
+      workdir: holds the evaluation folder.
+      again: also if there is a report that was built after the evaluation.
+    """
+    processes.from_main(lambda: _build_report(workdir, again))
+
+
+def _build_report(workdir: Path, again: bool) -> None:
+    page, metrics = workdir / 'report' / 'index.html', workdir / 'evaluation' / 'metrics.json'
+    if not again and page.exists() and page.stat().st_mtime_ns >= metrics.stat().st_mtime_ns:
+        say(f'report: {page}')
+        return
+    results = read_evaluation(workdir / 'evaluation')
+    # plotly takes a second to import, and training does not need it.
+    from failpred_jax import report
+
+    say(f'report: {report.build(results, workdir / "report")}')

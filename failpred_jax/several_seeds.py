@@ -1,0 +1,78 @@
+"""The same experiment for each of several seeds, each in a folder of its own, and what they say together.
+
+The folder of a seed is a run like any other, so one more seed trains that one alone.
+"""
+
+import dataclasses
+from functools import cache
+from pathlib import Path
+
+from failpred_jax import processes, run_evaluation
+from failpred_jax.config import Config
+from failpred_jax.console import say
+from failpred_jax.errors import UserError
+from failpred_jax.evaluate.seeds import summarize_ensemble, summarize_evaluations, to_markdown, with_seeds
+from failpred_jax.experiment import Experiment
+from failpred_jax.results import read_evaluation, write_evaluation
+from failpred_jax.run_evaluation import Ensemble
+from failpred_jax.stopping import Stop
+from failpred_jax.workdir import Workdir
+
+
+class SeveralSeeds:
+    """A run of several seeds in a WORKDIR that is locked already."""
+
+    def __init__(self, config: Config, workdir: Path, stop: Stop):
+        self.config, self.workdir, self.stop = config, workdir, stop
+        self._made: dict[int, Experiment] = {}
+
+    def _experiment(self, seed: int) -> Experiment:
+        """Return the run of one seed; it is made once, so that its data are loaded once."""
+        if seed not in self._made:
+            own = dataclasses.replace(self.config, seed=seed, seeds=())
+            folder = self.workdir / f'seed_{seed}'
+            Workdir(folder, own).close()
+            self._made[seed] = Experiment(own, folder, self.stop)
+        return self._made[seed]
+
+    def train(self) -> None:
+        """Train what is not trained of each seed."""
+        for seed in self.config.seeds:
+            say(f'seed {seed}:')
+            self._experiment(seed).train()
+
+    def import_torch(self, path: str) -> None:
+        """Refuse: a checkpoint is of one seed."""
+        raise UserError(f"'{path}' is of one seed; import it with --config.seeds=() and --workdir=DIR/seed_K")
+
+    def evaluate(self, last: str | None = None, step: int | None = None, again: bool = False) -> bool:
+        """Measure every seed into its folder, and the mean and spread over seeds into the WORKDIR's.
+
+        Args:
+          last, step: as in `Experiment.evaluate`; not allowed for several seeds.
+          again: also what is there already.
+
+        Returns:
+          Whether anything was measured.
+        """
+        runs = {seed: self._experiment(seed).run for seed in self.config.seeds}
+        is_classification = next(iter(runs.values())).data.info.task == 'classification'
+        members = list(runs.values()) if is_classification else []
+
+        @cache
+        def ensemble() -> Ensemble | None:
+            return summarize_ensemble([run_evaluation.class_probs(run) for run in members]) if members else None
+
+        is_new = False
+        for seed, run in runs.items():
+            say(f'seed {seed}:')
+            is_new |= run_evaluation.evaluate(run, last, step, again, members, ensemble)
+        processes.from_main(self._summarize)
+        return is_new
+
+    def _summarize(self) -> None:
+        found = {seed: read_evaluation(self.workdir / f'seed_{seed}' / 'evaluation') for seed in self.config.seeds}
+        summary = summarize_evaluations(found, self.config.evaluate)
+        table = to_markdown(summary, next(iter(found.values())).run)
+        write_evaluation(with_seeds(found, summary), table, self.workdir / 'evaluation')
+        say(table)

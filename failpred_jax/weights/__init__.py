@@ -1,0 +1,1 @@
+"""Weights that were trained elsewhere: formats, one file each, discovered automatically (see registry.py)."""

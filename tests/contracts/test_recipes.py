@@ -1,0 +1,64 @@
+"""What every training recipe in the registry keeps to, alone and with the others."""
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+from train.tiny import STREAMED, StopAfter, Tiny, equal, leaves
+
+from failpred_jax import devices
+from failpred_jax.registry import RECIPES
+from failpred_jax.stopping import Stopped
+
+
+def groups():
+    """Return the recipes for a baseline in as few stages as possible: all that go together, then the others."""
+    fitting = [name for name in RECIPES if 'baseline' in RECIPES.fact(name, 'stages')]
+    choosing = [name for name in fitting if RECIPES.fact(name, 'replaces_evaluated')]
+    others = [name for name in fitting if name not in choosing]
+    return [dict.fromkeys([*others[::-1], *choosing[:1]], {}), *({name: {}} for name in choosing[1:])]
+
+
+def named(recipes):
+    return '+'.join(recipes)
+
+
+def on_one_device(monkeypatch):
+    monkeypatch.setattr(devices, 'num_devices', lambda: 1)
+    monkeypatch.setattr(devices, 'num_local_devices', lambda: 1)
+    mesh = Mesh(np.array(jax.devices()[:1]), (devices.AXIS,))
+    monkeypatch.setattr(devices, '_mesh', lambda: mesh)
+
+
+@pytest.mark.parametrize('recipes', groups(), ids=named)
+def test_stopped_and_resumed_it_ends_with_the_same_bits(recipes, tmp_path):
+    """Stopped within the second epoch; resumed with the examples streamed, which must know their index too."""
+    tiny = Tiny(recipes, dropout=True)
+    tiny.run(tmp_path / 'whole')
+    with pytest.raises(Stopped):
+        tiny.run(tmp_path / 'parts', stop=StopAfter(4))
+    state, *_ = tiny.checkpoints(tmp_path / 'parts')
+    assert int(state.step) == 4
+    tiny.run(tmp_path / 'parts', budget=STREAMED)
+    whole, parts = (tiny.checkpoints(tmp_path / name) for name in ('whole', 'parts'))
+    assert int(whole[0].step) == 9
+    assert equal(leaves(whole[0]), leaves(parts[0]))
+    assert equal(leaves(whole[1]), leaves(parts[1]))
+    assert whole[2] == parts[2]
+    assert len(whole[2]) == 4
+
+
+@pytest.mark.parametrize('recipes', groups(), ids=named)
+def test_one_device_and_eight_find_the_same(recipes, monkeypatch):
+    eight = Tiny(recipes).steps(9)
+    with monkeypatch.context() as patch:
+        on_one_device(patch)
+        one = Tiny(recipes).steps(9)
+    assert jax.tree.structure(one) == jax.tree.structure(eight)
+    for ours, theirs in zip(leaves(one), leaves(eight), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_no_recipe_has_no_trace_in_the_state():
+    start = Tiny().start
+    assert (start.recipe_states, start.evaluated) == ({}, {})

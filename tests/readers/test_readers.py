@@ -1,0 +1,226 @@
+"""Every format gives the same arrays; what is broken ends in one message."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+
+import ml_dtypes
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather
+import pytest
+import safetensors.numpy
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from failpred_jax.errors import UserError
+from failpred_jax.readers.reading import FORMATS, read_file
+
+
+@pytest.fixture(scope='module')
+def arrays():
+    rng = np.random.default_rng(0)
+    return {
+        'labels': rng.integers(0, 3, 20),
+        'logits': rng.normal(size=(20, 3)),
+        'confidence_mine': 1 - rng.random(20) * 1e-12,
+        'mask': rng.random(20) < 0.5,
+    }
+
+
+def frame(arrays, words=str):
+    columns = {name: values for name, values in arrays.items() if values.ndim == 1}
+    return pd.DataFrame({**columns, **{f'logits_{i}': arrays['logits'][:, i] for i in range(3)}})
+
+
+def text(**how):
+    def write(arrays, file):
+        frame(arrays).to_csv(file, **{'index': False, **how})
+
+    return write
+
+
+def packed(opener, **how):
+    def write(arrays, file):
+        with opener(file, 'wb') as out:
+            out.write(frame(arrays).to_csv(index=False).encode())
+
+    return write
+
+
+def json_lines(arrays, file):
+    rows = [{name: values[i].tolist() for name, values in arrays.items()} for i in range(20)]
+    file.write_text('\n'.join(map(json.dumps, rows)))
+
+
+def json_array(arrays, file):
+    file.write_text(json.dumps([{name: values[i].tolist() for name, values in arrays.items()} for i in range(20)]))
+
+
+def nested(arrays):
+    return pa.table({name: pa.array(list(values)) for name, values in arrays.items()})
+
+
+def stream(arrays, file):
+    with pa.OSFile(str(file), 'wb') as sink, pa.ipc.new_stream(sink, nested(arrays).schema) as writer:
+        writer.write_table(nested(arrays))
+
+
+def folder(arrays, file):
+    file.mkdir()
+    for name, values in arrays.items():
+        np.save(file / name, values)
+    (file / '._labels.npy').write_bytes(b'\x00\x05\x16\x07')
+
+
+WRITERS = {
+    'a.npz': lambda arrays, file: np.savez(file, **arrays),
+    'b.csv': text(),
+    'semicolons.csv': text(sep=';', decimal=','),
+    'tabs.tsv': text(sep='\t'),
+    'index.csv': text(index=True),
+    'quoted.csv': text(quoting=1),
+    'marked.csv': text(encoding='utf-8-sig'),
+    'wide.csv': text(encoding='utf-16'),
+    'windows.csv': text(lineterminator='\r\n'),
+    'gz.csv.gz': packed(gzip.open),
+    'bz.csv.bz2': packed(bz2.open),
+    'xz.csv.xz': packed(lzma.open),
+    'no_suffix': text(),
+    'lines.jsonl': json_lines,
+    'list.json': json_array,
+    'columns.parquet': lambda arrays, file: frame(arrays).to_parquet(file),
+    'nested.parquet': lambda arrays, file: pa.parquet.write_table(nested(arrays), file),
+    'feather.feather': lambda arrays, file: pyarrow.feather.write_feather(nested(arrays), str(file)),
+    'stream.arrow': stream,
+    'folder': folder,
+    'torch.pt': lambda arrays, file: torch.save({k: torch.from_numpy(v) for k, v in arrays.items()}, file),
+    'safe.safetensors': lambda arrays, file: safetensors.numpy.save_file(arrays, file),
+    'really_csv.npz': text(),
+}
+
+
+@pytest.mark.parametrize('name', WRITERS)
+def test_every_format_gives_the_same_arrays(name, arrays, tmp_path):
+    file = tmp_path / name
+    with file.open('wb') if name == 'a.npz' else io.BytesIO() as out:
+        WRITERS[name](arrays, out if name == 'a.npz' else file)
+    found = read_file(file)
+    assert set(found) == set(arrays)
+    for key, values in arrays.items():
+        assert np.array_equal(found[key], values), key
+        assert found[key].dtype.kind == values.dtype.kind
+
+
+def test_a_pipe_is_read_by_its_content(arrays, tmp_path, monkeypatch):
+    np.savez(tmp_path / 'a.npz', **arrays)
+
+    class Pipe:
+        buffer = io.BytesIO((tmp_path / 'a.npz').read_bytes())
+
+    monkeypatch.setattr('sys.stdin', Pipe())
+    assert np.array_equal(read_file('-')['logits'], arrays['logits'])
+
+
+def test_columns_named_by_class_keep_their_names(tmp_path):
+    (tmp_path / 'a.csv').write_text('labels,probs_owl,probs_cat\ncat,0.25,0.75\nowl,0.5,0.5\n')
+    found = read_file(tmp_path / 'a.csv')
+    assert found['class_names'].tolist() == ['owl', 'cat']
+    assert found['probs'].tolist() == [[0.25, 0.75], [0.5, 0.5]]
+
+
+def test_bfloat16_is_read_from_raw_words_and_from_safetensors(tmp_path):
+    values = np.array([0.5, 1.0, -3.0], ml_dtypes.bfloat16)
+    np.savez(tmp_path / 'a.npz', logits=values)
+    found = read_file(tmp_path / 'a.npz')
+    assert found['logits'].tolist() == [0.5, 1.0, -3.0]
+    assert 'bfloat16' in found.notes[0]
+
+
+def test_integers_beyond_float64_stay_exact(tmp_path):
+    large = np.array([2**62 + 1, 2**62 + 3])
+    pd.DataFrame({'a': large, 'b': [1, 2]}).to_csv(tmp_path / 'a.csv', index=False)
+    assert np.array_equal(read_file(tmp_path / 'a.csv')['a'], large)
+
+
+BROKEN = {
+    'twins': ('a.csv', b'labels,confidence_a,confidence_a\n0,1,2\n', 'several columns named .confidence_a'),
+    'gap': ('a.csv', b'labels,logits_0,logits_2\n0,1,2\n', 'without gaps'),
+    'superscript': ('a.csv', 'labels,logits_²\n0,1\n'.encode(), None),
+    'ragged': ('a.csv', b'labels,logits_0\n0,1\n0\n', 'Expected 2 columns'),
+    'no rows': ('a.csv', b'labels,logits_0\n', 'no rows'),
+    'one column': ('a.csv', b'labels\n0\n', 'one column'),
+    'empty': ('a.npz', b'', 'empty'),
+    'one array': ('a.npy', None, 'without a name'),
+    'bad gzip': ('a.csv.gz', b'\x1f\x8b\x08\x00junk', 'damaged'),
+    'nested too deep': ('a.json', b'[' * 100_000, 'cannot be read'),
+    'ragged lists': ('a.jsonl', b'{"l": [1, 2]}\n{"l": [1]}\n', 'different lengths'),
+}
+
+
+@pytest.mark.parametrize('case', BROKEN)
+def test_what_is_broken_is_one_message(case, tmp_path):
+    name, content, words = BROKEN[case]
+    if content is None:
+        np.save(tmp_path / name, np.zeros(3))
+    else:
+        (tmp_path / name).write_bytes(content)
+    if words is None:
+        # A name, not a number: no class 2.
+        assert read_file(tmp_path / name)['class_names'].tolist() == ['²']
+        return
+    with pytest.raises(UserError, match=words):
+        read_file(tmp_path / name)
+
+
+def test_nothing_is_unpickled(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (exec, ('raise SystemExit("unpickled")',))
+
+    np.savez(tmp_path / 'a.npz', labels=np.array([Bomb()], object))
+    torch.save({'labels': Bomb()}, tmp_path / 'a.pt')
+    for name in ('a.npz', 'a.pt'):
+        with pytest.raises(UserError, match='unpickled|weights_only'):
+            read_file(tmp_path / name)
+
+
+@settings(
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_any_bytes_end_in_arrays_or_in_one_message(data, arrays, tmp_path):
+    name = data.draw(st.sampled_from(sorted(set(WRITERS) - {'folder'})))
+    original = tmp_path / f'original_{name}'
+    if not original.exists():
+        if name == 'a.npz':
+            with original.open('wb') as out:
+                np.savez(out, **arrays)
+        else:
+            WRITERS[name](arrays, original)
+    content = bytearray(original.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        if data.draw(st.booleans()):
+            content[at] = data.draw(st.integers(0, 255))
+        else:
+            del content[at : at + data.draw(st.integers(1, 40))]
+            content = content or bytearray(b'x')
+    file = tmp_path / f'mutant_{name}'
+    file.write_bytes(content)
+    try:
+        found = read_file(file)
+    except UserError as error:
+        assert str(error)
+    else:
+        assert all(isinstance(value, np.ndarray) for value in found.values())
+
+
+def test_every_format_says_what_it_is():
+    for name in FORMATS:
+        assert FORMATS[name].name
+        assert FORMATS[name].suffixes

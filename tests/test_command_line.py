@@ -1,0 +1,122 @@
+"""What is said on the command line, and what the program says when it ends."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from failpred_jax import command_line, main, terminal
+from failpred_jax.errors import UserError
+from failpred_jax.registry import COMMANDS
+from failpred_jax.stopping import Stopped
+
+# How ml_collections loads a config file.
+pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning')
+ROOT = Path(__file__).parents[1]
+
+
+def parse(*words):
+    return command_line.parse(['failpred', *words])
+
+
+@pytest.fixture(autouse=True)
+def in_a_checkout(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def test_the_help_tells_of_every_command_and_every_flag():
+    text = command_line.help_text()
+    for mode in COMMANDS:
+        assert f'{mode} ' in text
+        assert COMMANDS[mode].summary in text
+        for flag in COMMANDS[mode].flags:
+            assert f'--{flag.name}' in text
+    for flag in (*command_line.SHARED, *command_line.JOB):
+        assert f'--{flag.name}' in text
+
+
+def test_help_and_a_misspelled_flag_are_answered_without_jax():
+    code = (
+        'import sys; from failpred_jax import main; '
+        "codes = [main.main(['failpred', word]) for word in ('--help', '--version')]; "
+        "codes.append(main.main(['failpred', '--config=configs/digits.py', '--wrkdir=x'])); "
+        "print(codes, [name for name in ('jax', 'flax', 'numpy', 'plotly') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == '[0, 0, 2] []', done.stderr
+
+
+def test_every_flag_belongs_to_the_commands_that_declare_it():
+    for mode in COMMANDS:
+        for flag in COMMANDS[mode].flags:
+            other = next(m for m in COMMANDS if flag not in COMMANDS[m].flags)
+            with pytest.raises(UserError, match=f'--{flag.name} is for .*--mode={mode}.*, but --mode is {other}'):
+                parse('--config=configs/digits.py', f'--mode={other}', f'--{flag.name}=1')
+
+
+def test_of_several_values_for_one_key_the_last_counts():
+    words = ('--config.seeds=0,1', '--config.baseline.epochs=3', '--config.seeds=5', '--config.baseline.epochs=4')
+    _, given = parse('--config=configs/digits.py', *words)
+    assert tuple(given.config.seeds) == (5,)
+    assert given.config.baseline.epochs == 4
+
+
+@pytest.mark.parametrize('words', [('--config=digits',), ('--config', 'digits'), ('--config=configs/digits.py',)])
+def test_an_example_is_found_by_its_name_and_from_anywhere(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, given = parse(*words)
+    assert given.config.data.source == 'digits'
+    assert given.workdir == Path('runs/digits')
+    with pytest.raises(UserError, match="no example of that name.*; did you mean 'digits'.*mnist"):
+        parse('--config=digit')
+
+
+def test_all_ways_to_start_are_one_program():
+    done = [
+        subprocess.run([sys.executable, '-m', name, '--version'], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        for name in ('failpred_jax', 'failpred_jax.main')
+    ]
+    assert done[0].stdout == done[1].stdout == 'failpred_jax 0.1.0\n'
+    assert 'failpred = failpred_jax.main:main' in (ROOT / 'setup.cfg').read_text()
+
+
+ENDS = {
+    2: [UserError('no'), MemoryError('Unable to allocate 9 GiB'), OSError(28, 'No space left on device', '/x')],
+    75: [Stopped('SIGTERM: saved')],
+    130: [KeyboardInterrupt()],
+    141: [BrokenPipeError(32, 'Broken pipe')],
+}
+
+
+@pytest.mark.parametrize(('code', 'error'), [(code, error) for code, errors in ENDS.items() for error in errors])
+def test_every_end_is_one_message_and_a_code(code, error, monkeypatch, capsys):
+    def fail(argv):
+        raise error
+
+    monkeypatch.setattr(main, '_run', fail)
+    assert main.main(['failpred']) == code
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert str(error.args[-1] if error.args else '') in lines[0] or isinstance(error, BrokenPipeError)
+
+
+def test_an_error_of_ours_stays_a_traceback(monkeypatch):
+    def fail(argv):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(main, '_run', fail)
+    with pytest.raises(ZeroDivisionError):
+        main.main(['failpred'])
+
+
+@pytest.mark.parametrize('encoding', ['ascii', 'latin-1', 'cp437', 'utf-8'])
+def test_a_table_can_be_printed_on_any_terminal(encoding, monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, 'stdout', stream)
+    terminal.never_fail_to_print()
+    print('AURC ↓ 1.2 ± 0.1, Müller 数', flush=True)
+    written = stream.buffer.getvalue().decode(encoding)
+    assert written.startswith({'utf-8': 'AURC ↓ 1.2 ± 0.1, Müller 数'}.get(encoding, 'AURC v 1.2 '))
+    assert '+/-' in written or '±' in written

@@ -1,0 +1,43 @@
+"""A registry: names are unique and found, options and facts belong to their entries."""
+
+import pytest
+
+from failpred_jax.errors import UserError
+from failpred_jax.registry import Registry
+
+
+@pytest.fixture
+def fruit():
+    # A package without modules of its own: only what is registered here.
+    found = Registry('fruit', 'tests_have_no_such_package', {'is_sweet': True})
+    found._is_loaded = True
+    found.register('apple', options=int)('an apple')
+    found.register('lemon', is_sweet=False)('a lemon')
+    return found
+
+
+def test_entries_options_and_facts(fruit):
+    assert list(fruit) == ['apple', 'lemon']
+    assert fruit['lemon'] == 'a lemon'
+    assert fruit.options() == {'apple': int}
+    assert [fruit.fact(name, 'is_sweet') for name in fruit] == [True, False]
+
+
+def test_an_unknown_name_is_told_the_nearest(fruit):
+    for look in (lambda: fruit['lemmon'], lambda: fruit.fact('lemmon', 'is_sweet')):
+        with pytest.raises(UserError, match=r"unknown fruit 'lemmon'; did you mean 'lemon'\? \(allowed: apple, lemon"):
+            look()
+
+
+def test_a_name_twice_and_an_unknown_fact_are_errors_of_the_programmer(fruit):
+    with pytest.raises(ValueError, match="fruit 'apple' is registered twice"):
+        fruit.register('apple')('another')
+    with pytest.raises(ValueError, match="fruit 'pear' declares is_swet, which is not among: is_sweet"):
+        fruit.register('pear', is_swet=True)
+
+
+def test_a_package_that_fails_to_import_fails_every_time():
+    broken = Registry('fruit', 'tests_have_no_such_package')
+    for _ in range(2):
+        with pytest.raises(ModuleNotFoundError):
+            list(broken)
