@@ -204,9 +204,14 @@ def of_units(num_errors: int, rate: float, num_data: int, num_resamples: int) ->
         print(f'| {num_errors} of {round(num_errors / rate):,} | {method} | {" | ".join(cells)} |', flush=True)
 
 
-def draw_images(rng: np.random.Generator, count: int, memory: float, num_pixels: int = 300, num_levels: int = 48):
-    """Return correct and wrong pixels [G, L] by falling confidence; `memory` ties a frame's difficulty to the last."""
-    hard = rng.standard_normal(count)
+def draw_images(
+    rng: np.random.Generator, count: int, memory: float, is_skewed: bool, num_pixels: int = 300, num_levels: int = 48
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return correct and wrong pixels [G, L] by falling confidence.
+
+    `memory` ties a frame's difficulty to that of the one before; skewed, a few images hold most of the errors.
+    """
+    hard = rng.gamma(0.5, 2.8, count) - 1.4 if is_skewed else rng.standard_normal(count)
     for i in range(1, count if memory else 0):
         hard[i] = memory * hard[i - 1] + np.sqrt(1 - memory**2) * hard[i]
     hard = 0.5 * hard[:, None]
@@ -231,12 +236,14 @@ def image_metrics(correct: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     return np.stack([right[..., -1] / units[..., -1], auroc, aurc], axis=-1)
 
 
-def of_clusters(count: int, memory: float, block_length: int, num_data: int, num_resamples: int) -> None:
+def of_clusters(
+    count: int, memory: float, block_length: int, is_skewed: bool, num_data: int, num_resamples: int
+) -> None:
     """Print the rows of the table of images: independent ones, or the frames of a video."""
-    truth = image_metrics(*(x.sum(axis=0) for x in draw_images(np.random.default_rng(0), 40_000, memory)))
+    truth = image_metrics(*(x.sum(axis=0) for x in draw_images(np.random.default_rng(0), 40_000, memory, is_skewed)))
     rng, covered = np.random.default_rng(1), Covered()
     for number in range(num_data):
-        correct, wrong = draw_images(rng, count, memory)
+        correct, wrong = draw_images(rng, count, memory, is_skewed)
         value = image_metrics(correct.sum(axis=0), wrong.sum(axis=0))
         weights = cluster_weights(count, 1, num_resamples, number)
         samples = image_metrics(weights @ correct, weights @ wrong)
@@ -250,7 +257,7 @@ def of_clusters(count: int, memory: float, block_length: int, num_data: int, num
             samples = image_metrics(weights @ correct, weights @ wrong)
             ends = ours(value, samples, count // block_length, names, True)
             covered.add(f'ours, blocks of {block_length}', ends, truth)
-    what = f'{count} frames in a row' if memory else f'{count} images'
+    what = f'{count} frames in a row' if memory else f'{count} images' + (', few with errors' if is_skewed else '')
     for method, hits in covered.hits.items():
         print(f'| {what} | {method} | {" | ".join(f"{x:.3f}" for x in np.mean(hits, axis=0))} |', flush=True)
 
@@ -305,7 +312,13 @@ def main() -> None:
             '| images | method | accuracy | AUROC | AURC |\n|---|---|---|---|---|',
             [
                 lambda row=row: of_clusters(*row, num_data, num_resamples)
-                for row in ((6, 0.0, 1), (12, 0.0, 1), (50, 0.0, 1), (200, 0.8, 20))
+                for row in (
+                    (6, 0.0, 1, False),
+                    (12, 0.0, 1, False),
+                    (50, 0.0, 1, False),
+                    (12, 0.0, 1, True),
+                    (200, 0.8, 20, False),
+                )
             ],
         ),
         (

@@ -174,8 +174,8 @@ def _shared_units(given: Mapping[str, Units]) -> list[str]:
         shared = len(shared_rows(own[single], rows, (hashes[single], row_hashes(rows))))
         if np.array_equal(own, rows):
             warnings.append(
-                f'the {name} units are the evaluated ones, number by number: what is fitted on them is judged on what it '
-                'was fitted on, and its figures are too good; give other units'
+                f'the {name} units are the evaluated ones, number by number: what is fitted on them is judged on what '
+                'it was fitted on, and its figures are too good; give other units'
             )
         elif shared:
             warnings.append(

@@ -248,7 +248,7 @@ def test_validation_units_that_are_the_evaluated_ones_are_told(rng):
     held_out['logits'][:10] = [20, 0, 0]
 
     def warnings(**parts):
-        return evaluate_predictions(labels, logits, resamples=0, **parts).evaluation.run.warnings
+        return failpred_jax.evaluate_predictions(labels, logits, resamples=0, **parts).evaluation.run.warnings
 
     assert warnings(validation=held_out) == ()
     (text,) = warnings(validation={'labels': labels, 'logits': logits})

@@ -76,7 +76,7 @@ def test_words_are_labels_and_bytes_are_text(arrays, kind, tmp_path):
 
 
 def test_images_of_many_bands_are_images(arrays, tmp_path):
-    bands = {**arrays, 'images_train': np.zeros((40, 6, 6, 13), np.uint8)}
+    bands = {**arrays, 'images_train': np.arange(40 * 468).astype(np.uint8).reshape(40, 6, 6, 13)}
     assert load(bands, tmp_path).info.image_shape == (6, 6, 13)
 
 
