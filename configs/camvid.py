@@ -35,4 +35,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.finetune.learning_rate = 1e-6
 
     config.evaluate.batch_size = 8
+    # The test frames are a second of a drive apart: neighbors show the same street.
+    config.evaluate.block_length = 20
     return config

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from failpred_jax.config import EvaluateConfig
+from failpred_jax.data.disjoint import row_hashes, shared_rows
 from failpred_jax.evaluate.describe import describe
 from failpred_jax.evaluate.measure import measure
 from failpred_jax.evaluate.parts import Part, Parts
@@ -23,9 +24,13 @@ from failpred_jax.types import Array
 from failpred_jax.workdir import environment
 
 MAX_RESAMPLED = 1_000_000
-NO_INTERVALS = (
-    'no intervals are given: neighboring pixels err together, so resampling pixels would claim far too narrow ones '
-    f'(and above {MAX_RESAMPLED:,} units they say little)'
+# Units up to this number are looked for in other parts, which takes about a microsecond each.
+MAX_COMPARED = 1_000_000
+# Why there are no intervals.
+PIXELS = 'no intervals are given: neighboring pixels err together, so resampling pixels would claim far too narrow ones'
+TOO_MANY = (
+    f'no intervals are given: resampling more than {MAX_RESAMPLED:,} units takes too long (a part of them, drawn at '
+    'random, has intervals)'
 )
 
 
@@ -119,14 +124,15 @@ def evaluate_file(path: Path, ignore_label: int | None = None) -> Table:
 def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
     units = given['evaluated']
     warnings = [note for part in given.values() for note in part.notes]
-    if resamples and (units.is_segmentation or len(units.labels) > MAX_RESAMPLED):
-        warnings.append(NO_INTERVALS)
+    no_intervals = ''
+    if resamples:
+        no_intervals = PIXELS if units.is_segmentation else TOO_MANY if len(units.labels) > MAX_RESAMPLED else ''
     parts = Parts(
         task='segmentation' if units.is_segmentation else 'classification',
         test=_part(units),
         val=_part(given['validation']) if 'validation' in given else None,
         train=_part(given['training']) if 'training' in given else None,
-        no_intervals=NO_INTERVALS if NO_INTERVALS in warnings else '',
+        no_intervals=no_intervals,
     )
     options = dataclasses.replace(EvaluateConfig(), resamples=resamples)
     found = measure(parts, _plan(given, parts), options)
@@ -145,11 +151,47 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
         dataset,
         options.interval,
         mode='score',
-        warnings=tuple(warnings),
+        warnings=(*warnings, *filter(None, [no_intervals]), *_shared_units(given)),
         environment=environment(),
     )
     evaluation = Evaluation(found.measures, run, found.test, found.validation)
     return Table(evaluation, to_markdown(found.measures, run))
+
+
+def _shared_units(given: Mapping[str, Units]) -> list[str]:
+    """Return a sentence for each other part that holds some of the evaluated units."""
+    parts = {name: rows for name, units in given.items() if (rows := _rows(units)) is not None}
+    own = parts.pop('evaluated', None)
+    if own is None or len(own) > MAX_COMPARED:
+        return []
+    hashes, warnings = row_hashes(own), []
+    # Units that are equal among themselves say nothing: their logits are saturated, or rounded.
+    _, at, count = np.unique(hashes, return_index=True, return_counts=True)
+    single = np.sort(at[count == 1])
+    for name, rows in parts.items():
+        if rows.shape[1] != own.shape[1] or not len(single):
+            continue
+        shared = len(shared_rows(own[single], rows, (hashes[single], row_hashes(rows))))
+        if np.array_equal(own, rows):
+            warnings.append(
+                f'the {name} units are the evaluated ones, number by number: what is fitted on them is judged on what '
+                'it was fitted on, and its figures are too good; give other units'
+            )
+        elif shared:
+            warnings.append(
+                f'{shared:,} of the {len(own):,} evaluated units also stand among the {name} units, with the same '
+                'label and logits; what is fitted there looks better than it is'
+            )
+    return warnings
+
+
+def _rows(units: Units) -> np.ndarray | None:
+    """Return labels and logits as bytes, one row per unit: [N, ...] uint8; None where there are none to compare."""
+    if units.labels is None or units.logits is None:
+        return None
+    # The label tells units apart whose logits are saturated alike.
+    labels = np.ascontiguousarray(units.labels, np.int32)[:, None]
+    return np.concatenate([labels.view(np.uint8), np.ascontiguousarray(units.logits).view(np.uint8)], axis=1)
 
 
 def _part(units: Units) -> Part:

@@ -11,7 +11,7 @@ from failpred_jax import processes, run_evaluation
 from failpred_jax.config import Config
 from failpred_jax.console import say
 from failpred_jax.errors import UserError
-from failpred_jax.evaluate.seeds import summarize_ensemble, summarize_seeds, to_markdown, with_seeds
+from failpred_jax.evaluate.seeds import summarize_ensemble, summarize_evaluations, to_markdown, with_seeds
 from failpred_jax.experiment import Experiment
 from failpred_jax.results import read_evaluation, write_evaluation
 from failpred_jax.run_evaluation import Ensemble
@@ -72,7 +72,7 @@ class SeveralSeeds:
 
     def _summarize(self) -> None:
         found = {seed: read_evaluation(self.workdir / f'seed_{seed}' / 'evaluation') for seed in self.config.seeds}
-        summary = summarize_seeds({seed: evaluation.measures for seed, evaluation in found.items()})
+        summary = summarize_evaluations(found, self.config.evaluate)
         table = to_markdown(summary, next(iter(found.values())).run)
         write_evaluation(with_seeds(found, summary), table, self.workdir / 'evaluation')
         say(table)

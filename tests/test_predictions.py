@@ -239,3 +239,20 @@ def test_a_file_with_any_damage_is_either_read_or_refused_in_words(file_bytes, k
         assert 'damaged' in str(error)  # in the name of the file
     else:
         assert len(units.labels) == len(units.logits) > 0
+
+
+def test_validation_units_that_are_the_evaluated_ones_are_told(rng):
+    labels, logits = rng.integers(0, 3, 60), rng.standard_normal((60, 3))
+    logits[:20] = [20, 0, 0]  # Saturated alike: these say nothing.
+    held_out = {'labels': rng.integers(0, 3, 50), 'logits': rng.standard_normal((50, 3))}
+    held_out['logits'][:10] = [20, 0, 0]
+
+    def warnings(**parts):
+        return failpred_jax.evaluate_predictions(labels, logits, resamples=0, **parts).evaluation.run.warnings
+
+    assert warnings(validation=held_out) == ()
+    (text,) = warnings(validation={'labels': labels, 'logits': logits})
+    assert text.startswith('the validation units are the evaluated ones, number by number')
+    mixed = {key: np.concatenate([held_out[key], own[40:45]]) for key, own in (('labels', labels), ('logits', logits))}
+    (text,) = warnings(validation=mixed)
+    assert text.startswith('5 of the 60 evaluated units also stand among the validation units')

@@ -219,6 +219,12 @@ class EvaluateConfig:
     mc_samples: int = option(50, 'dropout passes of the mc_dropout scores', rule('2 or greater', lambda v: v >= 2))
     resamples: int = option(1000, 'bootstrap resamples behind the intervals; 0 for none', NOT_NEGATIVE)
     interval: float = option(0.95, 'probability that an interval covers', OPEN_UNIT)
+    block_length: int = option(
+        1,
+        'images in a row that are resampled together, for the frames of a video; 1 for independent images '
+        '(segmentation)',
+        POSITIVE,
+    )
     reference_score: str = option(
         '',
         "score that the others are compared with, named beforehand; '' is the baseline (mcp)",

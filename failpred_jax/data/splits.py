@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from failpred_jax.config import DataConfig
+from failpred_jax.console import say_once
+from failpred_jax.data.disjoint import check_disjoint
 from failpred_jax.data.resize import resize_images, resize_labels
 from failpred_jax.data.sources import RawData, check_examples, images_of
 from failpred_jax.errors import UserError
@@ -22,8 +24,9 @@ class Data:
 
     Attributes:
       info: what is known of it.
-      train, val, test: its parts; no example is in two of them.
+      train, val, test: its parts; no example of the source is in two of them.
       split: name of the part -> indices into the source's training part (absent for a part the source has itself).
+      warnings: sentences on images that stand in two parts all the same.
     """
 
     info: DatasetInfo
@@ -31,6 +34,7 @@ class Data:
     val: Examples
     test: Examples
     split: dict[str, np.ndarray]
+    warnings: tuple[str, ...] = ()
 
 
 def load_data(
@@ -44,7 +48,8 @@ def load_data(
       split: the split to use instead, as `Data.split`.
 
     Raises:
-      UserError: see the source; or the parts are too small, or the split file does not fit the data.
+      UserError: see the source; or the parts are too small, or the split file does not fit the data, or all images of
+        a part stand in another one.
     """
     raw = SOURCES[config.source](config, config.options_of(config.source))
     info = raw.info
@@ -75,12 +80,19 @@ def load_data(
         return Examples(resize_images(images_of(own), size), labels)
 
     shape = (*size, info.image_shape[-1]) if size else info.image_shape
+    parts = {
+        'training': part('train', None),
+        'validation': part('validation', raw.validation),
+        'test': part('test', raw.test),
+    }
+    warnings = check_disjoint({name: images_of(examples) for name, examples in parts.items()})
+    for text in warnings:
+        say_once(f'warning: {text}')
     return Data(
-        info=dataclasses.replace(info, image_shape=shape),
-        train=part('train', None),
-        val=part('validation', raw.validation),
-        test=part('test', raw.test),
+        dataclasses.replace(info, image_shape=shape),
+        *parts.values(),
         split=dict(split),
+        warnings=warnings,
     )
 
 

@@ -5,8 +5,9 @@ prepared so (array_record, which is also what we ask tfds to prepare); a set tha
 tensorflow to be read.
 """
 
+import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,10 +57,29 @@ def load(data: DataConfig, options: TfdsOptions) -> RawData:
             if name not in builder.info.splits:
                 allowed = ', '.join(builder.info.splits)
                 raise UserError(f"config.data.tfds.{key} is '{split}'; '{options.name}' has the splits: {allowed}")
+    _check_disjoint(builder, {key: getattr(options, key) for key in ('train_split', 'test_split', 'validation_split')})
     train = _read(builder, options.train_split, info)
     test = _read(builder, options.test_split, info)
     validation = _read(builder, options.validation_split, info) if options.validation_split else None
     return RawData(info, train, validation, test)
+
+
+def _check_disjoint(builder: Any, splits: Mapping[str, str]) -> None:
+    """Refuse split expressions, key -> expression, of which two name some of the same examples."""
+    import tensorflow_datasets as tfds
+
+    pieces = []
+    for key, split in splits.items():
+        for piece in tfds.core.ReadInstruction.from_spec(split).to_absolute(builder.info.splits) if split else ():
+            end = builder.info.splits[piece.splitname].num_examples if piece.to is None else piece.to
+            pieces.append((key, piece.splitname, piece.from_ or 0, end))
+    for (a, split_a, from_a, to_a), (b, split_b, from_b, to_b) in itertools.combinations(pieces, 2):
+        both = min(to_a, to_b) - max(from_a, from_b)
+        if a != b and split_a == split_b and both > 0:
+            raise UserError(
+                f"config.data.tfds.{a} '{splits[a]}' and config.data.tfds.{b} '{splits[b]}' share {both:,} examples of "
+                f"'{split_a}'; training, selection and test need different ones"
+            )
 
 
 def _prepared_builder(options: TfdsOptions) -> Any:

@@ -1,10 +1,11 @@
 """Which scores are the best, and how each compares with the reference that was named beforehand."""
 
-import dataclasses
 from collections.abc import Collection, Mapping
 
+import numpy as np
+
 from failpred_jax.errors import UserError, nearest
-from failpred_jax.metrics import Resamples, compare, compared, level_with_best
+from failpred_jax.metrics import Resamples, compare_with_reference, compared, level_with_best
 from failpred_jax.results import Comparison, ScoreResult
 
 
@@ -46,46 +47,32 @@ def compare_scores(
       level: probability that an interval is to cover.
 
     Returns:
-      (metric -> the best score, then those that cannot be told apart from it; the paired differences of every score to
-      the reference, and to the best where that is another, for each metric that is compared).
+      (metric -> the scores that may be the best, the best on these data first; the paired differences of every score
+      to the reference, for each metric that is compared). Differences to the best are not tested: it was chosen by
+      these very data.
     """
-    usable = _without(resamples, bounds)
+    usable = resamples.of([name for name in resamples.scores if name not in bounds])
     if not usable.scores:
         return {}, ()
-    best = level_with_best(usable, level)
     rows = []
-    for metric in compared():
+    for metric in compared() if reference in usable.scores else ():
         if metric.name not in usable.metrics:
             continue
-        compared_with: list[str] = []
-        for b in [*([reference] if reference in usable.scores else []), *best[metric.name][:1]]:
-            # The best may be the reference, and their pair would stand twice.
-            others = [a for a in usable.scores if a not in (b, *compared_with)] if b not in compared_with else []
-            rows += [_row(usable, metric.name, a, b, level) for a in others]
-            compared_with.append(b)
-    # What is undefined has its reason beside the metric.
-    return best, tuple(row for row in rows if row.difference == row.difference)
-
-
-def _row(resamples: Resamples, metric: str, a: str, b: str, level: float) -> Comparison:
-    found = compare(resamples, a, b, metric, level)
-    return Comparison(
-        metric,
-        a,
-        b,
-        found.difference,
-        found.low,
-        found.high,
-        found.wins,
-        is_distinguishable=found.is_distinguishable,
-    )
-
-
-def _without(resamples: Resamples, names: Collection[str]) -> Resamples:
-    keep = [i for i, name in enumerate(resamples.scores) if name not in names]
-    return dataclasses.replace(
-        resamples,
-        scores=tuple(resamples.scores[i] for i in keep),
-        values=resamples.values[:, keep],
-        samples=resamples.samples[:, keep],
-    )
+        for name, found in compare_with_reference(usable, reference, metric.name, level).items():
+            # What is undefined has its reason beside the metric.
+            if not np.isnan(found.difference):
+                rows.append(
+                    Comparison(
+                        metric.name,
+                        name,
+                        reference,
+                        found.difference,
+                        found.low,
+                        found.high,
+                        found.wins,
+                        found.p_value,
+                        found.p_adjusted,
+                        found.is_distinguishable,
+                    )  # fmt: skip
+                )
+    return level_with_best(usable, level), tuple(rows)

@@ -95,7 +95,7 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
         mode='run',
         model=used_options(config.model),
         stages=tuple(record.stages),
-        warnings=tuple(record.warnings),
+        warnings=(*data.warnings, *record.warnings),
         config=to_dict(config),
         environment=dict(record.environment),
         train_targets=record.targets,

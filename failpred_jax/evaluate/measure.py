@@ -17,11 +17,13 @@ from failpred_jax.evaluate.tally import RESAMPLES_SEED, Tally
 from failpred_jax.metrics import (
     Resamples,
     bootstrap,
+    interval_warning,
     intervals,
     is_affordable,
     measure_calibration,
     measure_classifier,
     measure_score,
+    no_interval,
     resample_others,
     undefined_reasons,
     without_shared_pass,
@@ -149,10 +151,13 @@ def _score(name: str, confidence: np.ndarray, correct: np.ndarray) -> ScoreResul
 def _assemble(tally: Tally, plan: Plan, fitted: Fitted, options: EvaluateConfig) -> Measures:
     """Return the figures with roles, notes, intervals, comparisons and the reasons of what is undefined."""
     unavailable = {**plan.unavailable, **tally.unavailable}
-    found = {} if tally.resamples is None else intervals(tally.resamples, options.interval)
+    found, lacking, notes = {}, {}, tally.notes
+    if tally.resamples is not None:
+        found, lacking = intervals(tally.resamples, options.interval), no_interval(tally.resamples)
+        notes = (*notes, *filter(None, [interval_warning(tally.resamples)]))
     scores = {
         name: replace(
-            _with_intervals(score, found.get(name)),
+            _with_intervals(score, found.get(name), lacking.get(name, {})),
             notes=(*fitted.notes.get(name, ()), *score.notes),
             role=SCORES[name].role if name in SCORES else '',
         )
@@ -171,19 +176,21 @@ def _assemble(tally: Tally, plan: Plan, fitted: Fitted, options: EvaluateConfig)
         best=best,
         comparisons=comparisons,
         curves=tally.curves,
+        notes=notes,
     )
     return replace(measures, undefined={**tally.undefined, **dict(_undefined(measures))})
 
 
-def _with_intervals(score: ScoreResult, found: Mapping[str, tuple[float, float]] | None) -> ScoreResult:
+def _with_intervals(
+    score: ScoreResult, found: Mapping[str, tuple[float, float]] | None, lacking: Mapping[str, str]
+) -> ScoreResult:
     """Return a score with its intervals, and the reason where a metric that is defined has none."""
     if found is None:
         return score
     defined = {name for name, value in score.metrics.items() if math.isfinite(value)}
     kept = {name: Interval(*ends) for name, ends in found.items() if name in defined and not np.isnan(ends).any()}
-    reasons = {name: 'fewer than half of the resamples define it' for name in found if name in defined - kept.keys()}
-    reasons |= dict.fromkeys(defined - found.keys(), NOT_RESAMPLED)
-    return replace(score, intervals=kept, no_interval={**reasons, **score.no_interval})
+    reasons = dict.fromkeys(defined - found.keys(), NOT_RESAMPLED)
+    return replace(score, intervals=kept, no_interval={**lacking, **reasons, **score.no_interval})
 
 
 def _undefined(measures: Measures) -> Iterator[tuple[str, str]]:

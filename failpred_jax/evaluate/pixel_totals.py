@@ -154,12 +154,13 @@ class ClassTotals:
 
 
 def bootstrap_images(
-    totals: Mapping[str, ScoreTotals], scores: Mapping[str, ScoreResult], num_resamples: int
+    totals: Mapping[str, ScoreTotals], scores: Mapping[str, ScoreResult], num_resamples: int, block_length: int
 ) -> Resamples:
-    """Return every score's metrics on the same resamples of whole images."""
+    """Return every score's metrics on the same resamples of whole images, or of blocks of so many clusters in a row."""
     return metric_room.bootstrap_clusters(
         {name: of_score.clusters for name, of_score in totals.items()},
         {name: scores[name].metrics for name in totals},
         num_resamples=num_resamples,
         seed=RESAMPLES_SEED,
+        block_length=block_length,
     )

@@ -27,6 +27,7 @@ from failpred_jax.types import Examples
 
 # Images are resampled in at most so many groups of neighbors, which bounds the memory of their counts.
 MAX_CLUSTERS = 1000
+_TOO_FEW = 'no intervals are given: they need two images or more, or two blocks of config.evaluate.block_length'
 # Images shown as maps, of the best, around the median, and of the worst.
 SHOWN_OF_EACH = 2
 
@@ -117,18 +118,23 @@ def count_pixels(
     arrays = {name: np.concatenate(parts) for name, parts in kept.items()}
     logits = arrays.pop('logits')
     scores = {name: of_score.result() for name, of_score in totals.items()}
-    can_resample = bool(options.resamples and totals and len(classes.accuracy) > 1)
+    # In groups of images, where there are more images than groups.
+    block_length = max(1, round(options.block_length * num_clusters / len(classes.accuracy)))
+    can_resample = num_clusters // block_length > 1
     return Tally(
         classifier=classes.result(info),
         scores=scores,
         unavailable=unavailable,
         kept=Predictions(sample.labels, logits, np.asarray(is_correct(logits, sample.labels)), arrays),
-        resamples=bootstrap_images(totals, scores, options.resamples) if can_resample else None,
+        resamples=bootstrap_images(totals, scores, options.resamples, block_length)
+        if options.resamples and totals and can_resample
+        else None,
         undefined={
             metric.name: 'not measured: it does not follow from counts of pixels' for metric in without_shared_pass()
         },
         curves={name: of_score.curves() for name, of_score in totals.items()},
         maps=_maps(stream, plan, fitted, np.array(classes.accuracy), list(totals)),
+        notes=() if can_resample or not options.resamples else (_TOO_FEW,),
     )
 
 

@@ -2,12 +2,24 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from failpred_jax.config import EvaluateConfig
 from failpred_jax.evaluate.table import format_value, heading, percent, rule_table, shown_columns
-from failpred_jax.metrics import Metric, compared
+from failpred_jax.evaluate.tally import RESAMPLES_SEED
+from failpred_jax.metrics import (
+    JoinedInterval,
+    Metric,
+    Resamples,
+    bootstrap,
+    compared,
+    join_seeds,
+    joined_interval,
+    sign_p_value,
+)
+from failpred_jax.registry import SCORES
 from failpred_jax.results import (
     Evaluation,
     Measures,
@@ -33,45 +45,129 @@ def summarize_ensemble(members: Sequence[Mapping[str, np.ndarray]]) -> dict[str,
     return found
 
 
-def summarize_seeds(found: Mapping[int, Measures]) -> SeedsSummary:
+def summarize_evaluations(found: Mapping[int, Evaluation], options: EvaluateConfig) -> SeedsSummary:
+    """Return the figures of several seeds together, with intervals over seeds and test units where these are at hand.
+
+    Args:
+      found: seed -> its evaluation.
+      options: resamples and the level of intervals.
+    """
+    every, notes = list(found.values()), []
+    resamples: list[Resamples] = []
+    if len(every) > 1 and options.resamples:
+        if every[0].run.dataset.task == 'segmentation':
+            notes.append('intervals over seeds and images together are unavailable: single pixels are not kept')
+        elif any(not np.array_equal(one.test.labels, every[0].test.labels) for one in every):
+            notes.append('intervals over seeds and test units together are unavailable: the seeds differ in test units')
+        else:
+            resamples = [_resample(one, options.resamples) for one in every]
+    summary = summarize_seeds({seed: one.measures for seed, one in found.items()}, resamples, options.interval)
+    return dataclasses.replace(summary, notes=(*summary.notes, *notes))
+
+
+def _resample(one: Evaluation, num_resamples: int) -> Resamples:
+    # The same seed draws the same test units for every training.
+    return bootstrap(one.test.confidences, one.test.correct, num_resamples=num_resamples, seed=RESAMPLES_SEED)
+
+
+def summarize_seeds(
+    found: Mapping[int, Measures], resamples: Sequence[Resamples] = (), level: float = 0.95
+) -> SeedsSummary:
     """Return the figures of several seeds together.
 
     Args:
       found: seed -> what was measured.
+      resamples: of each seed, drawn on the same test units; empty for no intervals.
+      level: of the intervals.
 
     Returns:
-      SeedsSummary: means and sample standard deviations, NaN for one seed, and the differences to the reference score
-      seed by seed. A score that some seed could not have is left out.
+      SeedsSummary: means and sample standard deviations, and the differences to the reference score seed by seed. A
+      score that some seed could not have is left out; one that all seeds share has no spread.
     """
     every = list(found.values())
     first = every[0]
     names = [name for name in first.scores if all(name in m.scores for m in every)]
-    tables = {name: [m.scores[name].metrics for m in every] for name in names}
-    scores = {
-        name: {metric: spread_of(metrics[metric] for metrics in rows) for metric in rows[0]}
-        for name, rows in tables.items()
-    }
+    shared = tuple(name for name in names if name in SCORES and 'ensemble' in SCORES[name].needs)
+    joined = _Joined(resamples, level)
+    scores, calibration = {}, {}
+    for name in names:
+        rows = [m.scores[name] for m in every]
+        spreads = {metric: spread_of([row.metrics[metric] for row in rows]) for metric in rows[0].metrics}
+        scores[name] = {
+            metric: _without_spread(spread) if name in shared else joined.add(spread, metric, name)
+            for metric, spread in spreads.items()
+        }
+        known = [metric for metric in rows[0].calibration if all(metric in row.calibration for row in rows)]
+        if known:
+            spreads = {metric: spread_of([row.calibration[metric] for row in rows]) for metric in known}
+            calibration[name] = {m: _without_spread(s) if name in shared else s for m, s in spreads.items()}
     classifier = {
-        metric: spread_of(m.classifier.metrics[metric] for m in every) for metric in first.classifier.metrics
-    } | {'num_errors': spread_of(m.classifier.num_errors for m in every)}
-    paired = []
-    reference = first.reference if first.reference in names else None
-    for metric in compared():
-        for name in names:
-            if reference in (None, name) or first.scores[name].is_bound:
-                continue
-            a, b = (np.array([metrics[metric.name] for metrics in tables[s]]) for s in (name, reference))
-            change = spread_of(a - b)
-            better = (a - b) * (-1 if metric.higher_is_better is False else 1)
-            wins = float(np.mean(better > 0) + np.mean(better == 0) / 2)
-            paired.append(SeedComparison(metric.name, name, reference, change.mean, change.std, wins, len(every)))
-    return SeedsSummary(tuple(found), classifier, scores, tuple(paired))
+        metric: spread_of([m.classifier.metrics[metric] for m in every]) for metric in first.classifier.metrics
+    } | {'num_errors': spread_of([m.classifier.num_errors for m in every])}
+    reference = first.reference if first.reference in names else ''
+    others = [n for n in names if n != reference and n not in shared and not first.scores[n].is_bound]
+    paired = tuple(
+        _paired(every, joined, metric, name, reference) for metric in compared() if reference for name in others
+    )
+    return SeedsSummary(
+        tuple(found), classifier, scores, paired, tuple(_notes(len(every), shared)), calibration, shared
+    )
 
 
-def spread_of(values: Iterable[float]) -> Spread:
+def _paired(every: Sequence[Measures], joined: '_Joined', metric: Metric, name: str, reference: str) -> SeedComparison:
+    a, b = (np.array([m.scores[score].metrics[metric.name] for m in every]) for score in (name, reference))
+    change = joined.add(spread_of(a - b), metric.name, name, reference)
+    better = (a - b) * (-1 if metric.higher_is_better is False else 1)
+    wins = float(np.mean(better > 0) + np.mean(better == 0) / 2)
+    return SeedComparison(
+        metric.name, name, reference, change.mean, change.std, wins, len(every), change.low, change.high,
+        joined.p_value(metric.name, name, reference), sign_p_value(len(every), wins * len(every)),
+    )  # fmt: skip
+
+
+class _Joined:
+    """Intervals over seeds and test units together, where there are resamples of both."""
+
+    def __init__(self, resamples: Sequence[Resamples], level: float):
+        self._every, self._level = resamples, level
+        self._joined = join_seeds(resamples) if len(resamples) > 1 else None
+
+    def _interval(self, metric: str, score: str, reference: str = '') -> JoinedInterval | None:
+        one = self._joined
+        if one is None or metric not in one.metrics or not {score, reference or score} <= set(one.scores):
+            return None
+        return joined_interval(self._every, one, metric, score, reference, self._level)
+
+    def add(self, spread: Spread, metric: str, score: str, reference: str = '') -> Spread:
+        found = self._interval(metric, score, reference)
+        return spread if found is None else dataclasses.replace(spread, low=found.low, high=found.high)
+
+    def p_value(self, metric: str, score: str, reference: str) -> float:
+        found = self._interval(metric, score, reference)
+        return math.nan if found is None else found.p_value
+
+
+def _notes(num_seeds: int, shared: Sequence[str]) -> Iterator[str]:
+    if shared:
+        yield (
+            f'{", ".join(shared)}: one and the same ensemble in all seeds, so there is no spread over seeds and no '
+            'paired difference'
+        )
+    if num_seeds > 1:
+        worth = f'a score that is better in {num_seeds} of {num_seeds} seeds has p = {2 ** (1 - num_seeds):.2g}'
+        yield worth + ' by that alone (sign test)' + ('' if num_seeds > 5 else '; fewer than 6 seeds cannot reach 0.05')
+
+
+def _without_spread(spread: Spread) -> Spread:
+    return dataclasses.replace(spread, std=math.nan)
+
+
+def spread_of(values: Sequence[float]) -> Spread:
     """Return the mean and sample standard deviation of one value per seed."""
-    array = np.fromiter(values, np.float64)
-    return Spread(float(np.mean(array)), float(np.std(array, ddof=1)) if len(array) > 1 else math.nan)
+    array = np.asarray(values, np.float64)
+    # An infinite NLL has no spread.
+    has_spread = len(array) > 1 and bool(np.isfinite(array).all())
+    return Spread(float(np.mean(array)), float(np.std(array, ddof=1)) if has_spread else math.nan)
 
 
 def with_seeds(found: Mapping[int, Evaluation], summary: SeedsSummary) -> Evaluation:
@@ -100,11 +196,34 @@ def to_markdown(summary: SeedsSummary, run: RunDescription) -> str:
         'marked otherwise)',
         '',
         *rule_table(['score', *map(heading, columns)], rows),
-        *(f'\n- {note}' for note in summary.notes),
+        *_paired_table(summary),
+        '',
+        *(f'- {note}' for note in summary.notes),
     ]
     if bounds & summary.scores.keys():
         lines += ['', '\\* reads the label: an upper bound, not a score that can be used']
     return '\n'.join(lines) + '\n'
+
+
+def _paired_table(summary: SeedsSummary) -> list[str]:
+    """Return the differences to the reference with their intervals, where there are some."""
+    known = [row for row in summary.paired if not math.isnan(row.low)]
+    metrics = [metric for metric in compared() if any(row.metric == metric.name for row in known)]
+    if not metrics:
+        return []
+    rows = []
+    for name in dict.fromkeys(row.a for row in known):
+        of_metric = {row.metric: row for row in known if row.a == name}
+        rows.append([name, *(_difference(of_metric.get(metric.name), metric) for metric in metrics)])
+    head = f'Less {known[0].b}, with intervals over seeds and test units together, each for itself (p: no difference):'
+    return ['', head, '', *rule_table(['score', *map(heading, metrics)], rows)]
+
+
+def _difference(row: SeedComparison | None, metric: Metric) -> str:
+    if row is None:
+        return '-'
+    mean, low, high = (format_value(x, metric) for x in (row.mean, row.low, row.high))
+    return f'{mean} ({low} to {high}; p = {row.p_value:.2g})'
 
 
 def _cell(value: Spread | None, metric: Metric) -> str:

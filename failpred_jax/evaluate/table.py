@@ -19,7 +19,8 @@ def to_markdown(measures: Measures, run: RunDescription) -> str:
     if measures.best:
         lines += [
             '',
-            '= the best, or not distinguishable from it (the paired bootstrap interval of the difference holds 0)',
+            '= among the best: a set that holds every score that is truly the best with '
+            f'{run.interval:.0%} confidence (max-T over all pairs)',
         ]
     if bounds:
         lines += ['', '\\* reads the label: an upper bound, not a score that can be used']
@@ -82,7 +83,7 @@ def _remarks(measures: Measures, columns: Sequence[Metric], warnings: Sequence[s
     remarks += [
         f'{name} is {reason}' for name, reason in measures.undefined.items() if name.rpartition('.')[2] in names
     ]
-    return [*remarks, *warnings]
+    return [*remarks, *measures.notes, *warnings]
 
 
 def shown_columns(scores: Mapping[str, ScoreResult]) -> list[Metric]:

@@ -25,6 +25,7 @@ class Tally:
       undefined: metric -> why it was not measured.
       curves: score -> curves over all units, where `kept` is a sample.
       maps: segmentation: maps of a few images.
+      notes: sentences on what the figures are worth.
     """
 
     classifier: ClassifierResult
@@ -35,3 +36,4 @@ class Tally:
     undefined: Mapping[str, str] = field(default_factory=dict)
     curves: Mapping[str, ScoreCurves] = field(default_factory=dict)
     maps: Mapping[str, np.ndarray] | None = None
+    notes: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from failpred_jax.metrics.calibration_sums import CalibrationSums, calibration_f
 from failpred_jax.metrics.classification import confusion_matrix, confusion_values, top_k_accuracy
 from failpred_jax.metrics.classifier import calibration_metrics, classifier_metrics, segmentation_metrics
 from failpred_jax.metrics.clusters import ClusterCounts, bootstrap_clusters, coarse_edges, coarsen
+from failpred_jax.metrics.comparisons import Comparison, compare, compare_with_reference, level_with_best
 from failpred_jax.metrics.curves import (
     CURVES,
     Curve,
@@ -24,6 +25,8 @@ from failpred_jax.metrics.curves import (
     threshold_counts,
 )
 from failpred_jax.metrics.failure import fpr_at_tpr
+from failpred_jax.metrics.intervals import interval_warning, intervals, no_interval
+from failpred_jax.metrics.joined import JoinedInterval, join_seeds, joined_interval, sign_p_value
 from failpred_jax.metrics.measured import (
     classifier_from_confusion,
     measure_calibration,
@@ -32,6 +35,7 @@ from failpred_jax.metrics.measured import (
     without_shared_pass,
 )
 from failpred_jax.metrics.metric import Metric, compared, main_columns
+from failpred_jax.metrics.per_class import class_failure_metrics
 from failpred_jax.metrics.ranking import (
     FAILURE_METRICS,
     failure_metrics,
@@ -39,16 +43,7 @@ from failpred_jax.metrics.ranking import (
     score_metrics,
     undefined_reasons,
 )
-from failpred_jax.metrics.resampling import (
-    Comparison,
-    Resamples,
-    bootstrap,
-    compare,
-    intervals,
-    level_with_best,
-    resample_weights,
-    weighted_metrics,
-)
+from failpred_jax.metrics.resampling import Resamples, bootstrap, resample_weights, weighted_metrics
 from failpred_jax.metrics.resampling_others import is_affordable, resample_others
 from failpred_jax.metrics.segmentation import segmentation_values
 from failpred_jax.metrics.streaming import (
@@ -64,6 +59,7 @@ from failpred_jax.metrics.streaming import (
     update_counts,
 )
 from failpred_jax.metrics.walk import Points
+from failpred_jax.metrics.working_points import WorkingPoint, working_points
 
 __all__ = [
     'CURVES',
@@ -73,12 +69,14 @@ __all__ = [
     'ClusterCounts',
     'Comparison',
     'Curve',
+    'JoinedInterval',
     'LevelCounts',
     'Metric',
     'Points',
     'Resamples',
     'StreamedMetrics',
     'ThresholdCounts',
+    'WorkingPoint',
     'accuracy_rejection_curve',
     'bfloat16_levels',
     'bootstrap',
@@ -86,12 +84,14 @@ __all__ = [
     'calibration_from_sums',
     'calibration_metrics',
     'calibration_sums',
+    'class_failure_metrics',
     'classifier_from_confusion',
     'classifier_metrics',
     'classwise_ece',
     'coarse_edges',
     'coarsen',
     'compare',
+    'compare_with_reference',
     'compared',
     'compute_streamed',
     'confidence_calibration',
@@ -100,8 +100,11 @@ __all__ = [
     'failure_metrics',
     'fpr_at_tpr',
     'init_counts',
+    'interval_warning',
     'intervals',
     'is_affordable',
+    'join_seeds',
+    'joined_interval',
     'level_with_best',
     'levels_from',
     'main_columns',
@@ -111,6 +114,7 @@ __all__ = [
     'merge_counts',
     'multiclass_brier',
     'multiclass_nll',
+    'no_interval',
     'precision_recall_curve',
     'probability_levels',
     'ranking_metrics',
@@ -122,6 +126,7 @@ __all__ = [
     'score_metrics',
     'segmentation_metrics',
     'segmentation_values',
+    'sign_p_value',
     'streamed_values',
     'thin_curve',
     'threshold_counts',
@@ -130,4 +135,5 @@ __all__ = [
     'update_counts',
     'weighted_metrics',
     'without_shared_pass',
+    'working_points',
 ]

@@ -73,6 +73,7 @@ def bootstrap_clusters(
     num_resamples: int = 1000,
     seed: int = 0,
     points: Points = STANDARD,
+    block_length: int = 1,
 ) -> Resamples:
     """Compute every failure and selective metric of several scores on the same resamples of clusters.
 
@@ -83,21 +84,25 @@ def bootstrap_clusters(
       num_resamples: R.
       seed: the same one gives the same resamples, whatever the scores are.
       points: operating points.
+      block_length: clusters that follow each other and are drawn together, for the frames of a video, of which
+        neighbors show the same things; 1 where clusters are independent.
 
     Returns:
-      Resamples, in double precision before they are stored.
+      Resamples, in double precision before they are stored. Their support is the number of clusters, or of blocks.
 
     Raises:
-      UserError: fewer than two clusters, of which nothing can be drawn.
+      UserError: fewer than two clusters or blocks, of which nothing can be drawn.
 
-    Reference: Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 3.8 (resampling of clusters).
+    Reference: Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 3.8 (resampling of clusters);
+      Politis & Romano, in Exploring the Limits of Bootstrap, 1992 (circular blocks).
     """
     num_clusters = len(next(iter(counts.values())).correct)
-    if num_clusters < 2:
-        raise UserError(f'there is {num_clusters} image to resample; intervals need 2 or more')
-    drawn = np.random.default_rng(seed).multinomial(
-        num_clusters, np.full(num_clusters, 1 / num_clusters), size=num_resamples
-    )
+    support = num_clusters // block_length
+    if support < 2:
+        inside = f' in blocks of {block_length}' if block_length > 1 else ''
+        raise UserError(f'there is {num_clusters} image to resample{inside}; intervals need 2 or more')
+    pieces = 'images' if block_length == 1 else f'blocks of {block_length} images'
+    drawn = cluster_weights(num_clusters, block_length, num_resamples, seed)
     # The first row is the data themselves; padded, so that all blocks share a compilation.
     weights = np.concatenate([np.ones((1, num_clusters)), drawn])
     weights = np.concatenate([weights, np.ones((-len(weights) % _BLOCK, num_clusters))])
@@ -116,4 +121,23 @@ def bootstrap_clusters(
         found = np.concatenate(blocks, axis=-1)
         moved = np.nan_to_num(exact[:, s] - found[:, 0])
         samples[:, s] = found[:, 1 : num_resamples + 1] + moved[:, None]
-    return Resamples(tuple(counts), metrics, exact, samples)
+    return Resamples(tuple(counts), metrics, exact, samples, support, True, pieces)
+
+
+def cluster_weights(num_clusters: int, block_length: int, num_resamples: int, seed: int) -> np.ndarray:
+    """Draw how often each cluster is in each resample.
+
+    Args:
+      num_clusters: G.
+      block_length: L; blocks are L clusters in a row, the first following the last.
+      num_resamples: R.
+      seed: of the draws.
+
+    Returns:
+      [R, G] int64, rows adding up to G or, with blocks, to the multiple of L next to it.
+    """
+    num_blocks = max(round(num_clusters / block_length), 1)
+    starts = np.random.default_rng(seed).multinomial(
+        num_blocks, np.full(num_clusters, 1 / num_clusters), size=num_resamples
+    )
+    return sum((np.roll(starts, shift, axis=1) for shift in range(1, block_length)), starts)

@@ -1,13 +1,19 @@
-"""How sure the figures are: bootstrap intervals, and paired comparisons of scores on the same resamples.
+"""Bootstrap resamples of every ranking metric, the same for all scores.
 
-A resample draws N of the N units with replacement: it is a vector of weights that add up to N. The order of a score
-does not change with the weights, so one sort a score serves all resamples, and all scores see the same resamples. A
-walk down the orders then carries all scores and resamples at once, each as a lane, in memory that does not grow with
-the number of resamples.
+A resample is a vector of weights: how often each unit was drawn. The order of a score does not change with the weights,
+so one sort a score serves all resamples, and all scores see the same resamples. A walk down the orders then carries all
+scores and resamples at once, each as a lane, in memory that does not grow with the number of resamples.
+
+What N units and a handful of errors show is not all there is: the next error may be far more confident than those seen,
+and it would move AUROC and AURC more than all of them. So each resample draws from the N units and from one more unit
+of the rarer kind (nearly always an error), as confident as a unit of the other kind drawn at random. With few errors
+this is what keeps intervals honest, and what gives them a width where all resamples of the data agree; with many it
+changes nothing. docs/metrics.md shows the coverage with and without.
 """
 
+import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -18,9 +24,10 @@ from failpred_jax.errors import UserError
 from failpred_jax.metrics.ranking import check_inputs, score_metrics, values
 from failpred_jax.metrics.sorting import CORRECT, sort_order
 from failpred_jax.metrics.walk import STANDARD, Counts, Points, begin, read_flags, visit
-from failpred_jax.registry import METRICS
 from failpred_jax.types import Array
 
+# Where the one more unit may stand: at so many quantiles of the confidences of the other kind.
+NUM_PLACES = 8
 # Weights of one block of resamples, in numbers: 16 MiB as int32 while they are drawn.
 _BLOCK_WEIGHTS = 1 << 22
 _MIN_LANES, _MAX_LANES = 8, 256
@@ -35,33 +42,29 @@ class Resamples:
       metrics: M names.
       values: [M, S] float64, of the data themselves.
       samples: [M, S, R] float32; NaN where a resample leaves a metric undefined (it may hold no error).
+      support: independent pieces that the figures rest on: units of the rarer kind (errors or correct ones), or
+        clusters. It sets the degrees of freedom of intervals.
+      is_clustered: whether clusters were drawn, not units.
+      pieces: what the support counts, in the plural, for sentences.
     """
 
     scores: tuple[str, ...]
     metrics: tuple[str, ...]
     values: np.ndarray
     samples: np.ndarray
+    support: int
+    is_clustered: bool = False
+    pieces: str = 'units'
+
+    def of(self, names: Sequence[str]) -> 'Resamples':
+        """Return the resamples of these scores alone, in this order."""
+        at = [self.scores.index(name) for name in names]
+        return dataclasses.replace(self, scores=tuple(names), values=self.values[:, at], samples=self.samples[:, at])
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A score against another by one metric, on the same resamples.
-
-    Attributes:
-      difference: metric of the first less that of the second, on the data.
-      low, high: interval of that difference.
-      wins: share of resamples in which the first is better, draws counting one half.
-      is_distinguishable: whether the interval leaves out 0.
-    """
-
-    difference: float
-    low: float
-    high: float
-    wins: float
-    is_distinguishable: bool
-
-
-def resample_weights(key: jax.Array, num_units: int, num_resamples: int, first: int = 0) -> jax.Array:
+def resample_weights(
+    key: jax.Array, num_units: int, num_resamples: int, first: int = 0, num_places: int = 0
+) -> jax.Array:
     """Draw how often each unit is in each resample.
 
     Args:
@@ -69,16 +72,21 @@ def resample_weights(key: jax.Array, num_units: int, num_resamples: int, first: 
       num_units: N, static.
       num_resamples: R, static.
       first: number of the first resample; the r-th depends on the key and on r alone.
+      num_places: K, static: places of one more unit, which is at each of them with a chance of 1/K. 0 for none.
 
     Returns:
-      [N, R] int32, columns adding up to N: multinomial with equal chances.
+      [N + K, R] int32, columns adding up to N, or to N + 1 with one more unit: multinomial with equal chances.
 
     Reference: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, section 6.2.
     """
+    num_draws = num_units + (num_places > 0)
+    # A unit holds K tickets, and each place of the one more holds one.
+    tickets = max(num_places, 1)
 
     def one(number: jax.Array) -> jax.Array:
-        drawn = jax.random.randint(jax.random.fold_in(key, number), (num_units,), 0, num_units, jnp.int32)
-        return jnp.zeros(num_units, jnp.int32).at[drawn].add(1)
+        drawn = jax.random.randint(jax.random.fold_in(key, number), (num_draws,), 0, tickets * num_draws, jnp.int32)
+        drawn = jnp.where(drawn < tickets * num_units, drawn // tickets, drawn - (tickets - 1) * num_units)
+        return jnp.zeros(num_units + num_places, jnp.int32).at[drawn].add(1)
 
     return jax.vmap(one, out_axes=1)(first + jnp.arange(num_resamples, dtype=jnp.int32))
 
@@ -117,13 +125,17 @@ def weighted_metrics(
     return values(found, total, points)
 
 
-@functools.partial(jax.jit, static_argnames=('size', 'points'))
-def _block(key: jax.Array, order: jax.Array, flags: jax.Array, first: jax.Array, size: int, points: Points):
-    return weighted_metrics(order, flags, resample_weights(key, order.shape[1], size, first), points)
+@functools.partial(jax.jit, static_argnames=('size', 'num_places', 'points'))
+def _block(
+    key: jax.Array, order: jax.Array, flags: jax.Array, first: jax.Array, size: int, num_places: int, points: Points
+):
+    weights = resample_weights(key, order.shape[1] - num_places, size, first, num_places)
+    return weighted_metrics(order, flags, weights, points)
 
 
 @jax.jit
-def _orders(confidence: jax.Array, correct: jax.Array) -> tuple[jax.Array, jax.Array]:
+def sorted_flags(confidence: jax.Array, correct: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return (order, flags) for `weighted_metrics` of confidences [S, N] and correct [N] bool."""
     order, flags = jax.lax.map(sort_order, confidence)
     return order, flags | correct[order].astype(jnp.uint8) * jnp.uint8(CORRECT)
 
@@ -136,6 +148,7 @@ def bootstrap(
     num_resamples: int = 1000,
     seed: int | jax.Array = 0,
     points: Points = STANDARD,
+    num_places: int = NUM_PLACES,
 ) -> Resamples:
     """Compute every failure and selective metric of several scores of one classifier on the same resamples.
 
@@ -146,14 +159,16 @@ def bootstrap(
       num_resamples: R.
       seed: an int or a PRNG key; the same one gives the same resamples, whatever the scores are.
       points: operating points.
+      num_places: quantiles at which the one more unit may stand; 0 for the plain bootstrap, without it.
 
     Returns:
-      Resamples.
+      Resamples, each of the N units and one more; see above.
 
     Raises:
       UserError: as `failure_metrics`, or where no unit is counted.
 
-    Reference: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 13.
+    Reference: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 13. One more unit: in the
+      spirit of Laplace's rule of succession, as Agresti & Coull, The American Statistician 1998, add units to a sample.
     """
     found = [score_metrics(confidence, correct, mask, points) for confidence in confidences.values()]
     metrics = tuple(found[0])
@@ -170,115 +185,35 @@ def bootstrap(
     key = jax.random.key(seed) if isinstance(seed, int) else seed
     lanes = int(np.clip(_BLOCK_WEIGHTS // right.size, _MIN_LANES, _MAX_LANES))
     lanes = min(lanes, num_resamples)
-    order, flags = _orders(np.stack(rows), right)
+    num_errors = int(np.count_nonzero(~right))
+    support = min(num_errors, right.size - num_errors)
+    rows = [with_one_more(row, right, num_places)[0] for row in rows]
+    right = with_one_more(rows[0][: right.size], right, num_places)[1]
+    order, flags = sorted_flags(np.stack(rows), right)
     blocks = []
     for first in range(0, num_resamples, lanes):
-        block = jax.device_get(_block(key, order, flags, np.int32(first), lanes, points))
+        block = jax.device_get(_block(key, order, flags, np.int32(first), lanes, num_places, points))
         blocks.append(np.stack([block[name] for name in metrics]))
     samples = np.concatenate(blocks, axis=-1)[..., :num_resamples]
     point = np.array([[one[name] for one in found] for name in metrics])
-    return Resamples(tuple(confidences), metrics, point, samples)
+    return Resamples(tuple(confidences), metrics, point, samples, support)
 
 
-def intervals(resamples: Resamples, level: float = 0.95) -> dict[str, dict[str, tuple[float, float]]]:
-    """Return the percentile interval of every metric of every score.
-
-    Args:
-      resamples: from `bootstrap`.
-      level: probability that an interval is to cover, in (0, 1).
-
-    Returns:
-      {score: {metric: (low, high)}}, over the resamples in which the metric is defined; (NaN, NaN) where it is not
-      defined on the data, or in fewer than half of the resamples.
-
-    Reference: Efron & Tibshirani, 1993, section 13.3 (the percentile interval).
-    """
-    low, high = _interval(resamples.samples, level)
-    defined = ~np.isnan(resamples.values)
-    low, high = (np.where(defined, limit, np.nan) for limit in (low, high))
-    return {
-        score: {metric: (float(low[m, s]), float(high[m, s])) for m, metric in enumerate(resamples.metrics)}
-        for s, score in enumerate(resamples.scores)
-    }
-
-
-def _interval(samples: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of the central interval over the last axis, NaN where fewer than half are defined."""
-    defined = ~np.isnan(samples)
-    enough = defined.mean(axis=-1) >= 0.5
-    # A row of NaN would make nanquantile warn; its result is not used.
-    filled = np.where(enough[..., None], samples, 0).astype(np.float64)
-    ends = np.nanquantile(filled, [(1 - level) / 2, (1 + level) / 2], axis=-1)
-    return tuple(np.where(enough, end, np.nan) for end in ends)
-
-
-def compare(resamples: Resamples, first: str, second: str, metric: str, level: float = 0.95) -> Comparison:
-    """Compare two scores by one metric on the same resamples.
+def with_one_more(
+    confidence: np.ndarray, correct: np.ndarray, num_places: int = NUM_PLACES
+) -> tuple[np.ndarray, np.ndarray]:
+    """Add the places of one more unit of the rarer kind, which stand for a single unit together.
 
     Args:
-      resamples: from `bootstrap`.
-      first, second: score names.
-      metric: a metric name.
-      level: probability that the interval is to cover, in (0, 1).
+      confidence: [N] of one score.
+      correct: [N] bool.
+      num_places: K; 0 adds nothing.
 
     Returns:
-      Comparison; NaN throughout, and not distinguishable, where the metric is undefined.
-
-    Raises:
-      UserError: a name is not in `resamples`.
-
-    Reference: Koehn, EMNLP 2004 ("paired bootstrap resampling").
+      Confidences and what is correct, [N + K] each: those of the units, then those of the places, whose confidences are
+      evenly spread quantiles of those of the other kind. `resample_weights` draws them.
     """
-    for given, allowed, kind in ((first, resamples.scores, 'score'), (second, resamples.scores, 'score')):
-        if given not in allowed:
-            raise UserError(f"unknown {kind} '{given}' (resampled: {', '.join(allowed)})")
-    if metric not in resamples.metrics:
-        raise UserError(f"unknown metric '{metric}' (resampled: {', '.join(resamples.metrics)})")
-    m, a, b = resamples.metrics.index(metric), resamples.scores.index(first), resamples.scores.index(second)
-    change = resamples.samples[m, a].astype(np.float64) - resamples.samples[m, b]
-    low, high = (float(end) for end in _interval(change, level))
-    difference = float(resamples.values[m, a] - resamples.values[m, b])
-    if np.isnan(difference) or np.isnan(low):
-        return Comparison(np.nan, np.nan, np.nan, np.nan, False)
-    sign = 1 if higher_is_better(metric) else -1
-    better = sign * change[~np.isnan(change)]
-    wins = float(np.mean(better > 0) + np.mean(better == 0) / 2)
-    return Comparison(difference, low, high, wins, bool(low > 0 or high < 0))
-
-
-def higher_is_better(metric: str) -> bool:
-    """Return whether a failure or selective metric is better when higher; operating points of any level are known."""
-    if metric in METRICS:
-        return METRICS[metric].higher_is_better is not False
-    return metric.startswith('coverage_at_')
-
-
-def level_with_best(resamples: Resamples, level: float = 0.95) -> dict[str, tuple[str, ...]]:
-    """Return, for each metric, the scores that the data cannot tell from the best one.
-
-    Args:
-      resamples: from `bootstrap`.
-      level: of the intervals of the paired differences; no allowance is made for many comparisons.
-
-    Returns:
-      {metric: score names}, the best first and then those whose difference from it is not distinguishable, in the
-      order of the scores; empty where the metric is undefined for all scores, or prefers no direction.
-    """
-    found = {}
-    for m, metric in enumerate(resamples.metrics):
-        point = resamples.values[m]
-        has_direction = metric not in METRICS or METRICS[metric].higher_is_better is not None
-        if np.isnan(point).all() or not has_direction:
-            found[metric] = ()
-            continue
-        best = int(np.nanargmax(point) if higher_is_better(metric) else np.nanargmin(point))
-        name = resamples.scores[best]
-        level_scores = [
-            other
-            for s, other in enumerate(resamples.scores)
-            if s != best
-            and not np.isnan(point[s])
-            and not compare(resamples, name, other, metric, level).is_distinguishable
-        ]
-        found[metric] = (name, *level_scores)
-    return found
+    is_error_rarer = 2 * np.count_nonzero(correct) >= correct.size
+    others = np.sort(confidence[correct == is_error_rarer])
+    places = others[len(others) * (2 * np.arange(num_places) + 1) // (2 * max(num_places, 1))]
+    return np.append(confidence, places), np.append(correct, np.full(num_places, not is_error_rarer))

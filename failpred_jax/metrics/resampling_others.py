@@ -10,7 +10,7 @@ import numpy as np
 
 from failpred_jax.metrics.metric import Metric
 from failpred_jax.metrics.ranking import check_inputs
-from failpred_jax.metrics.resampling import Resamples, resample_weights
+from failpred_jax.metrics.resampling import NUM_PLACES, Resamples, resample_weights, with_one_more
 from failpred_jax.types import Array
 
 # Units times resamples times scores: a sort of each takes about a minute for so many on two cores.
@@ -52,6 +52,7 @@ def resample_others(
         key = jax.random.key(seed)
         for s, score in enumerate(resamples.scores):
             exact, right, _ = check_inputs(confidences[score], correct, None)
+            exact, right = with_one_more(np.asarray(exact), np.asarray(right))
             for m, metric in enumerate(metrics):
                 samples[m, s] = jax.device_get(_on_resamples(metric.fn, num_resamples)(key, exact, right))
     return dataclasses.replace(
@@ -64,15 +65,15 @@ def resample_others(
 
 @functools.cache
 def _on_resamples(fn: Callable[..., jax.Array], num_resamples: int) -> Callable[..., jax.Array]:
-    """Return a compiled function of a key, confidences [N] and correct [N]: values [R]."""
+    """Return a compiled function of a key, and of what `with_one_more` returned, [N + K] each: values [R]."""
 
     def all_of(key: jax.Array, confidence: jax.Array, correct: jax.Array) -> jax.Array:
-        num_units = confidence.size
+        num_units = confidence.size - NUM_PLACES
 
         def one(number: jax.Array) -> jax.Array:
             # The number is traced.
-            weights = resample_weights(key, num_units, 1, number)[:, 0]  # pyright: ignore[reportArgumentType]
-            drawn = jnp.repeat(jnp.arange(num_units), weights, total_repeat_length=num_units)
+            weights = resample_weights(key, num_units, 1, number, NUM_PLACES)[:, 0]  # pyright: ignore[reportArgumentType]
+            drawn = jnp.repeat(jnp.arange(confidence.size), weights, total_repeat_length=num_units + 1)
             return fn(confidence[drawn], correct[drawn])
 
         return jax.lax.map(one, jnp.arange(num_resamples, dtype=jnp.int32))

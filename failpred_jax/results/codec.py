@@ -141,6 +141,7 @@ def measures_to_json(measures: Measures) -> dict[str, Any]:
         'reference': measures.reference,
         'best': measures.best,
         'comparisons': measures.comparisons,
+        'notes': measures.notes,
     }
     if measures.seeds is not None:
         found['seeds'] = measures.seeds
@@ -165,7 +166,7 @@ def measures_from_json(value: Any, curves: Any = None, cells: Mapping[str, np.nd
     }
     plain = _known(
         (name, _hints(Measures)[name], value[name])
-        for name in ('unavailable', 'undefined', 'reference', 'best', 'seeds')
+        for name in ('unavailable', 'undefined', 'reference', 'best', 'seeds', 'notes')
         if name in value
     )
     rows = value.get('comparisons')

@@ -195,10 +195,18 @@ class ScoreCurves:
 
 @dataclass(frozen=True)
 class Spread:
-    """A mean and a sample standard deviation over seeds; `std` is NaN for one seed."""
+    """A mean over seeds.
+
+    Attributes:
+      mean: over seeds.
+      std: sample standard deviation over seeds; NaN for one seed, or where all seeds share what is measured.
+      low, high: interval over seeds and test units together; NaN where it was not computed.
+    """
 
     mean: float = np.nan
     std: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -211,7 +219,8 @@ class SeedComparison:
       a_wins: share of seeds in which a is better, ties counting one half.
       num_seeds: seeds compared.
       low, high: interval over seeds and test units together; NaN where it was not computed.
-      p_value: two-sided, of no difference; NaN where it was not computed.
+      p_value: two-sided, of no difference, over seeds and test units together; NaN where it was not computed.
+      p_sign: two-sided, of `a_wins` alone (sign test): what a count of seeds is worth.
     """
 
     metric: str
@@ -224,6 +233,7 @@ class SeedComparison:
     low: float = np.nan
     high: float = np.nan
     p_value: float = np.nan
+    p_sign: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -234,8 +244,10 @@ class SeedsSummary:
       seeds: the seeds.
       classifier: metric -> spread.
       scores: score -> metric -> spread.
-      paired: differences to the reference score.
+      paired: differences to the reference score; a score that all seeds share is left out.
       notes: sentences on what the summary is worth.
+      calibration: score -> calibration metric -> spread.
+      shared: scores that are one and the same for all seeds, such as the ensemble of their classifiers.
     """
 
     seeds: tuple[int, ...] = ()
@@ -243,6 +255,8 @@ class SeedsSummary:
     scores: Mapping[str, Mapping[str, Spread]] = field(default_factory=dict)
     paired: tuple[SeedComparison, ...] = ()
     notes: tuple[str, ...] = ()
+    calibration: Mapping[str, Mapping[str, Spread]] = field(default_factory=dict)
+    shared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -255,10 +269,12 @@ class Measures:
       unavailable: score -> why it is unavailable.
       undefined: metric, or 'score.metric' where it concerns one score only -> why the value is undefined.
       reference: the score that the others are compared with, named beforehand; '' if it is not among them.
-      best: metric -> the best score, then those that cannot be told apart from it; bounds left out.
-      comparisons: paired differences.
+      best: metric -> the scores that may be the best (all that truly are, with the chance of the intervals), the best
+        on these data first; bounds left out.
+      comparisons: paired differences to the reference, corrected for all of them together by each metric.
       curves: score -> curves over all units, where `Evaluation.test` holds a sample only.
       seeds: the summary over several seeds, where there are several.
+      notes: sentences on what the figures are worth.
       own: 'ensemble' or 'mc_dropout' -> the same for these as a classifier with predictions, and errors, of its own.
     """
 
@@ -272,3 +288,4 @@ class Measures:
     curves: Mapping[str, ScoreCurves] = field(default_factory=dict)
     seeds: SeedsSummary | None = None
     own: Mapping[str, 'Measures'] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

@@ -31,7 +31,7 @@ def test_parts_that_are_there_are_used_and_others_split_off(arrays, tmp_path):
     data = load(arrays, tmp_path, test_fraction=0.25, validation_fraction=0.1)
     assert (len(data.train.images), len(data.val.images), len(data.test.images)) == (27, 3, 10)
     assert data.info.class_names == ('0', '1', '2', '3')
-    own = {'images_test': arrays['images_train'][:7], 'labels_test': arrays['labels_train'][:7]}
+    own = {'images_test': 255 - arrays['images_train'][:7], 'labels_test': arrays['labels_train'][:7]}
     data = load({**arrays, **own, 'class_names': np.array(['a', 'b', 'c', 'd', 'e'])}, tmp_path)
     assert np.array_equal(data.test.images, own['images_test'])
     assert data.info.num_classes == 5
@@ -76,7 +76,7 @@ def test_words_are_labels_and_bytes_are_text(arrays, kind, tmp_path):
 
 
 def test_images_of_many_bands_are_images(arrays, tmp_path):
-    bands = {**arrays, 'images_train': np.zeros((40, 6, 6, 13), np.uint8)}
+    bands = {**arrays, 'images_train': np.arange(40 * 468).astype(np.uint8).reshape(40, 6, 6, 13)}
     assert load(bands, tmp_path).info.image_shape == (6, 6, 13)
 
 

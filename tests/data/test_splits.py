@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from failpred_jax.config import DataConfig
+from failpred_jax.data.arrays import ArraysOptions
 from failpred_jax.data.sources import RawData, check_examples
 from failpred_jax.data.splits import Data, draw_split, load_data, split_validation
 from failpred_jax.errors import UserError
@@ -44,6 +45,21 @@ def test_a_split_is_drawn_once_and_read_back(tmp_path):
     assert (len(first.train.images), len(first.val.images), len(first.test.images)) == (200, 90, 898)
     assert first.train.images.dtype == np.uint8
     assert first.train.images.max() == 255
+
+
+def test_images_that_stand_in_two_parts_are_told(tmp_path, rng):
+    images = rng.integers(0, 256, (80, 2, 2, 1)).astype(np.uint8)
+    images[60:] = images[:20]
+    labels = np.arange(80) % 3
+    np.savez(tmp_path / 'mine.npz', images_train=images[:60], labels_train=labels[:60], images_test=images[50:],
+             labels_test=labels[50:])  # fmt: skip
+    arrays = DataConfig(source='arrays', owned={'arrays': ArraysOptions(str(tmp_path / 'mine.npz'))})
+    with pytest.raises(UserError, match='test part also stand in the training part'):
+        load_data(dataclasses.replace(arrays, validation_fraction=0.02))
+    data = load_data(dataclasses.replace(arrays, validation_fraction=0.5))
+    assert len(data.warnings) == 2
+    assert all('pixel by pixel' in text for text in data.warnings)
+    assert load_data(DIGITS).warnings == ()
 
 
 def test_a_split_of_other_data_is_refused(tmp_path):

@@ -75,6 +75,22 @@ def test_part_of_a_split_can_be_named(prepared):
     assert sorted(together) == list(range(30))
 
 
+@pytest.mark.parametrize(
+    ('splits', 'words'),
+    [
+        ({'train_split': 'test'}, "train_split 'test' and config.data.tfds.test_split 'test' share"),
+        (
+            {'train_split': 'train[:80%]', 'validation_split': 'train[70%:]'},
+            r"'train\[:80%\]' and config.data.tfds.validation_split 'train\[70%:\]' share 3 examples of 'train'",
+        ),
+        ({'validation_split': 'train[5:6]+test[:1]'}, "share 1 examples of 'train'"),
+    ],
+)
+def test_splits_that_overlap_are_refused(prepared, splits, words):
+    with pytest.raises(UserError, match=words):
+        load(DataConfig(), TfdsOptions(name='tiny', data_dir=prepared, **splits))
+
+
 def test_an_unknown_split_is_named(prepared):
     with pytest.raises(UserError, match=r"config\.data\.tfds\.test_split is 'tset'; 'tiny' has the splits: t"):
         load(DataConfig(), TfdsOptions(name='tiny', data_dir=prepared, test_split='tset'))

@@ -43,7 +43,11 @@ def images(**change):
     """Return a maker of a data file with this change; None leaves an array out."""
 
     def make(tmp, finished):
-        arrays = {'images_train': np.zeros((40, 6, 6), np.uint8), 'labels_train': np.arange(40) % 4, **change}
+        arrays = {
+            'images_train': np.arange(1440).astype(np.uint8).reshape(40, 6, 6),
+            'labels_train': np.arange(40) % 4,
+            **change,
+        }
         np.savez(tmp / 'data.npz', **{k: v for k, v in arrays.items() if v is not None})
         return (*ARRAYS, '--config.data.arrays.path={tmp}/data.npz')
 

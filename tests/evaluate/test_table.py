@@ -12,7 +12,7 @@ from failpred_jax.evaluate.describe import describe
 from failpred_jax.evaluate.measure import measure
 from failpred_jax.evaluate.parts import Part, Parts
 from failpred_jax.evaluate.scoring import Plan
-from failpred_jax.evaluate.seeds import summarize_ensemble, summarize_seeds
+from failpred_jax.evaluate.seeds import summarize_seeds
 from failpred_jax.evaluate.seeds import to_markdown as seeds_to_markdown
 from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.metrics import FAILURE_METRICS, Metric, failure_metrics
@@ -213,23 +213,3 @@ def test_a_registered_metric_is_measured_tabulated_and_described(rng, registered
     assert {'share_above', 'mean_confidence', 'mean_top', 'share_of_zeros'} <= run.metrics.keys()
     assert codec.run_to_json(run)['definitions']['metrics']['share_above']['label'] == 'Share above'
     assert 'Share above ↑' in seeds_to_markdown(summarize_seeds({0: found, 1: found}), run)
-
-
-def test_seeds_are_summed_up(rng):
-    found = {seed: measured(np.random.default_rng(seed))[0] for seed in (1, 2, 3)}
-    summary = summarize_seeds(found)
-    values = [m.scores['confidnet'].metrics['aurc'] for m in found.values()]
-    spread = summary.scores['confidnet']['aurc']
-    assert (spread.mean, spread.std) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
-    (row,) = [r for r in summary.paired if r.metric == 'auroc']
-    assert (row.a, row.b, row.a_wins, row.num_seeds) == ('confidnet', 'mcp', 1.0, 3)
-    text = seeds_to_markdown(summary, description(found[1]))
-    assert 'seeds 1, 2, 3: accuracy' in text
-    assert '±' in text
-
-
-def test_an_ensemble_of_equals_agrees_with_itself(rng):
-    probs = rng.dirichlet(np.ones(3), 7).astype(np.float32)
-    summary = summarize_ensemble([{'test': probs}, {'test': probs}])['test']
-    np.testing.assert_allclose(summary.mean_probs, probs, rtol=1e-6)
-    np.testing.assert_allclose(summary.variance, 0, atol=1e-12)

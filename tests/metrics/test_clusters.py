@@ -13,11 +13,13 @@ from failpred_jax.metrics import (
     compute_streamed,
     failure_metrics,
     init_counts,
+    interval_warning,
     intervals,
     levels_from,
     merge_counts,
     update_counts,
 )
+from failpred_jax.metrics.clusters import cluster_weights
 
 
 def counted(confidence, correct):
@@ -38,7 +40,7 @@ def test_clusters_of_one_unit_are_the_plain_bootstrap(rng):
     correct = rng.random((120, 1)) < confidence
     clusters, values, _ = counted(confidence, correct)
     drawn = bootstrap_clusters({'a': clusters}, {'a': values}, num_resamples=400)
-    plain = bootstrap({'a': confidence.ravel()}, correct.ravel(), num_resamples=400)
+    plain = bootstrap({'a': confidence.ravel()}, correct.ravel(), num_resamples=400, num_places=0)
     for metric in ('auroc', 'aurc', 'aupr_error'):
         m, p = drawn.metrics.index(metric), plain.metrics.index(metric)
         assert drawn.values[m, 0] == pytest.approx(plain.values[p, 0], abs=1e-6)
@@ -85,6 +87,36 @@ def test_coarse_levels_hold_every_unit_and_split_both_units_and_errors(rng):
     coarse = coarsen(clusters.errors, edges)
     assert np.array_equal(coarse.sum(axis=-1), clusters.errors.sum(axis=-1))
     assert coarse.sum(axis=0).max() <= np.ceil(clusters.errors.sum() / 31) + 1
+
+
+def test_blocks_draw_neighbors_together():
+    weights = cluster_weights(12, 4, 500, seed=0)
+    assert weights.shape == (500, 12)
+    assert (weights.sum(axis=1) == 12).all()
+    assert weights.mean(axis=0) == pytest.approx(np.ones(12), abs=0.15)
+    # Circular: the last and the first follow each other. Neighbors share 3 of 4 blocks, frames 4 apart none.
+    related = np.corrcoef(weights.T)
+    assert related[0, 1] == pytest.approx(related[0, 11], abs=0.15)
+    assert related[0, 1] > 0.5
+    assert related[0, 6] < 0.1
+    np.testing.assert_array_equal(cluster_weights(9, 1, 3, 0).sum(axis=1), 9)
+
+
+def test_neighbors_that_err_together_need_blocks(rng):
+    # Eight scenes of ten frames each: the frames of a scene are equally hard.
+    hard = np.repeat(rng.random(8), 10)[:, None]
+    confidence = rng.random((80, 60)).astype(np.float32)
+    correct = rng.random((80, 60)) < 1 - 0.5 * hard * (1 - confidence / 2)
+    clusters, values, _ = counted(confidence, correct)
+    ends = {}
+    for length in (1, 10):
+        drawn = bootstrap_clusters({'a': clusters}, {'a': values}, num_resamples=200, block_length=length)
+        assert drawn.support == 80 // length
+        ends[length] = intervals(drawn)['a']['accuracy']
+        assert interval_warning(drawn).startswith('intervals rest on 8 blocks of 10 images') == (length == 10)
+    assert ends[10][1] - ends[10][0] > 1.5 * (ends[1][1] - ends[1][0])
+    with pytest.raises(UserError, match='80 image to resample in blocks of 50'):
+        bootstrap_clusters({'a': clusters}, {'a': values}, block_length=50)
 
 
 def test_the_same_seed_draws_the_same_images_for_every_score(rng):

@@ -1,4 +1,4 @@
-"""Bootstrap: resamples are what they claim, and intervals and comparisons follow from them."""
+"""Bootstrap: resamples are what they claim."""
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ def data():
 
 @pytest.fixture(scope='module')
 def resamples(data):
-    return fm.bootstrap(*data, num_resamples=R, seed=3)
+    return fm.bootstrap(*data, num_resamples=R, seed=3, num_places=0)
 
 
 def test_weights_are_multinomial():
@@ -33,6 +33,32 @@ def test_weights_are_multinomial():
     assert weights.var() == pytest.approx(1 - 1 / 50, rel=0.05)
     later = draw(jax.random.key(0), 50, 400, 300)
     np.testing.assert_array_equal(later[:, :100], weights[:, 300:])
+
+
+def test_one_more_unit_is_drawn_like_any_other_and_stands_anywhere():
+    weights = np.asarray(fm.resample_weights(jax.random.key(0), 50, 4000, 0, 8))
+    assert weights.shape == (58, 4000)
+    np.testing.assert_array_equal(weights.sum(axis=0), 51)
+    assert weights[50:].sum(axis=0).mean() == pytest.approx(1, abs=0.06)
+    assert weights[:50].mean() == pytest.approx(1, abs=0.01)
+    assert weights[50:].mean(axis=1) == pytest.approx(np.full(8, 1 / 8), abs=0.025)
+
+
+@pytest.mark.parametrize('num_errors', [0, 1, 5, 55, 59, 60])
+def test_the_one_more_is_of_the_rarer_kind_among_the_confidences_of_the_other(num_errors, rng):
+    confidence, correct = rng.permutation(N).astype(np.float32), np.arange(N) >= num_errors
+    found = fm.bootstrap({'a': confidence}, correct, num_resamples=R, seed=3)
+    rarer_is_error = num_errors <= N - num_errors
+    others = np.sort(confidence[correct == rarer_is_error])
+    places = others[[len(others) * (2 * k + 1) // 16 for k in range(8)]]
+    weights = np.asarray(fm.resample_weights(jax.random.key(3), N, R, 0, 8))
+    all_confidences, all_correct = np.append(confidence, places), np.append(correct, np.full(8, not rarer_is_error))
+    for r in range(R):
+        drawn = np.repeat(np.arange(N + 8), weights[:, r])
+        exact = fm.score_metrics(all_confidences[drawn], all_correct[drawn])
+        expected = [exact[name] for name in found.metrics]
+        np.testing.assert_allclose(found.samples[:, 0, r], expected, rtol=2e-6, atol=2e-6)
+    assert found.support == min(num_errors, N - num_errors)
 
 
 def test_each_resample_is_the_metric_of_the_units_drawn(data, resamples):
@@ -53,67 +79,18 @@ def test_deterministic_and_independent_of_blocks_order_and_padding(data, resampl
     confidences, correct = data
     padded = {name: np.append(np.nan, confidences[name]) for name in ('twin', 'noise', 'good')}
     again = fm.bootstrap(
-        padded, np.append(True, correct), np.arange(N + 1) > 0, num_resamples=R, seed=jax.random.key(3)
+        padded, np.append(True, correct), np.arange(N + 1) > 0, num_resamples=R, seed=jax.random.key(3), num_places=0
     )
     np.testing.assert_array_equal(again.samples[:, ::-1], resamples.samples)
     other = fm.bootstrap(confidences, correct, num_resamples=R, seed=4)
     assert (other.samples != resamples.samples).any()
     monkeypatch.setattr(room, '_MAX_LANES', 8)
-    blocks = fm.bootstrap(confidences, correct, num_resamples=R, seed=3)
+    blocks = fm.bootstrap(confidences, correct, num_resamples=R, seed=3, num_places=0)
     # Compiled for other shapes, a division may round otherwise.
     np.testing.assert_allclose(blocks.samples, resamples.samples, rtol=1e-6, atol=1e-6)
 
 
-def test_a_score_is_level_with_its_twin(resamples):
-    pair = fm.compare(resamples, 'good', 'twin', 'auroc')
-    assert (pair.difference, pair.low, pair.high, pair.wins, pair.is_distinguishable) == (0, 0, 0, 0.5, False)
-
-
-def test_comparison_has_the_right_sign(resamples):
-    for metric, sign in (('auroc', 1), ('aurc', -1)):
-        pair = fm.compare(resamples, 'good', 'noise', metric)
-        back = fm.compare(resamples, 'noise', 'good', metric)
-        assert sign * pair.difference > 0
-        assert pair.wins > 0.9
-        assert back.wins == pytest.approx(1 - pair.wins)
-        assert (back.low, back.high) == pytest.approx((-pair.high, -pair.low))
-    assert fm.compare(resamples, 'good', 'noise', 'auroc').is_distinguishable
-    level = fm.level_with_best(resamples)
-    assert level['auroc'] == ('good', 'twin')
-    assert level['num_errors'] == ()
-    assert level['accuracy'] == ('good', 'noise', 'twin')
-
-
-def test_intervals_hold_the_value_and_widen_with_their_level(resamples):
-    wide, narrow = fm.intervals(resamples, 0.95), fm.intervals(resamples, 0.5)
-    for metric in ('accuracy', 'auroc', 'aurc', 'augrc'):
-        (low, high), (inner_low, inner_high) = wide['good'][metric], narrow['good'][metric]
-        assert low <= inner_low <= inner_high <= high
-        assert low <= resamples.values[resamples.metrics.index(metric), 0] <= high
-
-
-def test_undefined_stays_undefined(data):
-    confidences, correct = data
-    found = fm.bootstrap(confidences, np.ones_like(correct), num_resamples=R)
-    assert np.isnan(fm.intervals(found)['good']['auroc']).all()
-    assert np.isnan(fm.compare(found, 'good', 'good', 'auroc').difference)
-    assert fm.level_with_best(found)['auroc'] == ()
-    assert fm.intervals(found)['good']['accuracy'] == (1, 1)
-
-
-def test_resamples_without_errors_are_left_out():
-    samples = np.array([[[np.nan, 1, 2, 3]], [[np.nan, np.nan, np.nan, 1]]], np.float32)
-    found = fm.Resamples(('a',), ('auroc', 'aupr_error'), np.array([[2.0], [1.0]]), samples)
-    limits = fm.intervals(found, 0.5)['a']
-    assert limits['auroc'] == (1.5, 2.5)
-    assert np.isnan(limits['aupr_error']).all()
-
-
-def test_bad_input_is_told_in_words(data, resamples):
+def test_bad_input_is_told_in_words(data):
     confidences, correct = data
     with pytest.raises(UserError, match='no unit is counted'):
         fm.bootstrap(confidences, correct, np.zeros(N, bool))
-    with pytest.raises(UserError, match=r"unknown score 'goood' \(resampled: good, noise, twin\)"):
-        fm.compare(resamples, 'goood', 'noise', 'auroc')
-    with pytest.raises(UserError, match="unknown metric 'auc'"):
-        fm.compare(resamples, 'good', 'noise', 'auc')

@@ -1,0 +1,62 @@
+"""Whether parts of a data set share examples, found by looking at what they hold."""
+
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+
+from failpred_jax.errors import UserError
+
+
+def row_hashes(rows: np.ndarray) -> np.ndarray:
+    """Return a hash of the content of each row, [N, ...] of any type -> [N] int64, which holds in this process only."""
+    flat = np.ascontiguousarray(rows).reshape(len(rows), -1)
+    return np.fromiter((hash(row.tobytes()) for row in flat), np.int64, len(rows))
+
+
+def shared_rows(first: np.ndarray, second: np.ndarray, hashes: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Return which rows of the first array [N, ...] stand in the second [M, ...] too, as indices into the first.
+
+    Args:
+      first, second: rows of one shape and type.
+      hashes: of both, from `row_hashes`. What they find is compared again by content.
+    """
+    order = np.argsort(hashes[1], kind='stable')
+    in_order = hashes[1][order]
+    at = np.minimum(np.searchsorted(in_order, hashes[0]), len(order) - 1)
+    maybe = np.flatnonzero(in_order[at] == hashes[0])
+    is_same = [np.array_equal(first[i], second[order[at[i]]]) for i in maybe]
+    return maybe[np.array(is_same, bool)]
+
+
+def check_disjoint(parts: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Look for images that stand in several parts.
+
+    Args:
+      parts: name -> images [N, H, W, channels] uint8.
+
+    Returns:
+      A sentence for each two parts that share some images.
+
+    Raises:
+      UserError: all images of a part stand in another one.
+    """
+    hashes = {name: row_hashes(images) for name, images in parts.items()}
+    warnings = []
+    for a, b in itertools.combinations(parts, 2):
+        smaller, larger = sorted((a, b), key=lambda name: len(parts[name]))
+        if parts[a].shape[1:] != parts[b].shape[1:]:
+            continue
+        shared = shared_rows(parts[smaller], parts[larger], (hashes[smaller], hashes[larger]))
+        if len(shared) == len(parts[smaller]):
+            raise UserError(
+                f'all {len(shared):,} images of the {smaller} part also stand in the {larger} part; training, '
+                'selection and test need different images: give parts that share none'
+            )
+        if len(shared):
+            some = ', '.join(map(str, shared[:3])) + (', ...' if len(shared) > 3 else '')
+            warnings.append(
+                f'{len(shared):,} of the {len(parts[smaller]):,} images of the {smaller} part (numbers {some}) also '
+                f'stand in the {larger} part, pixel by pixel; what is measured there may be too good'
+            )
+    return tuple(warnings)
