@@ -30,7 +30,7 @@ def options() -> dict[str, str]:
 
 
 def full_precision() -> contextlib.AbstractContextManager:
-    """Return a context in which matrix products and convolutions of float32 are traced as such; also a decorator.
+    """Return a context in which matrix products and convolutions of float32 are traced as such.
 
     By default an accelerator shortens their factors, to TF32 (a GPU) or bfloat16 (a TPU). Training takes that, since it
     is several times as fast and gradients are noise anyway. An evaluation does not: it ranks confidences that differ in

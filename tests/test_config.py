@@ -124,6 +124,13 @@ def test_all_problems_are_named_at_once():
         ({'baseline.schedule': 'multi_step'}, 'needs the epochs of its steps'),
         ({'baseline.milestones': (9, 3)}, 'the epochs must increase'),
         ({'baseline.epochs': 0}, 'has nothing to predict'),
+        ({'baseline.epochs': 0, 'baseline.init_from': 'x', 'confidence.targets': 'crossfit'}, 'needs its epochs'),
+        ({'baseline.epochs': 0, 'baseline.init_from': 'x', 'baseline.recipes': ('sam',)}, 'a recipe changes'),
+        (
+            {'baseline.init_only': ('backbone',)},
+            "config.baseline.init_only is set, but config.baseline.init_from is ''",
+        ),
+        ({'baseline.init_rename': ('(=x',)}, 'PATTERN a regular expression'),
         ({'baseline.epochs': 2_000_000}, 'allowed: from 0 to 1,000,000'),
         ({'baseline.batch_size': 2**63}, 'it must be an integer from -2,147,483,647 to 2,147,483,647'),
         ({'model.head_units': (5, 2**70)}, 'a tuple of int, each an integer from'),

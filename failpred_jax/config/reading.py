@@ -168,6 +168,11 @@ def _problems_of_start(config: Config) -> typing.Iterator[str]:
             "config.baseline.epochs is 0; config.confidence.targets='crossfit' trains the baseline once per fold and "
             "needs its epochs; set targets to 'train' or 'validation'"
         )
+    if not baseline.epochs and baseline.recipes:
+        yield (
+            f'config.baseline.epochs is 0, but config.baseline.recipes is {baseline.recipes}; a recipe changes '
+            'training, and there is none: set recipes to ()'
+        )
     for key in ('init_rename', 'init_only'):
         if getattr(baseline, key) and not baseline.init_from:
             yield f"config.baseline.{key} is set, but config.baseline.init_from is ''"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -111,7 +112,6 @@ def collect(reader: Reader, examples: Examples) -> ScoreInputs:
 def _make_forward(
     network: Network, prepare_fn: PrepareFn, needs: Set[str], mc_samples: int
 ) -> Callable[..., ScoreInputs]:
-    @compiler.full_precision()
     def forward(
         classifier: PyTree, finetuned: PyTree, batch: Batch, numbers: Array, places: Array | None, key_data: jax.Array
     ) -> ScoreInputs:
@@ -139,7 +139,11 @@ def _make_forward(
         )
         return found if places is None else jax.tree.map(lambda x: _pick(x, places), found)
 
-    return forward
+    def forward_in_full_precision(*args: Any) -> ScoreInputs:
+        with compiler.full_precision():
+            return forward(*args)
+
+    return forward_in_full_precision
 
 
 def _pick(x: Array, places: Array) -> Array:

@@ -74,11 +74,12 @@ def init_head(features: Array, targets: Array, key: Array, widths: tuple[int, ..
 
 def apply_head(head: Head, features: Array) -> jax.Array:
     """Return the confidence logit of features [N, D]: [N] float32."""
+    product = functools.partial(jnp.dot, precision=lax.Precision.HIGHEST)
     hidden = (jnp.asarray(features, jnp.float32) - head.mean[None]) * head.scale[None]
     for kernel, bias in head.layers[:-1]:
-        hidden = jax.nn.relu(hidden @ kernel + bias[None])
+        hidden = jax.nn.relu(product(hidden, kernel) + bias[None])
     kernel, bias = head.layers[-1]
-    return (hidden @ kernel + bias[None])[:, 0]
+    return (product(hidden, kernel) + bias[None])[:, 0]
 
 
 def train_head(

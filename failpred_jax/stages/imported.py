@@ -66,7 +66,7 @@ def import_torch(path: str, config: Config, info: DatasetInfo, store: Store) -> 
     for name in written:
         _write(path, store, by_name[name], params, batch_stats, is_last=name == held[-1])
     kept = [name for name in there if name not in written]
-    more = f' (beside {" and ".join(kept)}, which have the same classifier)' if kept else ''
+    more = f' ({" and ".join(kept)} there stay as they are: the classifier is the same)' if kept else ''
     known = [name for name in written if not _is_unavailable(store, by_name[name])]
     say(f'imported {" and ".join(known)} from {path} into {store.workdir}{more}')
 

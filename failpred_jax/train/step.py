@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from flax import traverse_util
 
-from failpred_jax import devices
+from failpred_jax import compiler, devices
 from failpred_jax.data.prepare import PrepareFn
 from failpred_jax.errors import given
 from failpred_jax.outcomes import is_correct
@@ -315,7 +315,8 @@ def _evaluate(
     image, label = batch.image, batch.label
     if image is not None:
         image, label = prepare_fn(None, image, label)
-    outputs, _ = apply_fn(params, batch_stats, image, cached=batch.cached, with_confidence=with_confidence)
+    with compiler.full_precision():
+        outputs, _ = apply_fn(params, batch_stats, image, cached=batch.cached, with_confidence=with_confidence)
     return outputs, label
 
 

@@ -1,5 +1,6 @@
 """What every architecture in the registry keeps to."""
 
+import dataclasses
 from functools import cache
 
 import jax
@@ -24,7 +25,20 @@ def info_for(name, size=(32, 37)):
 
 
 def build(name, **options):
-    return make_network(ModelConfig(name=name, **options), info_for(name))
+    return make_network(ModelConfig(name=name, owned=small_options(name), **options), info_for(name))
+
+
+def small_options(name):
+    """Return a model's own options with every whole number as small as its rule allows, from 4 up."""
+    kind = MODELS.options().get(name)
+    if kind is None:
+        return {}
+
+    def smallest(field):
+        return next(v for v in range(min(4, field.default), field.default + 1) if field.metadata['rule'].holds(v))
+
+    whole = [field for field in dataclasses.fields(kind) if type(field.default) is int]
+    return {name: kind(**{field.name: smallest(field) for field in whole})}
 
 
 @pytest.fixture(autouse=True, scope='module')
@@ -172,6 +186,24 @@ def test_bfloat16_computes_but_does_not_show(name):
     assert {leaf.dtype for leaf in jax.tree.leaves((params, stats))} == {jnp.dtype('float32')}
     assert {leaf.dtype for leaf in jax.eval_shape(run, params, stats, images)} == {jnp.dtype('float32')}
     assert 'bf16' in str(jax.make_jaxpr(run)(params, stats, images))
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_bfloat16_does_not_round_what_leaves_the_network(name):
+    """Confidences of bfloat16's 8 bits would be some sixty values, full of ties."""
+    network = build(name, dtype='bfloat16')
+    params, stats = network.init(jax.random.key(0))
+    like = jax.eval_shape(network.apply, params, stats, jnp.zeros((BATCH, *network.image_shape)))[0].features
+    features = jax.random.normal(jax.random.key(1), like.shape).astype(jnp.bfloat16)
+
+    @jax.jit
+    def run(params, stats, features):
+        return network.apply(params, stats, None, cached=Cached(features=features), with_confidence=True)[0]
+
+    out = run(params, stats, features)
+    for values in (out.logits, out.confidence_logit):
+        shown = np.asarray(values)[np.asarray(values) != 0]
+        assert np.mean(shown == shown.astype(jnp.bfloat16).astype(np.float32)) < 0.1
 
 
 @pytest.mark.parametrize('name', MODELS)

@@ -67,7 +67,7 @@ def test_stages_come_together_one_after_the_other(checkpoints, tmp_path, capsys)
         run.import_torch(files[name])
         out = capsys.readouterr().out
         assert f'imported {name} from' in out
-        assert ('beside baseline' in out) == (name != 'baseline')
+        assert ('there stay as they are' in out) == (name != 'baseline')
     for name, state in states.items():
         np.testing.assert_array_equal(head_of(run.workdir, name), state['uncertainty1.weight'].numpy().T)
     for name in files:
