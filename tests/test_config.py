@@ -113,7 +113,7 @@ def test_all_problems_are_named_at_once():
     assert "config.baseline.optimizer is 'sdg'; did you mean 'sgd'" in text
     assert "unknown key config.baseline.epochz; did you mean 'epochs'" in text
     assert 'config.data.mean is 0.5, but it must be a tuple of float' in text
-    assert 'config.data.path is now config.data.arrays.path or config.data.camvid.path' in text
+    assert "config.data.path is 'somewhere', but the data source 'digits' has no path" in text
     assert "unknown key config.model.mlp.hidden_unit; did you mean 'hidden_units'" in text
     assert 'missing key config.model.name; start the config file from default_config()' in text
 
@@ -173,7 +173,7 @@ def test_a_registered_thing_brings_its_options(mixture):
     read = read_config(config)
     assert read.baseline.options_of('mixture') == MixtureOptions(strength=0.7)
     assert read.confidence.options_of('mixture') == MixtureOptions()
-    assert read.baseline.chosen() == ('mixture',)
+    assert 'mixture' in read.baseline.chosen()
     config.baseline.mixture.strength = 1.5
     with pytest.raises(UserError, match=r'config\.baseline\.mixture\.strength is 1\.5; allowed: at least 0'):
         read_config(config)
@@ -291,7 +291,7 @@ def test_old_names_are_followed_in_an_old_workdir(old_name):
 def test_old_names_keep_working(old_name):
     """What is set under the old name is what would be set under the new one, whatever the config file says."""
     for successor in RENAMED[old_name]:
-        by_old, by_new = default_config(), default_config()
+        by_old, by_new = valid(), valid()
         if old_name.startswith('data.'):
             by_old.data.source = by_new.data.source = successor.split('.')[1]
             by_old.data.tfds.name = by_new.data.tfds.name = 'mnist'
@@ -357,7 +357,6 @@ def test_what_is_wrong_with_an_override_is_said_in_words(words, message):
 @pytest.mark.parametrize(
     ('line', 'message'),
     [
-        ("config.data.name = 'mnist'", 'in line 4: config.data.name is now config.data.tfds.name'),
         ('config.model.hiden = 3', 'failed in line 4: AttributeError: '),
         ('raise ValueError("no")', 'failed in line 4: ValueError: no'),
     ],

@@ -9,7 +9,7 @@ import ml_collections
 
 from failpred_jax.config.owners import OwnerSection, chosen_in, entries
 from failpred_jax.config.reading import unknown_key
-from failpred_jax.config.renamed import RENAMED, new_name
+from failpred_jax.config.renamed import RENAMED
 from failpred_jax.config.sections import Config
 from failpred_jax.config.writing import default_config
 from failpred_jax.errors import UserError
@@ -48,13 +48,10 @@ def override_problem(argv: Sequence[str], error: BaseException, file: str) -> st
 
 
 def config_file_problem(error: BaseException, file: str) -> str:
-    """Return in which line of the config file it failed and why; an option's old name is answered with the new one."""
+    """Return in which line of the config file it failed and why."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     where = f"the config file '{file}' failed"
     if frames:
-        for path in re.findall(r'\b\w+\.((?:\w+\.)*\w+)', frames[-1].line or ''):
-            if new_name(f'config.{path}'):
-                return f'{where} in line {frames[-1].lineno}: {new_name(f"config.{path}")}'
         where = f'{where} in line {frames[-1].lineno}'
     return f'{where}: {type(error).__name__}: {error}'
 

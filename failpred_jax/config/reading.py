@@ -7,7 +7,7 @@ from typing import Any
 import ml_collections
 
 from failpred_jax.config.owners import OwnerSection, entries, to_dict
-from failpred_jax.config.renamed import new_name, resolve
+from failpred_jax.config.renamed import resolve
 from failpred_jax.config.sections import Config
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.options import Rule
@@ -68,10 +68,10 @@ def _read_section(kind: type, given: Any, prefix: str, problems: list[str]) -> A
 
 
 def unknown_key(prefix: str, key: str, known: typing.Iterable[str]) -> str:
-    """Return the sentence for a key that a section does not have: its new name, or the nearest."""
+    """Return the sentence for a key that a section does not have, with the nearest that it has."""
     known = list(known)
     path = f'{prefix}.{key}'
-    return new_name(path) or f'unknown key {path}{nearest(key, known)} (keys of {prefix}: {", ".join(known)})'
+    return f'unknown key {path}{nearest(key, known)} (keys of {prefix}: {", ".join(known)})'
 
 
 def _read_value(expected: Any, value: Any, path: str, metadata: Any, problems: list[str]) -> Any:

@@ -25,12 +25,6 @@ RENAMED: dict[str, tuple[str, ...]] = {
 }
 
 
-def new_name(path: str) -> str:
-    """Return the sentence that names what 'config.x.y' is called now; '' if it was never an option's name."""
-    successors = RENAMED.get(path.removeprefix('config.'), ())
-    return f'{path} is now {" or ".join(f"config.{new}" for new in successors)}' if successors else ''
-
-
 def old_keys() -> Iterator[tuple[tuple[str, ...], str, tuple[str, ...]]]:
     """Yield (keys of the section, old name in it, new keys) of every old name."""
     for old, successors in RENAMED.items():
