@@ -33,7 +33,7 @@ def test_a_chunk_holds_the_steps_of_the_stream_in_order(budget, step, num_steps,
     feed = Feed(examples(100), batch_size=16, seed=1, budget_bytes=budget, max_steps=5)
     assert feed.is_resident == bool(budget)
     sent, order = jax.tree.map(np.asarray, feed.chunk(step, num_steps))
-    images, labels, cached = sent
+    images, labels = sent.images, sent.labels
     assert order.shape == (8, 5, 2)
     expected = stream(100, 1, step * 16, (step + num_steps) * 16).reshape(num_steps, 16)
     for i in range(num_steps):
