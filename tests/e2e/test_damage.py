@@ -17,7 +17,7 @@ from failpred_jax import files
 
 SMALL_FILES_ONLY = """
 import resource, runpy
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+resource.setrlimit(resource.RLIMIT_FSIZE, (5120, 5120))
 runpy.run_module('failpred_jax.main', run_name='__main__')
 """
 
