@@ -1,6 +1,6 @@
 """What is registered and what can be set, as tables. The documentation's tables are made by it.
 
-python -m failpred_jax.catalog [models | sources | losses | recipes | scores | metrics | options]
+python -m failpred_jax.catalog [models | sources | classifier_losses | losses | recipes | scores | metrics | options]
 """
 
 import inspect
@@ -12,11 +12,12 @@ from failpred_jax.config import Config
 from failpred_jax.config.owners import Entry, walk
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.options import ANY
-from failpred_jax.registry import LOSSES, METRICS, MODELS, RECIPES, SCORES, SOURCES, Registry
+from failpred_jax.registry import CLASSIFIER_LOSSES, LOSSES, METRICS, MODELS, RECIPES, SCORES, SOURCES, Registry
 
 REGISTRIES = {
     'models': MODELS,
     'sources': SOURCES,
+    'classifier_losses': CLASSIFIER_LOSSES,
     'losses': LOSSES,
     'recipes': RECIPES,
     'scores': SCORES,

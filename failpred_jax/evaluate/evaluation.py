@@ -1,8 +1,7 @@
 """The evaluation of a run: trained weights and data in, `Evaluation` out."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -105,7 +104,7 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
     images = data.test.images
     keeps_images = images is not None and found.maps is None and images.nbytes <= options.keep_images_mb * 2**20
     return Evaluation(
-        measures=dataclasses.replace(found.measures, own=own),
+        measures=replace(found.measures, own=own),
         run=description,
         test=found.test,
         validation=found.validation,

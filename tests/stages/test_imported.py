@@ -18,7 +18,7 @@ CLASSIFIER = ('fc1', 'fc2')
 
 def experiment(workdir, **baseline):
     given = digits.get_config()
-    given.model.hidden_units = 16
+    given.model.mlp.hidden_units = 16
     given.model.head_units = (16, 16)
     given.evaluate.scores = ('mcp', 'confidnet', 'confidnet_finetuned')
     given.evaluate.resamples = 0

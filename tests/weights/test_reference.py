@@ -8,6 +8,7 @@ from weights.twins import in_ours, in_torch, random_images, randomize
 from failpred_jax.config import ModelConfig
 from failpred_jax.errors import UserError
 from failpred_jax.models import convolution, layers
+from failpred_jax.models.heads import ConvHead
 from failpred_jax.models.mlp import MlpOptions
 from failpred_jax.models.network import make_network
 from failpred_jax.types import DatasetInfo
@@ -189,57 +190,35 @@ def run_both(network, params, stats, predictor, confidence_net, images=None):
     return in_ours(network, params, stats, images), (logits, features, confidence)
 
 
-@pytest.mark.parametrize('name', REFERENCES)
-def test_same_weights_give_the_same_outputs(name, tmp_path):
+def images_for(network):
+    """Return random images and, for a segmenter, flat ones: there many maxima of a pooling window are equal."""
+    images = random_images(network)
+    if not isinstance(network.architecture.head, ConvHead):
+        return images
+    height, width, _ = network.image_shape
+    sky = np.float32([0.3, 0.6, 0.9])
+    constant, two_tones, half_flat = np.empty_like(images[:1]), np.empty_like(images[:1]), images[:1].copy()
+    constant[:] = two_tones[:] = half_flat[:, : height // 2] = sky
+    two_tones[:, :, width // 3 :] = -sky
+    return np.concatenate([images[:1], constant, two_tones, half_flat])
+
+
+@pytest.mark.parametrize(('name', 'form'), [*((name, '') for name in REFERENCES), ('segnet', 'shifted_products')])
+def test_same_weights_give_the_same_outputs(name, form, tmp_path, monkeypatch):
+    """Flat regions too: Winograd's form would round equal pixels apart, and move what is unpooled."""
+    if form:
+        # What a GPU takes where equal pixels must stay equal.
+        monkeypatch.setattr(layers, 'conv3x3_keeping_ties', getattr(convolution, form))
+        monkeypatch.setattr(layers, 'conv3x3', convolution.native)
     theirs = reference(name)
     model, info = setting(name)
     params, stats = read_torch_checkpoint(save(tmp_path / 'a.ckpt', theirs.state_dict()), model, info)
-    ours, expected = run_both(make_network(model, info), params, stats, theirs, theirs)
+    network = make_network(model, info)
+    ours, expected = run_both(network, params, stats, theirs, theirs, images_for(network))
     for a, b in zip(ours, expected, strict=True):
         assert float(b.std()) > 1e-2
         np.testing.assert_allclose(np.asarray(a), b.numpy(), rtol=1e-4, atol=1e-4)
-
-
-def flat_images(kind, size):
-    """Return images with flat regions, where many maxima of a pooling window are equal."""
-    images = np.random.default_rng(2).normal(size=(1, *size, 3)).astype(np.float32)
-    sky = np.float32([0.3, 0.6, 0.9])
-    if kind == 'half flat':
-        images[:, : size[0] // 2] = sky
-    else:
-        images[:] = sky
-    if kind == 'two tones':
-        images[:, :, size[1] // 3 :] = -sky
-    return images
-
-
-@pytest.mark.parametrize('kind', ['constant', 'two tones', 'half flat'])
-def test_flat_regions_are_unpooled_to_the_same_places(kind, segnets):
-    """Winograd's form would round equal pixels apart, and move what is unpooled."""
-    network, params, stats, theirs, run = segnets
-    images = flat_images(kind, network.image_shape[:2])
-    logits, features, confidence = in_torch(theirs, images)
-    ours = run(params, stats, images)
-    for a, b in zip(ours, (logits, features, confidence), strict=True):
-        np.testing.assert_allclose(np.asarray(a), b.numpy(), rtol=1e-4, atol=1e-4)
-    np.testing.assert_array_equal(np.asarray(ours.logits).argmax(-1), logits.numpy().argmax(-1))
-
-
-@pytest.fixture(scope='module', params=['of a CPU', 'of a GPU'])
-def segnets(request, tmp_path_factory):
-    """SegNet with the same weights on both sides, compiled once; with each form in which equal pixels stay equal."""
-    theirs = reference('segnet')
-    model, info = setting('segnet')
-    path = save(tmp_path_factory.mktemp('segnet') / 'a.ckpt', theirs.state_dict())
-    params, stats = read_torch_checkpoint(path, model, info)
-    network = make_network(model, info)
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == 'of a GPU':
-            patch.setattr(layers, 'conv3x3_keeping_ties', convolution.shifted_products)
-            patch.setattr(layers, 'conv3x3', convolution.native)
-        run = jax.jit(lambda p, s, x: network.apply(p, s, x, with_confidence=True)[0])
-        run(params, stats, flat_images('constant', info.image_shape[:2]))
-        yield network, params, stats, theirs, run
+    np.testing.assert_array_equal(np.asarray(ours.logits).argmax(-1), expected[0].numpy().argmax(-1))
 
 
 def test_baseline_checkpoint_has_no_head(tmp_path):

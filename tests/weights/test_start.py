@@ -9,6 +9,7 @@ from flax import traverse_util
 
 from failpred_jax.config import BaselineConfig, Config, ModelConfig
 from failpred_jax.errors import UserError
+from failpred_jax.models.mlp import MlpOptions
 from failpred_jax.models.network import make_network
 from failpred_jax.registry import WEIGHTS
 from failpred_jax.train.checkpoints import Checkpoints, Progress
@@ -20,6 +21,9 @@ INFO = DatasetInfo('made up', 'classification', (5, 7, 3), ('a', 'b', 'c', 'd'))
 VGG_INFO = DatasetInfo('made up', 'classification', (32, 32, 3), ('a', 'b', 'c', 'd'))
 
 
+MLP = ModelConfig(name='mlp', owned={'mlp': MlpOptions(hidden_units=6)})
+
+
 def fresh(model, info):
     return jax.eval_shape(make_network(model, info).init, jax.random.key(0))
 
@@ -29,7 +33,7 @@ def zeros(model, info):
 
 
 def start(path, model=None, info=INFO, **options):
-    model = model or ModelConfig(name='mlp', hidden_units=6)
+    model = model or MLP
     config = Config(model=model, baseline=BaselineConfig(init_from=str(path), **options))
     return start_from(config, info, *zeros(model, info))
 
@@ -37,7 +41,7 @@ def start(path, model=None, info=INFO, **options):
 def named_arrays(seed=0):
     """Return arrays for every leaf of the classifier, by our names."""
     rng = np.random.default_rng(seed)
-    flat = traverse_util.flatten_dict(zeros(ModelConfig(name='mlp', hidden_units=6), INFO)[0], sep='/')
+    flat = traverse_util.flatten_dict(zeros(MLP, INFO)[0], sep='/')
     return {k: rng.normal(size=v.shape).astype(np.float32) for k, v in flat.items() if not k.startswith('head')}
 
 
