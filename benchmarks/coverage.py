@@ -295,7 +295,7 @@ def of_equals(num_errors: int, num_data: int, num_resamples: int, num_scores: in
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
     parser.add_argument('--quick', action='store_true', help='fewer data sets and resamples: a minute')
     quick = parser.parse_args().quick
     num_data, num_resamples = (40, 200) if quick else (600, 500)

@@ -162,7 +162,7 @@ def _without_spread(spread: Spread) -> Spread:
     return dataclasses.replace(spread, std=math.nan)
 
 
-def spread_of(values: Sequence[float]) -> Spread:
+def spread_of(values: Sequence[float] | np.ndarray) -> Spread:
     """Return the mean and sample standard deviation of one value per seed."""
     array = np.asarray(values, np.float64)
     # An infinite NLL has no spread.

@@ -63,7 +63,7 @@ class Resamples:
 
 
 def resample_weights(
-    key: jax.Array, num_units: int, num_resamples: int, first: int = 0, num_places: int = 0
+    key: jax.Array, num_units: int, num_resamples: int, first: int | jax.Array = 0, num_places: int = 0
 ) -> jax.Array:
     """Draw how often each unit is in each resample.
 

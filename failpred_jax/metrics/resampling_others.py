@@ -71,8 +71,7 @@ def _on_resamples(fn: Callable[..., jax.Array], num_resamples: int) -> Callable[
         num_units = confidence.size - NUM_PLACES
 
         def one(number: jax.Array) -> jax.Array:
-            # The number is traced.
-            weights = resample_weights(key, num_units, 1, number, NUM_PLACES)[:, 0]  # pyright: ignore[reportArgumentType]
+            weights = resample_weights(key, num_units, 1, number, NUM_PLACES)[:, 0]
             drawn = jnp.repeat(jnp.arange(confidence.size), weights, total_repeat_length=num_units + 1)
             return fn(confidence[drawn], correct[drawn])
 
