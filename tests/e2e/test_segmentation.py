@@ -96,6 +96,7 @@ def config_for(scenes, model, **more):
         'finetune.batch_size': 8,
         'evaluate.mc_samples': 3,
         'evaluate.resamples': 50,
+        'evaluate.block_length': 1,
         'evaluate.train_pixels': 300,
         'evaluate.sample_pixels': 400,
     }

@@ -68,7 +68,13 @@ def test_several_seeds_run_as_one(tmp_path):
     for name in ('mcp', 'ensemble', 'trust_score', 'fusion', 'learned_from_features'):
         values = [part['scores'][name]['aurc'] for part in parts]
         assert whole['seeds']['scores'][name]['aurc']['mean'] == pytest.approx(np.mean(values))
-        assert whole['seeds']['scores'][name]['aurc']['std'] == pytest.approx(np.std(values, ddof=1))
+        std = whole['seeds']['scores'][name]['aurc'].get('std')
+        # One ensemble for all seeds has no spread.
+        assert std is None if name == 'ensemble' else std == pytest.approx(np.std(values, ddof=1))
+        assert (whole['seeds']['scores'][name]['aurc'].get('low') is None) == (name == 'ensemble')
+    assert 'ensemble' in whole['seeds']['shared']
+    assert any('better in 2 of 2 seeds has p = 0.5' in note for note in whole['seeds']['notes'])
+    assert all(row['low'] <= row['high'] for row in whole['seeds']['paired'])
     assert parts[0]['scores']['mcp'] != parts[1]['scores']['mcp']
     page = (workdir / 'report' / 'index.html').read_text()
     assert 'Several seeds' in page

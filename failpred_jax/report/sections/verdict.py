@@ -145,7 +145,8 @@ def _ece(view: View) -> float | None:
 
 def warnings_of(view: View) -> list[h.Node]:
     """Return what training and evaluation warned of, then what the numbers themselves show."""
-    warnings: list[h.Node] = [warning[:1].upper() + warning[1:] for warning in view.run.warnings]
+    told = (*view.run.warnings, *view.evaluation.measures.notes)
+    warnings: list[h.Node] = [warning[:1].upper() + warning[1:] for warning in told]
     if view.num_units and view.num_errors == 0:
         warnings.append('The model makes no error on the test set, so no failure metric is defined.')
     elif view.num_units and view.num_correct == 0:
