@@ -36,7 +36,9 @@ def test_crossfit_killed_in_a_fold_and_resumed_ends_the_same(tmp_path):
     assert targets['source'] == 'crossfit'
     assert labels == len(theirs['logits'])
     assert f'the head learns from {targets["num_errors"]:,} errors in {labels:,} units (crossfit)' in out
-    assert 'each part predicted by a classifier that has not seen it' in (whole / 'report' / 'index.html').read_text()
+    assert (
+        'each part is predicted by a classifier that has not seen it' in (whole / 'report' / 'index.html').read_text()
+    )
 
 
 def test_validation_targets_train_on_what_selects_nothing(tmp_path):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from absl import flags
 
-from failpred_jax import launcher, main
+from failpred_jax import command_line, launcher, main
+from failpred_jax.registry import COMMANDS
 from failpred_jax.stopping import EXIT_STOPPED
 
 ROOT = Path(__file__).parents[2]
@@ -35,20 +35,25 @@ def test_shellcheck_finds_nothing(script):
     assert done.returncode == 0, done.stdout
 
 
+def flags_of_ours() -> set[str]:
+    shared = {flag.name for flag in (*command_line.SHARED, *command_line.JOB)}
+    return shared | {flag.name for name in COMMANDS for flag in COMMANDS[name].flags} | {'config', 'mode'}
+
+
 @pytest.mark.parametrize('file', STARTERS, ids=lambda p: p.name)
 def test_every_flag_it_passes_exists(file):
     """Those that follow run.sh, and in YAML and Dockerfile all that look like ours."""
     passed = set(re.findall(r'--([a-z_]+)=(?:"?\$|configs/|/runs|runs/)', file.read_text()))
     passed -= {'zone', 'command'}  # gcloud's
-    assert passed <= set(flags.FLAGS) & set(main.OURS), passed
+    assert passed <= flags_of_ours(), passed
     assert passed == {'config', 'workdir'}
     # The pods' image is the Dockerfile's, which starts run.sh.
     assert 'run.sh' in file.read_text() or 'launch/Dockerfile' in file.read_text()
 
 
 def test_every_flag_has_its_line_in_the_help():
-    for name in set(main.OURS) - {'help'}:
-        assert f'--{name}' in main.__doc__
+    for name in flags_of_ours():
+        assert f'--{name}' in command_line.help_text()
 
 
 def stand_in(folder: Path, name: str, script: str) -> None:
