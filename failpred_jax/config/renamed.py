@@ -64,10 +64,10 @@ def resolve(given: Mapping[str, Any], defaults: Mapping[str, Any], problems: lis
     return config
 
 
-def _at(config: Any, keys: Iterable[str]) -> Any:
+def _at(place: Any, keys: Iterable[str]) -> Any:
     for key in keys:
-        config = config.get(key) if isinstance(config, Mapping) else None
-    return config
+        place = place.get(key) if isinstance(place, Mapping) else None
+    return place
 
 
 def follow(config: Mapping[str, Any]) -> dict[str, Any]:
