@@ -10,12 +10,15 @@ import numpy as np
 
 from failpred_jax.config import EvaluateConfig
 from failpred_jax.data.disjoint import row_hashes, shared_rows
+from failpred_jax.errors import UserError
 from failpred_jax.evaluate.describe import describe
 from failpred_jax.evaluate.measure import measure
 from failpred_jax.evaluate.parts import Part, Parts
 from failpred_jax.evaluate.scoring import Plan, drop_normalized, make_plan
 from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.prediction_file import Units, parse_arrays, read_predictions
+from failpred_jax.prediction_file.file import PARTS
+from failpred_jax.prediction_file.part import CONFIDENCE
 from failpred_jax.results import DatasetDescription, Evaluation
 from failpred_jax.results.codec import measures_to_json
 from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
@@ -116,17 +119,18 @@ def evaluate_file(path: Path, ignore_label: int | None = None) -> Table:
       ignore_label: units of this label are left out.
 
     Raises:
-      UserError: naming everything that is wrong with the file.
+      UserError: naming everything that is wrong with the file, or the file has no labels with logits or probs.
     """
     return _evaluate(read_predictions(path, ignore_label), path.stem, EvaluateConfig().resamples)
 
 
 def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
     units = given['evaluated']
-    warnings = [note for part in given.values() for note in part.notes]
+    num_units = len(_classes(units)[0])
+    warnings = [*(note for part in given.values() for note in part.notes), *_unused(given)]
     no_intervals = ''
     if resamples:
-        no_intervals = PIXELS if units.is_segmentation else TOO_MANY if len(units.labels) > MAX_RESAMPLED else ''
+        no_intervals = PIXELS if units.is_segmentation else TOO_MANY if num_units > MAX_RESAMPLED else ''
     parts = Parts(
         task='segmentation' if units.is_segmentation else 'classification',
         test=_part(units),
@@ -142,8 +146,8 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
         task=parts.task,
         num_classes=num_classes,
         class_names=units.class_names,
-        num_train=len(given['training'].labels) if 'training' in given else 0,
-        num_val=len(given['validation'].labels) if 'validation' in given else 0,
+        num_train=len(_classes(given['training'])[0]) if 'training' in given else 0,
+        num_val=len(_classes(given['validation'])[0]) if 'validation' in given else 0,
         num_test=units.shape[0],
     )
     run = describe(
@@ -156,6 +160,35 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
     )
     evaluation = Evaluation(found.measures, run, found.test, found.validation)
     return Table(evaluation, to_markdown(found.measures, run))
+
+
+def _classes(units: Units) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels [N] and logits [N, C], or raise UserError where only `correct` is known."""
+    if units.labels is None or units.logits is None:
+        own = ', '.join(f"'{CONFIDENCE}{name}'" for name in units.confidences)
+        raise UserError(
+            f"the predictions have 'correct' and {own}, but no labels and outputs, and an evaluation needs them: add "
+            "'labels' with 'logits' or 'probs'. To judge a confidence by 'correct' (true or false) alone, call "
+            'failpred_jax.metrics.failure_metrics(confidence, correct)'
+        )
+    return units.labels, units.logits
+
+
+def _unused(given: Mapping[str, Units]) -> list[str]:
+    """Return one sentence that names the arrays that no evaluation uses yet; none where all are used."""
+    names = []
+    for prefix, part in PARTS.items():
+        if part not in given:
+            continue
+        units = given[part]
+        if part == 'calibration':
+            names.append(f"all of '{prefix}...'")
+            continue
+        found = {'group': units.group, 'id': units.ids, **units.slices}
+        if part == 'training':
+            found |= {CONFIDENCE + name: values for name, values in units.confidences.items()} | dict(units.samples)
+        names += [f"'{prefix}{name}'" for name, values in found.items() if values is not None]
+    return [f'given, but not used yet: {", ".join(names)}'] if names else []
 
 
 def _shared_units(given: Mapping[str, Units]) -> list[str]:
@@ -195,13 +228,14 @@ def _rows(units: Units) -> np.ndarray | None:
 
 
 def _part(units: Units) -> Part:
+    labels, logits = _classes(units)
     inputs = ScoreInputs(
-        logits=units.logits,
+        logits=logits,
         features=units.features,
         mc_dropout=_summary(units.samples.get('mc_probs')),
         ensemble=_summary(units.samples.get('ensemble_probs')),
     )
-    return Part(inputs, units.labels, units.confidences)
+    return Part(inputs, labels, units.confidences)
 
 
 def _summary(probs: np.ndarray | None) -> SampleSummary | None:
@@ -226,7 +260,7 @@ def _plan(given: Mapping[str, Units], parts: Parts) -> Plan:
     }
     inputs = parts.test.inputs if isinstance(parts.test, Part) else None
     reasons = {need: reason for need, reason in reasons.items() if getattr(inputs, need, None) is None}
-    plan = drop_normalized(make_plan(('all',), reasons, parts.task), *(units.logits for units in given.values()))
+    plan = drop_normalized(make_plan(('all',), reasons, parts.task), *(_classes(units)[1] for units in given.values()))
     kept, unavailable = [], {k: v for k, v in plan.unavailable.items() if k not in own}
     for score in plan.scores:
         if score.name in own:

@@ -71,7 +71,7 @@ class Batch(NamedTuple):
     label: Array
     mask: Array
     cached: Cached = Cached()
-    index: Array | None = None
+    index: Array | None = None  # pyright: ignore[reportIncompatibleMethodOverride]  # tuple.index is never called
     targets: Array | None = None
     weights: Array | None = None
 
@@ -89,7 +89,7 @@ class Examples(NamedTuple):
     images: np.ndarray | None
     labels: np.ndarray
     cached: Cached = Cached()
-    index: np.ndarray | None = None
+    index: np.ndarray | None = None  # pyright: ignore[reportIncompatibleMethodOverride]  # tuple.index is never called
 
 
 class Outputs(NamedTuple):

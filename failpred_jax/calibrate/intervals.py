@@ -12,7 +12,7 @@ import numpy as np
 
 from failpred_jax.calibrate.checks import between_0_and_1, confidence_units
 from failpred_jax.errors import UserError
-from failpred_jax.metrics.calibration import NUM_BINS
+from failpred_jax.metrics.reliability import NUM_BINS
 from failpred_jax.types import Array
 
 # Weights of resamples held at once: 64 MB.

@@ -1,5 +1,6 @@
 """A Config as a ConfigDict, for config files to change, and as what JSON can hold."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import ml_collections
@@ -19,13 +20,15 @@ def default_config() -> ml_collections.ConfigDict:
     config = to_config_dict(Config())
     with config.unlocked():
         for sections, name, successors in old_keys():
-            place, new = config, config
-            for key in sections:
-                place = place[key]
-            for key in successors[0].split('.'):
-                new = new[key]
-            place[name] = config_dict.placeholder(type(new))
+            new = _at(config, successors[0].split('.'))
+            _at(config, sections)[name] = config_dict.placeholder(type(new))
     return config
+
+
+def _at(place: Any, keys: Iterable[str]) -> Any:
+    for key in keys:
+        place = place[key]
+    return place
 
 
 def to_config_dict(section: Any) -> ml_collections.ConfigDict:

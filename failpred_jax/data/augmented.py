@@ -5,6 +5,7 @@ import numpy as np
 
 from failpred_jax.config import AugmentConfig
 from failpred_jax.data.augment import make_augment_fn
+from failpred_jax.errors import given
 from failpred_jax.types import DatasetInfo, Examples
 
 NUM_IMAGES = 4
@@ -30,8 +31,8 @@ def draw_augmented(
         return None
     rng = np.random.default_rng(seed)
     index = np.sort(rng.permutation(len(examples.labels))[:NUM_IMAGES])
-    images, labels = (np.repeat(part[index], NUM_DRAWS, axis=0) for part in (examples.images, examples.labels))
-    labels = labels.astype(np.int32)
+    images = np.repeat(given(examples.images, 'images')[index], NUM_DRAWS, axis=0)
+    labels = np.repeat(examples.labels[index], NUM_DRAWS, axis=0).astype(np.int32)
     keys = jax.random.split(jax.random.key(seed), len(images))
     changed, changed_labels = jax.jit(make_augment_fn(config, info))(keys, images, labels)
 

@@ -9,7 +9,7 @@ import itertools
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -131,6 +131,7 @@ def _info(builder: Any, name: str, data: DataConfig) -> DatasetInfo:
             f"'{name}' is not an image classification data set: it needs the features 'image' and 'label' (a class), "
             f'and has: {", ".join(features)}'
         )
+    # An image of tfds is [H, W, channels]; H and W are None where they differ.
     shape = tuple(features['image'].shape)
     if shape[-1] is None:
         raise UserError(f"the images of '{name}' have different numbers of channels ({shape}), which cannot be mixed")
@@ -141,7 +142,7 @@ def _info(builder: Any, name: str, data: DataConfig) -> DatasetInfo:
         )
     if None in shape:
         shape = (*data.image_size, shape[-1])
-    return DatasetInfo(name, 'classification', shape, tuple(features['label'].names))
+    return DatasetInfo(name, 'classification', cast(tuple[int, int, int], shape), tuple(features['label'].names))
 
 
 def _read(builder: Any, split: str, info: DatasetInfo) -> Examples:

@@ -1,12 +1,10 @@
 """Metrics: failure ranking, selective prediction, calibration, classification, segmentation; pure, masked, jittable."""
 
 from failpred_jax.metrics.calibration import (
-    Bins,
     classwise_ece,
     confidence_calibration,
     multiclass_brier,
     multiclass_nll,
-    reliability_bins,
 )
 from failpred_jax.metrics.calibration_sums import CalibrationSums, calibration_from_sums, calibration_sums
 from failpred_jax.metrics.classification import confusion_matrix, confusion_values, top_k_accuracy
@@ -43,6 +41,7 @@ from failpred_jax.metrics.ranking import (
     score_metrics,
     undefined_reasons,
 )
+from failpred_jax.metrics.reliability import Bins, reliability_bins
 from failpred_jax.metrics.resampling import Resamples, bootstrap, resample_weights, weighted_metrics
 from failpred_jax.metrics.resampling_others import is_affordable, resample_others
 from failpred_jax.metrics.segmentation import segmentation_values

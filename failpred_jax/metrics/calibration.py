@@ -5,102 +5,20 @@ A confidence outside [0, 1] is no probability: everything here is then NaN.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from failpred_jax.metrics.metric import INFINITY, Metric, nan_unless, register
-from failpred_jax.metrics.sorting import falling_keys
-from failpred_jax.metrics.sums import compensated_sum, masked_mean
+from failpred_jax.metrics.reliability import NUM_BINS, bin_gaps, bin_shares, flatten, reliability_bins
+from failpred_jax.metrics.sums import masked_mean
 from failpred_jax.metrics.walk import float_type
 from failpred_jax.types import Array
-
-NUM_BINS = 15
-
-
-class Bins(NamedTuple):
-    """A reliability diagram, K bins of rising confidence.
-
-    Attributes:
-      count: [K] int32, units in the bin.
-      confidence: [K] float, their mean confidence; NaN for an empty bin.
-      accuracy: [K] float, their share of correct units; NaN for an empty bin.
-    """
-
-    count: jax.Array
-    confidence: jax.Array
-    accuracy: jax.Array
-
-
-def reliability_bins(
-    confidence: Array,
-    correct: Array,
-    mask: Array | None = None,
-    num_bins: int = NUM_BINS,
-    equal_mass: bool = False,
-) -> Bins:
-    """Bin units by confidence.
-
-    Args:
-      confidence: [...] float32 (or float16, bfloat16) in [0, 1].
-      correct: [...] bool.
-      mask: [...] bool or None.
-      num_bins: K, static.
-      equal_mass: static; False cuts [0, 1] into intervals (k/K, (k+1)/K], True puts a unit that has a share q of the
-        units strictly below it into bin floor(K q), so that equal confidences share a bin.
-
-    Returns:
-      Bins.
-
-    Reference: Guo et al., ICML 2017, equation 3; equal mass: Nguyen & O'Connor, EMNLP 2015.
-    """
-    confidence, correct, mask = _flat(confidence, correct, mask)
-    if equal_mass:
-        # Keys fall with confidence: the m-th smallest confidence is the m-th key from the end of the counted ones.
-        keys = jnp.where(mask, falling_keys(confidence), np.uint32(0xFFFFFFFF))
-        # One key more than units, so that there is one to look at where there is no unit.
-        in_order = jnp.sort(jnp.append(keys, np.uint32(0xFFFFFFFF)))
-        total = jnp.sum(mask, dtype=jnp.int32)
-        bin_of = jnp.zeros(keys.shape, jnp.int32)
-        for k in range(1, num_bins):
-            below = total // num_bins * k + -(-(total % num_bins * k) // num_bins)
-            cut = in_order[jnp.maximum(total - below, 0)]
-            bin_of += keys < cut
-    else:
-        edges = jnp.asarray(np.arange(1, num_bins) / num_bins, confidence.dtype)
-        bin_of = jnp.searchsorted(edges, confidence, side='left').astype(jnp.int32)
-
-    def of_bin(k: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        inside = mask & (bin_of == k)
-        count = jnp.sum(inside, dtype=jnp.int32)
-        right = jnp.sum(inside & correct, dtype=jnp.int32).astype(float_type())
-        sure = compensated_sum(jnp.where(inside, confidence, 0))
-        return count, *(nan_unless(count > 0, x / jnp.maximum(count, 1).astype(x.dtype)) for x in (sure, right))
-
-    return Bins(*jax.lax.map(of_bin, jnp.arange(num_bins, dtype=jnp.int32)))
-
-
-def _flat(confidence: Array, correct: Array, mask: Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:
-    confidence, correct = jnp.ravel(jnp.asarray(confidence)), jnp.ravel(jnp.asarray(correct)).astype(bool)
-    mask = jnp.ones(confidence.shape, bool) if mask is None else jnp.ravel(jnp.asarray(mask))
-    if not jnp.issubdtype(confidence.dtype, jnp.floating):
-        confidence = confidence.astype(float_type())
-    return confidence, correct, mask
 
 
 def _is_probability(confidence: jax.Array, mask: jax.Array) -> jax.Array:
     return jnp.any(mask) & jnp.all(~mask | ((confidence >= 0) & (confidence <= 1)))
-
-
-def _share(bins: Bins) -> jax.Array:
-    total = jnp.maximum(jnp.sum(bins.count), 1)
-    return bins.count.astype(float_type()) / total.astype(float_type())
-
-
-def _gap(bins: Bins) -> jax.Array:
-    return jnp.where(bins.count > 0, bins.confidence - bins.accuracy, 0)
 
 
 def confidence_calibration(
@@ -121,7 +39,7 @@ def confidence_calibration(
 
     Reference: Guo et al., ICML 2017, equations 3 and 5; Brier: Murphy, Journal of Applied Meteorology 1973.
     """
-    confidence, correct, mask = _flat(confidence, correct, mask)
+    confidence, correct, mask = flatten(confidence, correct, mask)
     width = reliability_bins(confidence, correct, mask, num_bins)
     mass = reliability_bins(confidence, correct, mask, num_bins, equal_mass=True)
     sure, right = confidence.astype(float_type()), correct.astype(float_type())
@@ -129,13 +47,13 @@ def confidence_calibration(
     spread = jnp.where(width.count > 0, width.accuracy - accuracy, 0)
     of_truth = jnp.where(correct, sure, 1 - sure)
     found = {
-        'ece': jnp.sum(_share(width) * jnp.abs(_gap(width))),
-        'ece_equal_mass': jnp.sum(_share(mass) * jnp.abs(_gap(mass))),
+        'ece': jnp.sum(bin_shares(width) * jnp.abs(bin_gaps(width))),
+        'ece_equal_mass': jnp.sum(bin_shares(mass) * jnp.abs(bin_gaps(mass))),
         'signed_ece': masked_mean(sure - right, mask),
-        'mce': jnp.max(jnp.abs(_gap(width))),
+        'mce': jnp.max(jnp.abs(bin_gaps(width))),
         'brier': masked_mean((sure - right) ** 2, mask),
-        'brier_reliability': jnp.sum(_share(width) * _gap(width) ** 2),
-        'brier_resolution': jnp.sum(_share(width) * spread**2),
+        'brier_reliability': jnp.sum(bin_shares(width) * bin_gaps(width) ** 2),
+        'brier_resolution': jnp.sum(bin_shares(width) * spread**2),
         'brier_uncertainty': accuracy * (1 - accuracy),
         'nll': masked_mean(-jnp.log(jnp.where(mask, of_truth, 1)), mask),
     }
@@ -171,7 +89,7 @@ def classwise_ece(probs: Array, labels: Array, mask: Array | None = None, num_bi
 
     def of_class(c: jax.Array) -> jax.Array:
         bins = reliability_bins(probs[:, c], labels == c, mask, num_bins)
-        return jnp.sum(_share(bins) * jnp.abs(_gap(bins)))
+        return jnp.sum(bin_shares(bins) * jnp.abs(bin_gaps(bins)))
 
     each = jax.lax.map(of_class, jnp.arange(probs.shape[-1], dtype=jnp.int32))
     return nan_unless(defined, jnp.mean(each))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from failpred_jax.metrics.calibration import NUM_BINS, reliability_bins
+from failpred_jax.metrics.reliability import NUM_BINS, reliability_bins
 from failpred_jax.metrics.sums import compensated_sum
 from failpred_jax.metrics.walk import float_type
 from failpred_jax.types import Array
@@ -25,7 +25,7 @@ class CalibrationSums(NamedTuple):
       outside: int64, units whose confidence is not in [0, 1].
     """
 
-    count: np.ndarray
+    count: np.ndarray  # pyright: ignore[reportIncompatibleMethodOverride]  # tuple.count is never called
     confidence: np.ndarray
     correct: np.ndarray
     squared: np.ndarray
@@ -34,19 +34,19 @@ class CalibrationSums(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames='num_bins')
-def _sums(confidence: Array, correct: Array, mask: Array, num_bins: int) -> CalibrationSums:
+def _sums(confidence: Array, correct: Array, mask: Array, num_bins: int) -> dict[str, jax.Array]:
     bins = reliability_bins(confidence, correct, mask, num_bins)
     count = bins.count.astype(float_type())
     sure = confidence.astype(float_type())
     of_truth = jnp.where(correct, sure, 1 - sure)
-    return CalibrationSums(
-        count=bins.count,
-        confidence=jnp.where(bins.count > 0, bins.confidence * count, 0),
-        correct=jnp.where(bins.count > 0, jnp.round(bins.accuracy * count), 0),
-        squared=compensated_sum(jnp.where(mask, (1 - of_truth) ** 2, 0)),
-        surprise=compensated_sum(jnp.where(mask, -jnp.log(jnp.where(mask, of_truth, 1)), 0)),
-        outside=jnp.sum(mask & ~((confidence >= 0) & (confidence <= 1)), dtype=jnp.int32),
-    )
+    return {
+        'count': bins.count,
+        'confidence': jnp.where(bins.count > 0, bins.confidence * count, 0),
+        'correct': jnp.where(bins.count > 0, jnp.round(bins.accuracy * count), 0),
+        'squared': compensated_sum(jnp.where(mask, (1 - of_truth) ** 2, 0)),
+        'surprise': compensated_sum(jnp.where(mask, -jnp.log(jnp.where(mask, of_truth, 1)), 0)),
+        'outside': jnp.sum(mask & ~((confidence >= 0) & (confidence <= 1)), dtype=jnp.int32),
+    }
 
 
 def calibration_sums(confidence: Array, correct: Array, mask: Array, num_bins: int = NUM_BINS) -> CalibrationSums:
@@ -54,10 +54,7 @@ def calibration_sums(confidence: Array, correct: Array, mask: Array, num_bins: i
     with jax.enable_x64(jax.default_backend() != 'tpu'):
         found = jax.device_get(_sums(confidence, correct, mask, num_bins))
     return CalibrationSums(
-        *(
-            np.asarray(x, np.int64 if name in ('count', 'outside') else np.float64)
-            for name, x in found._asdict().items()
-        )
+        **{name: np.asarray(x, np.int64 if name in ('count', 'outside') else np.float64) for name, x in found.items()}
     )
 
 

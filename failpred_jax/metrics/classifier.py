@@ -8,7 +8,6 @@ import numpy as np
 
 from failpred_jax.errors import UserError
 from failpred_jax.metrics.calibration import (
-    NUM_BINS,
     classwise_ece,
     confidence_calibration,
     multiclass_brier,
@@ -16,6 +15,7 @@ from failpred_jax.metrics.calibration import (
 )
 from failpred_jax.metrics.classification import confusion_matrix, confusion_values, top_k_accuracy
 from failpred_jax.metrics.ranking import check_inputs
+from failpred_jax.metrics.reliability import NUM_BINS
 from failpred_jax.metrics.segmentation import segmentation_values
 from failpred_jax.registry import METRICS
 from failpred_jax.types import Array
@@ -98,7 +98,7 @@ def classifier_metrics(
     num_classes = probs.shape[-1]
     mask = np.ones(labels.shape, bool) if mask is None else np.asarray(mask)
     check_labels(labels, probs.shape[:-1], mask, num_classes)
-    good = ((probs >= 0) & (probs <= 1)).all(axis=-1)
+    good: np.ndarray = np.all((probs >= 0) & (probs <= 1), axis=-1)
     if not good[mask].all():
         raise UserError(
             f'probs has values outside [0, 1] for {int(np.sum(~good[mask]))} units; apply softmax to logits'

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
 
-from failpred_jax.metrics.calibration import NUM_BINS, reliability_bins
 from failpred_jax.metrics.metric import Metric, nan_unless, register
+from failpred_jax.metrics.reliability import NUM_BINS, reliability_bins
 from failpred_jax.metrics.walk import float_type
 from failpred_jax.types import Array
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 import jax
 import numpy as np
 
-from failpred_jax.metrics.calibration import NUM_BINS
 from failpred_jax.metrics.classification import class_values
 from failpred_jax.metrics.classifier import calibration_metrics
 from failpred_jax.metrics.metric import Metric, of_inputs
 from failpred_jax.metrics.ranking import check_inputs, names, score_metrics
+from failpred_jax.metrics.reliability import NUM_BINS
 from failpred_jax.metrics.segmentation import overlap_values
 from failpred_jax.outcomes import predicted_classes
 from failpred_jax.results import ClassifierResult, Confusion

@@ -139,9 +139,8 @@ def undefined_reasons(found: dict[str, float]) -> dict[str, str]:
 
 def check_inputs(confidence: Array, correct: Array, mask: Array | None) -> tuple[Array, Array, Array | None]:
     """Return flat (confidence, correct, mask) whose ranking JAX can read exactly, or raise UserError."""
-    confidence, correct, mask = (
-        x if x is None or isinstance(x, jax.Array) else np.asarray(x) for x in (confidence, correct, mask)
-    )
+    confidence, correct = _as_array(confidence), _as_array(correct)
+    mask = None if mask is None else _as_array(mask)
     for name, x in (('correct', correct), ('mask', mask)):
         if x is not None and x.shape != confidence.shape:
             raise UserError(f'{name} has shape {x.shape} but confidence has {confidence.shape}; give one value a unit')
@@ -153,6 +152,10 @@ def check_inputs(confidence: Array, correct: Array, mask: Array | None) -> tuple
         raise UserError(f'mask has type {mask.dtype}; give bool, True for units that count')
     confidence = _exact(confidence.reshape(-1), None if mask is None else mask.reshape(-1))
     return confidence, correct.reshape(-1), None if mask is None else mask.reshape(-1)
+
+
+def _as_array(x: Array) -> Array:
+    return x if isinstance(x, jax.Array) else np.asarray(x)
 
 
 def _exact(confidence: Array, mask: Array | None) -> Array:
@@ -185,4 +188,5 @@ def _padded(confidence: Array, correct: Array, mask: Array | None) -> tuple[Arra
     grain = max(1024, 1 << max(0, size.bit_length() - 4))
     extra = -size % grain if size else grain
     mask = np.ones(size, bool) if mask is None else np.asarray(mask)
-    return tuple(np.pad(np.asarray(x), (0, extra)) for x in (confidence, correct, mask))
+    confidence, correct, mask = (np.pad(np.asarray(x), (0, extra)) for x in (confidence, correct, mask))
+    return confidence, correct, mask

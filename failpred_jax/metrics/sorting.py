@@ -67,7 +67,7 @@ def sort_units(confidence: Array, correct: Array, mask: Array | None = None) -> 
     mask = mask if mask is None else jnp.asarray(mask)
     num_counted = jnp.int32(confidence.size) if mask is None else jnp.sum(mask, dtype=jnp.int32)
 
-    def counted(values: jax.Array, otherwise: jax.Array) -> jax.Array:
+    def counted(values: jax.Array, otherwise: np.uint32) -> jax.Array:
         return values if mask is None else jnp.where(mask, values, otherwise)
 
     number = jnp.cumsum(_occupied_buckets(confidence, mask), dtype=jnp.int32) - 1
@@ -84,7 +84,8 @@ def sort_units(confidence: Array, correct: Array, mask: Array | None = None) -> 
 
     def general(_) -> jax.Array:
         keys = counted(falling_keys(confidence), _LAST)
-        return _flags(*jax.lax.sort((keys, correct), num_keys=1), num_counted)
+        keys, in_order = jax.lax.sort((keys, correct), num_keys=1)
+        return _flags(keys, in_order, num_counted)
 
     return jax.lax.cond(number[-1] < _SPARE_BUCKETS, packed, general, None)
 
@@ -95,9 +96,8 @@ def _occupied_buckets(confidence: jax.Array, mask: Array | None) -> jax.Array:
 
     def add(i: jax.Array, occupied: jax.Array) -> jax.Array:
         # The last slice is moved back to fit; a unit that is met twice occupies the same bucket.
-        part, counted = (
-            x if x is None else jax.lax.dynamic_slice(x, (i * chunk,), (chunk,)) for x in (confidence, mask)
-        )
+        part = jax.lax.dynamic_slice(confidence, (i * chunk,), (chunk,))
+        counted = None if mask is None else jax.lax.dynamic_slice(mask, (i * chunk,), (chunk,))
         bucket = (falling_keys(part) >> _MANTISSA_BITS).astype(jnp.int32)
         # A slot past the table's end is dropped by the scatter: masked units occupy nothing.
         bucket = bucket if counted is None else jnp.where(counted, bucket, 512)

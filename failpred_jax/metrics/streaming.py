@@ -206,7 +206,7 @@ def _limits(counts: LevelCounts, points: Points) -> tuple[dict[str, float], dict
     most_below = np.where(below + e > 0, (wrong_below + e) / np.maximum(below + e, 1), 0.0)
     precision_below = (wrong_below + e) / (below + c + e)
 
-    def total(if_known: np.ndarray, if_unknown: np.ndarray, scale: float) -> float:
+    def total(if_known: Array, if_unknown: Array, scale: float) -> float:
         return float(np.sum(np.where(unknown, if_unknown, if_known)) / max(scale, 1))
 
     low, high = {}, {}

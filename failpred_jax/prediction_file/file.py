@@ -3,18 +3,21 @@
   labels              [N] or [N, H, W]: class numbers from 0, class names, truth values, or one-hot [N, C]
   logits, probs or log_probs
                       [N, C] or [N, H, W, C]; a single column [N] is that of class 1 of two
-  correct             [N], truth values or grades in [0, 1]: enough, with a confidence, where there are no classes
+  correct             [N], truth values or grades in [0, 1], checked against labels and outputs. A file with nothing but
+                      this and a confidence can be read, but not evaluated yet: use metrics.failure_metrics
   confidence_<name>   shaped as labels, of any real type: your own scores, higher means more confident
   features            [N, D], for the scores that measure distances
   mask                shaped as labels, bool: False leaves a unit out
   class_names         [C], the names of the classes in the order of the logits
-  group, id           [N]: units that belong together (a patient, an image), and a name for each unit
+  group, id           [N]: units that belong together (a patient, an image), and a name for each unit; not used yet
   mc_probs, ensemble_probs
                       [N, T, C]: class probabilities of dropout passes, or of the members of an ensemble
   val_..., train_..., cal_...
-                      the same of held-out units, of the training units, and of units for certificates alone
+                      the same of held-out units, of the training units, and of units for certificates alone (not
+                      used yet)
 
-Any other column [N] is kept as a slice to report by. Names close to one of these are taken for misspellings.
+Any other column [N] is kept as a slice, which is not used yet. Names close to one of these are taken for misspellings.
+An evaluation warns of the arrays that it does not use.
 """
 
 from collections.abc import Mapping

@@ -28,7 +28,7 @@ class Units:
       samples: 'mc_probs' and 'ensemble_probs', each [N, T, C] float32, where they are there.
       group: [N] int64, equal for units that belong together, or None.
       ids: [N] words, or None.
-      slices: further columns, each [N].
+      slices: further columns, each [N]; no evaluation uses them yet, nor `group` and `ids`.
       class_names: C names, in the order of the logits.
       shape: of the labels as given.
       notes: sentences on what was read otherwise than it was given.
@@ -147,10 +147,7 @@ def _unit_shape(given: Mapping[str, np.ndarray], prefix: str, problems: list[str
     if len(outputs) > 1:
         problems.append(f"'{prefix}{outputs[0]}' and '{prefix}{outputs[1]}' are both there; keep one")
     if not outputs and 'correct' not in given:
-        problems.append(
-            f"'{prefix}logits' (or probs, or log_probs) with '{prefix}labels' is missing; where there are no classes, "
-            f"'{prefix}correct' (true or false for each unit) is enough"
-        )
+        problems.append(f"'{prefix}logits' (or probs, or log_probs) with '{prefix}labels' is missing; add both")
     elif outputs and 'labels' not in given:
         problems.append(f"'{prefix}labels' is missing")
     elif not outputs and 'labels' in given:

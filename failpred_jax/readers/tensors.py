@@ -1,5 +1,9 @@
-"""Tensors of other frameworks: .safetensors, and .pt files of plain tensors, loaded with weights_only=True."""
+"""Tensors of other frameworks: .safetensors, and .pt files of plain tensors, loaded with weights_only=True.
 
+Files of weights are loaded here too (see weights/files.py): what is in a file is nowhere run.
+"""
+
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +21,26 @@ _TYPES = {
 }  # fmt: skip
 
 
-def _is_safetensors(path: Path, head: bytes) -> bool:
+def is_safetensors(path: Path, head: bytes) -> bool:
+    """Return whether a file whose first bytes are `head` is a safetensors file."""
     # The length of a JSON header, little-endian, and the header.
     return len(head) > 9 and head[8:9] == b'{' and int.from_bytes(head[:8], 'little') < path.stat().st_size
 
 
-def _read_safetensors(path: Path) -> Arrays:
+def load_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a safetensors file, in the types in which they are stored.
+
+    Raises:
+      UserError: it cannot be read, or holds a type that NumPy has no equal of.
+    """
     import safetensors
 
     try:
         found = safetensors.deserialize(path.read_bytes())
     except safetensors.SafetensorError as error:
         raise UserError(f"'{path}' cannot be read as safetensors: {error}") from error
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read: {error.strerror or error}") from error
     arrays = {}
     for name, tensor in found:
         if tensor['dtype'] not in _TYPES:
@@ -37,25 +49,37 @@ def _read_safetensors(path: Path) -> Arrays:
             )
         flat = np.frombuffer(tensor['data'], dtype=_TYPES[tensor['dtype']])
         arrays[name] = flat.reshape(tensor['shape'])
-    return Arrays(arrays)
+    return arrays
 
 
-def _read_torch(path: Path) -> Arrays:
+def load_torch(path: Path) -> Any:
+    """Return what torch.save wrote, with tensors on the CPU; anything but plain tensors and containers is refused.
+
+    Raises:
+      UserError: PyTorch is not installed, or the file cannot be read so.
+    """
     try:
-        import torch
+        import torch  # Imported late: an optional extra that takes seconds.
     except ImportError as error:
         raise UserError(
             f"'{path}' is a file of torch.save, which only PyTorch reads: pip install 'failpred_jax[torch]', or save "
             'the arrays with numpy.savez'
         ) from error
     try:
-        found = torch.load(path, map_location='cpu', weights_only=True)
+        with warnings.catch_warnings():
+            # Of kinds of tensors that PyTorch will drop: callers refuse them, in words of their own.
+            warnings.simplefilter('ignore')
+            return torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # unpickling errors, damaged zips and unknown types each have a class of their own
-        first = (str(error).splitlines() or [''])[0][:200]
+        first = (str(error).strip().splitlines() or [''])[0][:200]
         raise UserError(
-            f"'{path}' cannot be read: {type(error).__name__}: {first}. Only plain tensors are loaded "
-            '(weights_only=True); save a dict of tensors: torch.save({"labels": labels, "logits": logits}, FILE)'
+            f"'{path}' cannot be read: {type(error).__name__}: {first}. Only plain tensors are loaded, and code in a "
+            'file is never run (weights_only=True); save a dict of tensors: torch.save({"name": tensor}, FILE)'
         ) from error
+
+
+def _read_torch(path: Path) -> Arrays:
+    found = load_torch(path)
     if not isinstance(found, dict) or not found:
         raise UserError(f"'{path}' holds a {type(found).__name__}; save a dict of tensors with their names")
     return Arrays({str(name): _to_numpy(value, str(name), path) for name, value in found.items()})
@@ -75,7 +99,9 @@ def _to_numpy(value: Any, name: str, path: Path) -> np.ndarray:
     return value.float().numpy() if value.dtype == torch.bfloat16 else value.numpy()
 
 
-FORMATS.register('safetensors')(Format('safetensors', ('.safetensors',), _is_safetensors, _read_safetensors))
+FORMATS.register('safetensors')(
+    Format('safetensors', ('.safetensors',), is_safetensors, lambda path: Arrays(load_safetensors(path)))
+)
 FORMATS.register('torch')(
     Format(
         'PyTorch file of tensors',

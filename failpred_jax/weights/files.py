@@ -1,21 +1,19 @@
 """Files of named arrays: PyTorch's, safetensors and npz, told apart by their first bytes. Nothing in them is ever run.
 
-PyTorch's are read with `torch.load(weights_only=True)`, npz with `allow_pickle=False`.
+PyTorch's and safetensors are loaded by readers/tensors.py with `weights_only=True`, npz with `allow_pickle=False`.
 """
 
-import struct
-import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from failpred_jax import files
 from failpred_jax.errors import UserError
+from failpred_jax.readers.reading import HEAD_BYTES
+from failpred_jax.readers.tensors import is_safetensors, load_safetensors, load_torch
 
 # Where training scripts put the state dict inside a checkpoint.
 _WRAPPERS = ('model_state_dict', 'state_dict', 'model', 'net', 'weights')
@@ -39,7 +37,7 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
         numbers, complex, sparse, quantized or empty of data, or with values that are NaN or infinite), all of them
         named.
     """
-    entries = _without_prefixes(path, _reader_of(path)(path))
+    entries = _without_prefixes(path, _reader_of(Path(path))(Path(path)))
     problems: list[str] = []
     arrays = {}
     for name, entry in entries.items():
@@ -54,18 +52,17 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _reader_of(path: str) -> Callable[[str], Mapping[Any, Any]]:
+def _reader_of(path: Path) -> Callable[[Path], Mapping[Any, Any]]:
     """Return what reads a file, by its first bytes."""
     try:
-        with Path(path).open('rb') as file:
-            start = file.read(9)
-            size = Path(path).stat().st_size
+        with path.open('rb') as file:
+            start = file.read(HEAD_BYTES)
     except FileNotFoundError:
         raise UserError(f"there is no file '{path}'; give the path of a file of weights") from None
     except OSError as error:
         raise UserError(f"'{path}' cannot be read: {error.strerror or error}") from error
-    if len(start) == 9 and start[8:] == b'{' and struct.unpack('<Q', start[:8])[0] <= size - 8:
-        return _read_safetensors
+    if is_safetensors(path, start):
+        return load_safetensors
     if start.startswith(b'PK') and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if any(name.endswith('.npy') for name in archive.namelist()):
@@ -73,38 +70,19 @@ def _reader_of(path: str) -> Callable[[str], Mapping[Any, Any]]:
     return _read_torch
 
 
-def _read_safetensors(path: str) -> Mapping[str, np.ndarray]:
+def _read_npz(path: Path) -> Mapping[str, np.ndarray]:
     try:
-        return safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, *files.DAMAGE) as error:
-        raise _unreadable(path, 'safetensors', error) from error
-
-
-def _read_npz(path: str) -> Mapping[str, np.ndarray]:
-    try:
-        return files.read_npz(Path(path))
+        return files.read_npz(path)
     except files.DAMAGE as error:
         raise _unreadable(path, 'npz of plain arrays', error) from error
 
 
-def _read_torch(path: str) -> Mapping[Any, Any]:
-    try:
-        import torch  # Imported late: an optional extra that takes seconds.
-    except ImportError:
-        raise UserError(
-            f"reading '{path}' needs PyTorch, which is not installed; run: pip install 'failpred_jax[torch]'"
-        ) from None
-    try:
-        with warnings.catch_warnings():
-            # Of kinds of tensors that PyTorch will drop: they are refused below, in words of our own.
-            warnings.simplefilter('ignore')
-            content = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # torch raises many kinds: pickle, zip, runtime, end of file.
-        raise _unreadable(path, 'PyTorch file of plain tensors', error) from None
+def _read_torch(path: Path) -> Mapping[Any, Any]:
+    content = load_torch(path)
     for name in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             return content[name]
-    is_bare = isinstance(content, Mapping) and any(isinstance(value, torch.Tensor) for value in content.values())
+    is_bare = isinstance(content, Mapping) and any(hasattr(value, 'detach') for value in content.values())
     if not is_bare:
         kind = (
             f'holds {", ".join(map(repr, list(content)[:5]))}'
@@ -117,7 +95,7 @@ def _read_torch(path: str) -> Mapping[Any, Any]:
     return content
 
 
-def _unreadable(path: str, kind: str, error: Exception) -> UserError:
+def _unreadable(path: Path, kind: str, error: Exception) -> UserError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return UserError(f"'{path}' cannot be read as a {kind}, and code in it is never run ({reason[:200]})")
 

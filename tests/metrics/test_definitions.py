@@ -10,7 +10,7 @@ import sklearn.metrics as sk
 from metrics.inputs import KINDS, C, N, assert_like, draw, evaluate
 
 import failpred_jax.metrics as fm
-from failpred_jax.metrics.calibration import NUM_BINS
+from failpred_jax.metrics.reliability import NUM_BINS
 
 # The definitions once more, slowly, in double precision, threshold by threshold.
 

@@ -132,7 +132,7 @@ def test_left_out_units_are_declared():
     assert np.array_equal(masked.labels, LABELS[5:])
 
 
-def test_correct_is_enough_and_may_be_graded():
+def test_correct_can_be_read_alone_and_may_be_graded():
     found = parse(correct=[0.5, 1, 0], confidence_a=[1.0, 2.0, 3.0], site=['x', 'y', 'x'])
     assert found.labels is None
     assert found.logits is None
