@@ -99,17 +99,7 @@ def parse_part(
     labels = logits = correct = None
     outputs_are = ''
     if any(name in given for name in OUTPUTS):
-        name = next(name for name in OUTPUTS if name in given)
-        outputs = read_outputs(given[name], name, shape, prefix, kept, notes, problems)
-        num_classes = 2 if given[name].shape in (shape, (*shape, 1)) else given[name].shape[-1]
-        if outputs is not None:
-            logits, outputs_are = outputs
-        if class_names and len(class_names) != num_classes:
-            problems.append(f"'class_names' has {len(class_names)} names, but there are {num_classes} classes")
-        elif 'labels' in given and num_classes >= 2:
-            found = read_labels(given['labels'], num_classes, class_names, ignore_label, kept, prefix, notes, problems)
-            if found is not None:
-                labels, kept = found
+        labels, logits, outputs_are, kept = _classes(given, kept, class_names, ignore_label, prefix, notes, problems)
     if 'correct' in given:
         correct = read_correct(given['correct'], kept, prefix, problems)
     if not kept.any():
@@ -138,6 +128,33 @@ def parse_part(
         notes=tuple(notes),
         **units,
     )
+
+
+def _classes(
+    given: Mapping[str, np.ndarray],
+    kept: np.ndarray,
+    class_names: tuple[str, ...],
+    ignore_label: int | None,
+    prefix: str,
+    notes: list[str],
+    problems: list[str],
+) -> tuple[np.ndarray | None, np.ndarray | None, str, np.ndarray]:
+    """Return labels, logits (None where they are not usable), what the outputs are, and which units are kept."""
+    name = next(name for name in OUTPUTS if name in given)
+    labels = logits = None
+    outputs_are = ''
+    outputs = read_outputs(given[name], name, kept.shape, prefix, kept, notes, problems)
+    if outputs is not None:
+        logits, outputs_are = outputs
+    is_one_column = given[name].shape in (kept.shape, (*kept.shape, 1))
+    num_classes = 2 if is_one_column else given[name].shape[-1]
+    if class_names and len(class_names) != num_classes:
+        problems.append(f"'class_names' has {len(class_names)} names, but there are {num_classes} classes")
+    elif 'labels' in given and num_classes >= 2:
+        found = read_labels(given['labels'], num_classes, class_names, ignore_label, kept, prefix, notes, problems)
+        if found is not None:
+            labels, kept = found
+    return labels, logits, outputs_are, kept
 
 
 def _unit_shape(given: Mapping[str, np.ndarray], prefix: str, problems: list[str]) -> tuple[int, ...]:

@@ -54,6 +54,12 @@ def reliability(confidence: Any, accuracy: Any, count: Any, name: str = '', heig
         customdata=count[filled],
         hovertemplate='confidence %{x:.1%}, accuracy %{y:.1%}, %{customdata:,} units<extra></extra>',
     )
+    _add_counts(figure, count)
+    return figure
+
+
+def _add_counts(figure: go.Figure, count: np.ndarray) -> None:
+    """Add the counts of the bins [K] below a reliability diagram."""
     edges = np.linspace(0, 1, len(count) + 1)
     figure.add_bar(
         x=style.compact((edges[:-1] + edges[1:]) / 2),
@@ -77,4 +83,3 @@ def reliability(confidence: Any, accuracy: Any, count: Any, name: str = '', heig
     figure.update_layout(
         yaxis2_range=[np.log10(0.7), np.log10(top * 1.5)], yaxis2_dtick=max(1, round(np.log10(top)) // 2)
     )
-    return figure

@@ -138,17 +138,10 @@ class _Trainer:
         self.seconds_per_step: float | None = None
         self.num_chunks = 0
 
-    def run(
-        self,
-        state: TrainState,
-        progress: Progress,
-        is_fresh: bool,
-        stop: Stop,
-    ) -> Progress:
-        stage = self.stage
-        step = int(state.step)
-        began = time.monotonic() - progress.seconds
+    def run(self, state: TrainState, progress: Progress, is_fresh: bool, stop: Stop) -> Progress:
+        stage, step = self.stage, int(state.step)
         last_save = time.monotonic()
+        began = last_save - progress.seconds
         # A step has no use for it, so it stays here.
         evaluated = state.evaluated
         state = devices.replicate(state.replace(evaluated={}))
@@ -183,26 +176,8 @@ class _Trainer:
         while step < stage.num_steps:
             until_eval = stage.eval_every_steps - step % stage.eval_every_steps
             num_steps = min(self._chunk_length(), until_eval, stage.num_steps - step)
-            started = time.monotonic()
-            state, sums = self.run_chunk(state, *self.feed.chunk(step, num_steps), np.int32(num_steps))
-            sums = devices.unreplicate(sums)
-            elapsed = time.monotonic() - started
-            if sums.bad_step >= 0:
-                raise UserError(self._not_finite(int(sums.bad_step)))
+            state, progress = self._take(state, progress, step, num_steps)
             step += num_steps
-            self._note_pace(elapsed / num_steps)
-            progress = replace(
-                progress,
-                loss_sum=progress.loss_sum + float(sums.loss_sum),
-                correct_count=progress.correct_count + int(sums.correct_count),
-                count=progress.count + int(sums.num_units),
-            )
-            self.log.progress(
-                step,
-                float(sums.loss_sum) / max(int(sums.num_units), 1),
-                int(sums.correct_count) / max(int(sums.num_units), 1),
-                num_steps * stage.batch_size / elapsed,
-            )
             at_eval = step % stage.eval_every_steps == 0 or step == stage.num_steps
             must_stop = processes.any_process(stop.requested())
             due = time.monotonic() - last_save > self.run_config.checkpoint_seconds
@@ -218,6 +193,29 @@ class _Trainer:
                     'the same command goes on from there'
                 )
         return progress
+
+    def _take(self, state: TrainState, progress: Progress, step: int, num_steps: int) -> tuple[TrainState, Progress]:
+        """Return what so many steps from `step` on leave: one call of the compiled loop."""
+        started = time.monotonic()
+        state, sums = self.run_chunk(state, *self.feed.chunk(step, num_steps), np.int32(num_steps))
+        sums = devices.unreplicate(sums)
+        elapsed = time.monotonic() - started
+        if sums.bad_step >= 0:
+            raise UserError(self._not_finite(int(sums.bad_step)))
+        self._note_pace(elapsed / num_steps)
+        loss_sum, correct_count, num_units = float(sums.loss_sum), int(sums.correct_count), int(sums.num_units)
+        self.log.progress(
+            step + num_steps,
+            loss_sum / max(num_units, 1),
+            correct_count / max(num_units, 1),
+            num_steps * self.stage.batch_size / elapsed,
+        )
+        return state, replace(
+            progress,
+            loss_sum=progress.loss_sum + loss_sum,
+            correct_count=progress.correct_count + correct_count,
+            count=progress.count + num_units,
+        )
 
     def _evaluated(self, state: TrainState, step: int) -> tuple[PyTree, PyTree]:
         """Return the parameters in the place of the trained ones, and the statistics, that a validation looks at."""

@@ -124,19 +124,13 @@ def _in_range(labels: Array, logits: Array) -> Array:
     return jnp.clip(labels, 0, logits.shape[-1] - 1)
 
 
-def make_train_step(
-    stage: Stage, apply_fn: ApplyFn, ignore_label: int | None
-) -> Callable[[TrainState, Batch], tuple[TrainState, Sums]]:
-    """Return `step(state, batch) -> (state, sums)` for one device.
+# (trained, state, batch, key) -> (mean gradient, (loss_sum, batch_stats, recipe_states, correct_count, num_units))
+GradientFn = Callable[[PyTree, TrainState, Batch, Array], tuple[PyTree, tuple]]
 
-    The gradient is that of the mean over the units of the whole batch, over all devices. Each device draws its own
-    dropout. BatchNorm normalizes by the statistics of its device's examples, and the running statistics are
-    averaged over devices; so with dropout or BatchNorm the result depends on the number of devices.
 
-    The stage's recipes are called where recipe.py says; without any, the program has no trace of them.
-    """
+def _make_gradient(stage: Stage, apply_fn: ApplyFn, ignore_label: int | None) -> GradientFn:
+    """Return the gradient of the mean loss over the units of the whole batch, and what a step needs besides."""
     recipes = stage.recipes
-    optimizer = optax.with_extra_args_support(stage.optimizer)
 
     def stage_loss(outputs: Outputs, batch: Batch, mask: Array) -> Array:
         labels = _in_range(batch.label, outputs.logits) if batch.targets is None else batch.targets
@@ -170,6 +164,24 @@ def make_train_step(
         (loss_sum, aux), grads = jax.value_and_grad(loss_sum_fn, has_aux=True)(trained, state, batch, key)
         total = jnp.maximum(devices.psum_all(aux[-1]), 1).astype(jnp.float32)
         return jax.tree.map(lambda g: g / total, devices.psum_all(grads)), (loss_sum, *aux)
+
+    return gradient
+
+
+def make_train_step(
+    stage: Stage, apply_fn: ApplyFn, ignore_label: int | None
+) -> Callable[[TrainState, Batch], tuple[TrainState, Sums]]:
+    """Return `step(state, batch) -> (state, sums)` for one device.
+
+    The gradient is that of the mean over the units of the whole batch, over all devices. Each device draws its own
+    dropout. BatchNorm normalizes by the statistics of its device's examples, and the running statistics are
+    averaged over devices; so with dropout or BatchNorm the result depends on the number of devices.
+
+    The stage's recipes are called where recipe.py says; without any, the program has no trace of them.
+    """
+    recipes = stage.recipes
+    optimizer = optax.with_extra_args_support(stage.optimizer)
+    gradient = _make_gradient(stage, apply_fn, ignore_label)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         step_key = jax.random.fold_in(state.key, state.step)
