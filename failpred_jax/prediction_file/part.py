@@ -147,7 +147,8 @@ def _classes(
     if outputs is not None:
         logits, outputs_are = outputs
     is_one_column = given[name].shape in (kept.shape, (*kept.shape, 1))
-    num_classes = 2 if is_one_column else given[name].shape[-1]
+    # The last axis holds the classes, if there is one at all; read_outputs has said so if there is none.
+    num_classes = 2 if is_one_column else given[name].shape[-1] if given[name].ndim else 0
     if class_names and len(class_names) != num_classes:
         problems.append(f"'class_names' has {len(class_names)} names, but there are {num_classes} classes")
     elif 'labels' in given and num_classes >= 2:
