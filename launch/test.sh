@@ -9,5 +9,6 @@ fi
 . "$(dirname "$0")/setup.sh" test
 ruff check .
 ruff format --check .
+pyright
 # A file stays on one worker, since its tests share what is compiled; in order, since the longest come early.
 exec python -m pytest -n "$(nproc)" --dist loadfile --no-loadscope-reorder "$@"
