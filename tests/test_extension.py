@@ -27,6 +27,8 @@ def get_config():
     config.baseline.epochs = 6
     config.baseline.batch_size = 32
     config.baseline.learning_rate = 0.05
+    config.baseline.recipes = ('noise',)
+    config.baseline.noise.strength = 0.2
     config.confidence.epochs = 4
     config.confidence.tcp_absolute.slack = 0.01
     config.finetune.epochs = 0
@@ -80,14 +82,15 @@ def test_the_new_command_runs_with_its_own_flag(extended):
 
 def test_the_documentation_shows_one_file_of_each_kind():
     rooms = sorted(Path(path).parent.name for path in examples())
-    assert rooms == ['commands', 'data', 'losses', 'metrics', 'models', 'scores', 'sections']
+    assert rooms == ['commands', 'data', 'losses', 'metrics', 'models', 'recipes', 'scores', 'sections']
 
 
-def test_the_new_source_model_and_loss_are_trained_with_their_options(extended):
+def test_the_new_source_model_loss_and_recipe_are_trained_with_their_options(extended):
     config = json.loads((extended / 'config.json').read_text())
     assert config['data']['noisy_digits'] == {'noise': 0.3}
     assert config['model']['two_layers'] == {'width': 24}
     assert config['confidence']['tcp_absolute'] == {'slack': 0.01}
+    assert config['baseline']['noise'] == {'strength': 0.2}
     assert {p.parent.name for p in extended.glob('*/result.json')} == {'baseline', 'confidence'}
     metrics = json.loads((extended / 'evaluation' / 'metrics.json').read_text())
     assert 0.5 < metrics['scores']['mcp']['accuracy'] < 1
