@@ -59,7 +59,7 @@ def _explained(error: BaseException) -> tuple[int, str, str]:
         case KeyboardInterrupt():
             return EXIT_KILLED, 'stopped at once', 'the same command goes on from the last checkpoint'
         case BrokenPipeError():
-            return EXIT_NO_READER, 'stopped', 'whoever read the output is gone; the same command goes on'
+            return EXIT_NO_READER, 'stopped', 'the reader of the output is gone; the same command continues'
         case OSError(errno=number) if number in DISK_ERRORS:
             where = f" '{error.filename}'" if error.filename else ''
             return (

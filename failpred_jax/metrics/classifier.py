@@ -134,7 +134,7 @@ def check_labels(labels: np.ndarray, shape: tuple[int, ...], mask: np.ndarray, n
     """Raise UserError unless labels and mask have `shape` and counted labels are in [0, C)."""
     for name, x in (('labels', labels), ('mask', mask)):
         if x.shape != shape:
-            raise UserError(f'{name} has shape {x.shape}, but the predictions ask for {shape}; give one value a unit')
+            raise UserError(f'{name} has shape {x.shape}, but the predictions ask for {shape}; give one value per unit')
     if labels.dtype.kind not in 'iu':
         raise UserError(f'labels has type {labels.dtype}; give integers')
     bad = mask & ((labels < 0) | (labels >= num_classes))
