@@ -33,7 +33,9 @@ def cross_entropy(logits: Array, targets: Array) -> Array:
 class FocalOptions:
     """Focal loss."""
 
-    gamma: float = option(3.0, 'how much less an example counts the more confident it is; 0 is cross-entropy', NOT_NEGATIVE)
+    gamma: float = option(
+        3.0, 'how much less an example counts the more confident it is; 0 is cross-entropy', NOT_NEGATIVE
+    )
 
 
 @CLASSIFIER_LOSSES.register('focal', options=FocalOptions)

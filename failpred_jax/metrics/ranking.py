@@ -143,7 +143,9 @@ def check_inputs(confidence: Array, correct: Array, mask: Array | None) -> tuple
     mask = None if mask is None else _as_array(mask)
     for name, x in (('correct', correct), ('mask', mask)):
         if x is not None and x.shape != confidence.shape:
-            raise UserError(f'{name} has shape {x.shape} but confidence has {confidence.shape}; give one value per unit')
+            raise UserError(
+                f'{name} has shape {x.shape} but confidence has {confidence.shape}; give one value per unit'
+            )
     if correct.dtype != bool:
         if not bool(((correct == 0) | (correct == 1)).all()):
             raise UserError(f'correct holds {correct.dtype} values besides 0 and 1; give predicted == label')
