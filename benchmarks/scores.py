@@ -21,7 +21,7 @@ from sklearn.neighbors import KDTree
 from failpred_jax.config import ModelConfig
 from failpred_jax.models.network import make_network
 from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
-from failpred_jax.scores.trust_score import NUM_NEIGHBOURS, dense_sets, score_units
+from failpred_jax.scores.trust_score import NUM_NEIGHBORS, dense_sets, score_units
 from failpred_jax.types import DatasetInfo
 
 ALPHA = 1 / 16
@@ -59,7 +59,7 @@ def trust_score_by_trees(
     distances = np.empty((len(units), num_classes))
     for c in range(num_classes):
         points = train[labels == c]
-        radii = KDTree(points).query(points, k=NUM_NEIGHBOURS)[0][:, -1]
+        radii = KDTree(points).query(points, k=NUM_NEIGHBORS)[0][:, -1]
         kept = np.sort(radii)[len(points) - 1 - int(ALPHA * len(points))]
         distances[:, c] = KDTree(points[radii <= kept]).query(units, k=1)[0][:, 0]
     own = distances[np.arange(len(units)), predicted]

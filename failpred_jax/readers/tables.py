@@ -1,4 +1,4 @@
-"""Tables: csv, tsv and their relatives, parquet, Arrow and feather, JSON lines; Arrow and pandas read them."""
+"""Tables: csv, tsv and their relatives, parquet, Arrow and feather, JSON lines, all read by Arrow."""
 
 import bz2
 import gzip
