@@ -48,8 +48,9 @@ def peak_mb() -> float:
 def measure(num_images: int) -> None:
     """Evaluate so many images and print a row of the table."""
     from failpred_jax.config import EvaluateConfig
-    from failpred_jax.evaluate.pixels import measure_pixels
-    from failpred_jax.evaluate.scoring import Fitted, make_plan
+    from failpred_jax.evaluate.measure import measure as measure_parts
+    from failpred_jax.evaluate.parts import Part, Parts, PixelStream
+    from failpred_jax.evaluate.scoring import make_plan
     from failpred_jax.scores.score import ScoreInputs
     from failpred_jax.types import DatasetInfo, Examples
 
@@ -58,20 +59,21 @@ def measure(num_images: int) -> None:
     # Images are never read here; one is shown for all.
     test = Examples(np.broadcast_to(np.zeros((), np.uint8), (num_images, *SIZE, 3)), labels)
     info = DatasetInfo('made up', 'segmentation', (*SIZE, 3), tuple(map(str, range(NUM_CLASSES))), VOID)
-    val = ScoreInputs(logits=reader.logits(0).reshape(-1, NUM_CLASSES)[:100_000])
+    val = Part(
+        ScoreInputs(logits=reader.logits(0).reshape(-1, NUM_CLASSES)[:100_000]),
+        labels[0].reshape(-1)[:100_000].astype(np.int32),
+    )
+    parts = Parts('segmentation', PixelStream(reader, test, info, seed=0), val)
     plan = make_plan(SCORES, {}, 'segmentation')
     before, started = peak_mb(), time.perf_counter()
-    found = measure_pixels(
-        reader, plan, Fitted({}, {}, {}), (val, labels[0].reshape(-1)[:100_000].astype(np.int32)), test, info,
-        EvaluateConfig(), seed=0,
-    )  # fmt: skip
+    found = measure_parts(parts, plan, EvaluateConfig()).measures
     seconds = time.perf_counter() - started
-    mcp = found.metrics['scores']['mcp']
-    low, high = mcp['limits']['aurc']
+    mcp = found.scores['mcp']
+    limits = mcp.limits['aurc']
     print(
-        f'| {num_images} | {found.metrics["classifier"]["num_units"]:,} | {seconds:.0f} s | '
+        f'| {num_images} | {found.classifier.num_units:,} | {seconds:.0f} s | '
         f'{seconds / num_images * 1000:.0f} ms | {peak_mb() - before:.0f} MB | '
-        f'{mcp["aurc"]:.6f} ({low:.6f}, {high:.6f}) |'
+        f'{mcp.metrics["aurc"]:.6f} ({limits.low:.6f}, {limits.high:.6f}) |'
     )
 
 
