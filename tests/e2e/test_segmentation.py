@@ -127,7 +127,7 @@ def test_the_report_shows_maps_of_every_score(finished):
     results = read_evaluation(finished / 'evaluation')
     assert {f'confidence_{name}' for name in results.test.confidences} <= {*results.maps}
     assert len(results.maps['image']) == 6
-    for words in ('Among the best', 'Around the median', 'Among the worst', 'pedestrian'):
+    for words in ('Among the best', 'Around the median', 'Among the worst', 'pedestrian', 'whole images'):
         assert words in page
 
 
