@@ -100,6 +100,9 @@ def evaluate_predictions(
     Raises:
       UserError: naming everything that is wrong with the arrays.
     """
+    _check_arguments(confidences=confidences, validation=validation, training=training)
+    if resamples < 0 or resamples != int(resamples):
+        raise UserError(f'resamples is {resamples}; it must be a whole number, 0 for no intervals')
     arrays: dict[str, Any] = {'labels': labels, 'logits': logits}
     if class_names is not None:
         arrays['class_names'] = class_names
@@ -109,6 +112,15 @@ def evaluate_predictions(
     for prefix, part in (('val_', validation), ('train_', training)):
         arrays |= {prefix + key: value for key, value in (part or {}).items()}
     return _evaluate(parse_arrays(arrays, 'the arguments', ignore_label), name, resamples)
+
+
+def _check_arguments(**named: Mapping[str, Array] | None) -> None:
+    """Raise a UserError for arguments that must map names to arrays and do not."""
+    for name, value in named.items():
+        if value is not None and not isinstance(value, Mapping):
+            raise UserError(
+                f"{name} is a {type(value).__name__}; give a dict of names and arrays, such as {{'mine': x}}"
+            )
 
 
 def evaluate_file(path: Path, ignore_label: int | None = None) -> Table:

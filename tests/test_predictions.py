@@ -179,6 +179,19 @@ def test_files_that_are_none(tmp_path, arrays):
         read_predictions(tmp_path / 'p.csv')
 
 
+@pytest.mark.parametrize(
+    ('wrong', 'words'),
+    [
+        ({'confidences': [1.0, 2.0]}, 'confidences is a list; give a dict'),
+        ({'validation': (1, 2)}, 'validation is a tuple; give a dict'),
+        ({'resamples': -1}, 'resamples is -1'),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(arrays, wrong, words):
+    with pytest.raises(UserError, match=words):
+        failpred_jax.evaluate_predictions(arrays['labels'], arrays['logits'], **wrong)
+
+
 def test_object_arrays_are_never_unpickled(tmp_path):
     class Trap:
         def __reduce__(self):

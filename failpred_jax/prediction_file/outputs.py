@@ -13,6 +13,8 @@ SUM_TOLERANCE = 1e-3
 ROUNDED_TOLERANCE = 0.01
 # Below this a probability is taken as it.
 SMALLEST = 1e-300
+# Beyond it, sums of logits leave float32.
+LARGEST = 1e30
 LOG_FLOOR = np.float32(np.log(SMALLEST))
 _MOST_DECIMALS = 6
 
@@ -74,6 +76,9 @@ def _rows(
             f'{int(bad.any(axis=-1).argmax())}; every class of a unit needs a number'
         )
         return None, ''
+    if np.abs(rows[np.isfinite(rows)]).max(initial=0) > LARGEST:
+        problems.append(f"'{full}' holds values beyond {LARGEST:.0e}, which no softmax tells apart; rescale them")
+        return None, ''
     if name == 'probs':
         normalized = _probabilities(rows, full, notes, problems)
         return (None, '') if normalized is None else (_log(normalized), 'probabilities')
@@ -112,11 +117,19 @@ def _binary(
     values = column[kept].astype(np.float64)
     if not values.size:
         return None
-    if not np.isfinite(values).all():
-        problems.append(f"'{full}' holds {int((~np.isfinite(values)).sum()):,} values that are not finite")
+    is_usable = np.abs(values) <= LARGEST
+    if not is_usable.all():
+        problems.append(
+            f"'{full}' holds {int((~is_usable).sum()):,} values that are not finite, or beyond {LARGEST:.0e}"
+        )
         return None
     if name == 'log_probs':
         values, name = np.exp(values), 'probs'
+    # As logits they would all predict class 1; nobody's logits of many units lie there by chance.
+    looks_like_probs = name == 'logits' and values.min() >= 0 and values.max() <= 1
+    if looks_like_probs:
+        notes.append(f"the column '{full}' lies within [0, 1]: treated as probabilities, not as logits")
+        name = 'probs'
     if name == 'probs':
         if values.min() < 0 or values.max() > 1:
             problems.append(f"'{full}' is one column, of class 1 of two, and has values outside [0, 1]")

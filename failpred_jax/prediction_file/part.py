@@ -111,7 +111,8 @@ def parse_part(
         return None
     if labels is not None and logits is not None:
         labels, logits = labels.reshape(-1)[flat], logits.reshape(-1, logits.shape[-1])[flat]
-        notes += _zero_labels(labels, logits, prefix)
+        if outputs_are != 'logits':
+            notes += _zero_labels(labels, logits, prefix)
         if correct is not None:
             correct = _agreeing(correct.reshape(-1)[flat], labels, logits, prefix, problems)
     elif correct is not None:
@@ -267,7 +268,7 @@ def _samples(array: np.ndarray, name: str, problems: list[str]) -> np.ndarray:
 
 
 def _zero_labels(labels: np.ndarray, logits: np.ndarray, prefix: str) -> list[str]:
-    """Return a note on units whose label was given no probability at all."""
+    """Return a note on units whose label was given no probability at all; `logits` are log-probabilities here."""
     own = np.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
     count = int(np.count_nonzero(own <= LOG_FLOOR))
     if not count:

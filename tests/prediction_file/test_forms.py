@@ -98,6 +98,16 @@ def test_one_column_is_class_1_of_two(name):
     assert found.are_raw_logits == (name == 'logits')
 
 
+def test_one_column_of_probabilities_is_recognized_under_the_name_of_logits():
+    """As logits, which are above 0 for class 1, all of it would predict class 1."""
+    found = parse(labels=(LABELS == 0).astype(int), logits=PROBS[:, 0])
+    assert found.outputs_are == 'probabilities'
+    assert np.array_equal(found.logits.argmax(1), PROBS[:, 0] > 0.5)
+    assert 'not as logits' in found.notes[0]
+    raw = parse(labels=(LABELS == 0).astype(int), logits=LOGITS[:, 0])
+    assert np.array_equal(raw.logits.argmax(1), LOGITS[:, 0] > 0)
+
+
 def test_masked_classes_have_no_probability():
     logits = LOGITS.copy()
     logits[:, 3] = -np.inf
@@ -108,6 +118,13 @@ def test_masked_classes_have_no_probability():
     assert np.exp(found.logits[:, 3]).max() == 0
     kept = np.exp(LOGITS[:, :3])
     assert np.allclose(np.exp(found.logits[:, :3]), kept / kept.sum(1, keepdims=True), atol=1e-6)
+
+
+def test_only_probabilities_can_be_0_for_a_label():
+    hard = np.eye(C)[LOGITS.argmax(1)]
+    assert any('the probability 0' in note for note in parse(labels=LABELS, probs=hard).notes)
+    # Far apart, but no probability was given: the NLL is that of the logits.
+    assert parse(labels=LABELS, logits=LOGITS * 1000).notes == ()
 
 
 def test_a_tie_made_by_float32_keeps_the_prediction():
@@ -160,6 +177,7 @@ REFUSED = {
     'logits as probs': ({'probs': LOGITS, 'logits': None}, 'are they logits'),
     'logits as log-probs': ({'log_probs': LOGITS, 'logits': None}, 'no log-probabilities'),
     'NaN in logits': ({'logits': np.where(np.arange(N)[:, None] == 3, np.nan, LOGITS)}, 'unit 3'),
+    'numbers beyond all bounds': ({'logits': LOGITS * 1e300}, 'no softmax tells apart'),
     'two outputs': ({'probs': PROBS}, 'both there'),
     'a misspelling': ({'lables': LABELS}, "did you mean 'labels'"),
     'two names for one': ({'y_true': LABELS}, 'mean the same'),
