@@ -19,6 +19,7 @@ from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.prediction_file import Units, parse_arrays, read_predictions
 from failpred_jax.prediction_file.file import PARTS
 from failpred_jax.prediction_file.part import CONFIDENCE
+from failpred_jax.registry import SCORES
 from failpred_jax.results import DatasetDescription, Evaluation
 from failpred_jax.results.codec import measures_to_json
 from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
@@ -72,6 +73,9 @@ def evaluate_predictions(
     confidences: Mapping[str, Array] | None = None,
     *,
     features: Array | None = None,
+    mask: Array | None = None,
+    mc_probs: Array | None = None,
+    ensemble_probs: Array | None = None,
     validation: Mapping[str, Array] | None = None,
     training: Mapping[str, Array] | None = None,
     name: str = 'predictions',
@@ -87,6 +91,8 @@ def evaluate_predictions(
         framework and real type will do, and one column [N], that of class 1 of two.
       confidences: your own scores, name -> shaped as labels; higher means more confident.
       features: [N, D] float, for the scores that measure distances.
+      mask: shaped as labels, bool; False leaves a unit out.
+      mc_probs, ensemble_probs: [N, T, C] class probabilities of dropout passes, or of the members of an ensemble.
       validation: 'labels', 'logits' and perhaps 'features' of held-out units, for the scores that are fitted.
       training: the same of the training units, for the scores that are fitted on them.
       name: of the data, for the table.
@@ -107,8 +113,8 @@ def evaluate_predictions(
     if class_names is not None:
         arrays['class_names'] = class_names
     arrays |= {f'confidence_{key}': value for key, value in (confidences or {}).items()}
-    if features is not None:
-        arrays['features'] = features
+    others = {'features': features, 'mask': mask, 'mc_probs': mc_probs, 'ensemble_probs': ensemble_probs}
+    arrays |= {key: value for key, value in others.items() if value is not None}
     for prefix, part in (('val_', validation), ('train_', training)):
         arrays |= {prefix + key: value for key, value in (part or {}).items()}
     return _evaluate(parse_arrays(arrays, 'the arguments', ignore_label), name, resamples)
@@ -123,23 +129,24 @@ def _check_arguments(**named: Mapping[str, Array] | None) -> None:
             )
 
 
-def evaluate_file(path: Path, ignore_label: int | None = None) -> Table:
+def evaluate_file(path: Path, ignore_label: int | None = None, name: str = '') -> Table:
     """Compare confidence scores on the predictions of a file; see prediction_file/file.py.
 
     Args:
       path: the file, in any format of readers/.
       ignore_label: units of this label are left out.
+      name: of the data, for the table; '' takes that of the file.
 
     Raises:
       UserError: naming everything that is wrong with the file, or the file has no labels with logits or probs.
     """
-    return _evaluate(read_predictions(path, ignore_label), path.stem, EvaluateConfig().resamples)
+    return _evaluate(read_predictions(path, ignore_label), name or path.stem, EvaluateConfig().resamples)
 
 
 def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
     units = given['evaluated']
     num_units = len(_classes(units)[0])
-    warnings = [*(note for part in given.values() for note in part.notes), *_unused(given)]
+    warnings = [*(note for part in given.values() for note in part.notes), *_unused(given), *_replaced(units)]
     no_intervals = ''
     if resamples:
         no_intervals = PIXELS if units.is_segmentation else TOO_MANY if num_units > MAX_RESAMPLED else ''
@@ -184,6 +191,12 @@ def _classes(units: Units) -> tuple[np.ndarray, np.ndarray]:
             'failpred_jax.metrics.failure_metrics(confidence, correct)'
         )
     return units.labels, units.logits
+
+
+def _replaced(units: Units) -> list[str]:
+    """Return a sentence on the user's own scores that have the name of one of ours."""
+    names = [name for name in units.confidences if name in SCORES]
+    return [f'your own {", ".join(names)} stands in the place of the score of that name here'] if names else []
 
 
 def _unused(given: Mapping[str, Units]) -> list[str]:
@@ -284,7 +297,7 @@ def _plan(given: Mapping[str, Units], parts: Parts) -> Plan:
         lacking = []
         for part, prefix in asked:
             if part not in given:
-                lacking.append(f"'{prefix}labels' and '{prefix}logits'")
+                lacking.append(f"'{prefix}labels' and '{prefix}logits' (from Python: {part}=)")
             if 'features' in score.needs and (part not in given or given[part].features is None):
                 lacking.append(f"'{prefix}features'")
         if lacking:

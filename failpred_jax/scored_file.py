@@ -40,14 +40,14 @@ def score(predictions: Path, workdir: Path | None, force: bool = False, ignore_l
     processes.from_main(lambda: _score(predictions, workdir, force, ignore_label))
 
 
-def _score(predictions: Path, workdir: Path | None, force: bool, ignore_label: int | None) -> None:
+def _score(predictions: Path, workdir: Path | None, force: bool, ignore_label: int | None, name: str = '') -> None:
     if str(predictions) == PIPE:
         with spooled_input() as file:
-            _score(file, workdir or Path('runs') / 'standard_input', force, ignore_label)
+            _score(file, workdir or Path('runs') / 'standard_input', force, ignore_label, 'standard input')
         return
     digest = _digest(predictions)
     with _opened(predictions, digest, workdir, force) as folder:
-        table = evaluate_file(predictions, ignore_label)
+        table = evaluate_file(predictions, ignore_label, name)
         write_evaluation(table.evaluation, table.text, folder / 'evaluation')
         say(str(table))
         # plotly takes a second to import.

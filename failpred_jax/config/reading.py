@@ -82,13 +82,17 @@ def _read_value(expected: Any, value: Any, path: str, metadata: Any, problems: l
         return value
     rule = metadata['rule']
     if not rule.holds(value):
-        hint = nearest(value, _words_in(rule)) if isinstance(value, str) else ''
+        words = _words_in(rule)
+        # Of several names, the first that is none.
+        given = (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ()
+        wrong = next((v for v in given if isinstance(v, str) and v not in words), None)
+        hint = nearest(wrong, words) if wrong else ''
         problems.append(f'{path} is {value!r}{hint}; allowed: {rule.words()} ({metadata["help"]})')
     return value
 
 
 def _words_in(rule: Rule) -> list[str]:
-    return rule.words().removeprefix('one of: ').split(', ')
+    return rule.words().rpartition(': ')[2].split(', ')
 
 
 def _convert(expected: Any, value: Any) -> Any:

@@ -20,6 +20,7 @@ Any other column [N] is kept as a slice, which is not used yet. Names close to o
 An evaluation warns of the arrays that it does not use.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -101,8 +102,22 @@ def parse_arrays(
         problems += _check_together(found)
     if problems:
         raise UserError('\n'.join([f'the predictions in {where} have problems:', *(f'  - {p}' for p in problems)]))
-    found['evaluated'] = found['evaluated'].with_notes(notes)
+    found['evaluated'] = found['evaluated'].with_notes((*notes, *_shifted(found['evaluated'])))
     return found
+
+
+def _shifted(units: Units) -> list[str]:
+    """Return a sentence if the labels seem to be numbered from 1, with the largest of them missing."""
+    if units.labels is None or units.logits is None or (units.labels == 0).any():
+        return []
+    predicted = units.logits.argmax(axis=-1)
+    as_given, shifted = (float(np.mean(predicted == labels)) for labels in (units.labels, units.labels - 1))
+    if shifted <= as_given + 0.2:
+        return []
+    return [
+        f'no unit has the label 0, and with 1 subtracted {shifted:.0%} of the predictions would be right instead of '
+        f'{as_given:.0%}: are the labels numbered from 1?'
+    ]
 
 
 def as_numpy(value: Any) -> np.ndarray:
@@ -111,6 +126,7 @@ def as_numpy(value: Any) -> np.ndarray:
     Raises:
       ValueError, TypeError or RuntimeError: it is no array, or its rows differ in length.
     """
+    _check_nothing_masked(value)
     if hasattr(value, 'detach'):  # a tensor of torch, perhaps on a GPU or with a gradient
         value = value.detach().cpu()
         if str(value.dtype) == 'torch.bfloat16':
@@ -126,6 +142,12 @@ def as_numpy(value: Any) -> np.ndarray:
     if array.dtype.kind == 'O':
         return _plain(array)
     return array
+
+
+def _check_nothing_masked(value: Any) -> None:
+    """Raise a ValueError for NumPy's masked arrays, whose mask an array would lose."""
+    if np.ma.is_masked(value):
+        raise ValueError("it is a masked array; give its data, and as 'mask' what counts (False leaves a unit out)")
 
 
 def _plain(array: np.ndarray) -> np.ndarray:
@@ -156,6 +178,8 @@ def _name_problem(name: str, stem: str, array: np.ndarray) -> str:
         return ''
     if stem in UNSUPPORTED:
         return f"'{name}': weights are not supported, and are not ignored either; drop the column"
+    if re.fullmatch(r'arr_[0-9]+', stem):
+        return f"'{name}' was saved without a name; name the arrays: numpy.savez(FILE, labels=..., logits=...)"
     hint = nearest(stem, (*SINGLE, 'class_names', 'confidence_'))
     if hint or array.ndim != 1:
         known = ', '.join((*SINGLE, CONFIDENCE + '<name>', 'class_names'))

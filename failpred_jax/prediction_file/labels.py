@@ -124,6 +124,8 @@ def _range_problem(labels: np.ndarray, num_classes: int, name: str, prefix: str)
         return ''
     found = np.unique(labels[outside])
     count = int(outside.sum())
+    if num_classes == 2 and set(np.unique(labels)) == {-1, 1}:
+        return f"'{name}' holds -1 and 1; the two classes are numbered 0 and 1: (labels + 1) // 2"
     if found.size == 1 and found[0] in (*USUAL_VOID, 2**32 - 1, 2**16 - 1):
         return (
             f"'{name}' has {count:,} units of label {found[0]:g}, which is none of the {num_classes} classes; if it "

@@ -48,8 +48,13 @@ def read_outputs(
     if outputs.shape == shape or (outputs.shape == (*shape, 1)):
         return _binary(outputs.reshape(shape), name, full, kept, notes, problems)
     if outputs.shape[:-1] != shape or outputs.ndim != len(shape) + 1:
+        hint = ''
+        if len(shape) == 1 and outputs.ndim == 2 and outputs.shape[1] == shape[0]:
+            hint = f'; transpose it: {full}.T'
+        elif len(shape) == 3 and outputs.ndim == 4 and (outputs.shape[0], *outputs.shape[2:]) == shape:
+            hint = f'; the classes come last: {full}.transpose(0, 2, 3, 1)'
         problems.append(
-            f"'{full}' has shape {outputs.shape}; it must be {(*shape, 'C')}, the shape of labels and classes"
+            f"'{full}' has shape {outputs.shape}; it must be {(*shape, 'C')}, the shape of labels and classes{hint}"
         )
         return None
     if outputs.shape[-1] < 2 or not kept.any():

@@ -166,7 +166,11 @@ def _unit_shape(given: Mapping[str, np.ndarray], prefix: str, problems: list[str
     if len(outputs) > 1:
         problems.append(f"'{prefix}{outputs[0]}' and '{prefix}{outputs[1]}' are both there; keep one")
     if not outputs and 'correct' not in given:
-        problems.append(f"'{prefix}logits' (or probs, or log_probs) with '{prefix}labels' is missing; add both")
+        there = f'; what is there: {", ".join(list(given)[:12])}' if given else ''
+        both = 'it' if 'labels' in given else 'both'
+        problems.append(
+            f"'{prefix}logits' (or probs, or log_probs) with '{prefix}labels' is missing; add {both}{there}"
+        )
     elif outputs and 'labels' not in given:
         problems.append(f"'{prefix}labels' is missing")
     elif not outputs and 'labels' in given:

@@ -158,6 +158,12 @@ def test_correct_can_be_read_alone_and_may_be_graded():
     assert parse(correct=['True', 'False'], confidence_a=[1, 2]).correct.tolist() == [True, False]
 
 
+def test_labels_from_1_are_noticed_where_the_largest_is_missing():
+    labels = LOGITS[:, :3].argmax(1) + 1
+    found = parse(labels=labels, logits=np.concatenate([LOGITS[:, :3], LOGITS[:, :1] - 9], axis=1))
+    assert 'numbered from 1?' in found.notes[-1]
+
+
 def test_samples_and_groups_go_through():
     mc = np.stack([PROBS, PROBS[:, ::-1]], axis=1)
     found = parse(labels=LABELS, logits=LOGITS, mc_probs=mc, group=[f'p{i // 4}' for i in range(N)], id=range(N))
@@ -178,6 +184,11 @@ REFUSED = {
     'logits as log-probs': ({'log_probs': LOGITS, 'logits': None}, 'no log-probabilities'),
     'NaN in logits': ({'logits': np.where(np.arange(N)[:, None] == 3, np.nan, LOGITS)}, 'unit 3'),
     'numbers beyond all bounds': ({'logits': LOGITS * 1e300}, 'no softmax tells apart'),
+    'signs for two classes': ({'labels': LABELS // 2 * 2 - 1, 'logits': LOGITS[:, :2]}, r'\(labels \+ 1\) // 2'),
+    'transposed': ({'logits': LOGITS.T}, 'transpose it'),
+    'a masked array': ({'labels': np.ma.masked_equal(LABELS, 1)}, 'NumPy masked array'),
+    'no names': ({'arr_0': LABELS}, 'saved without a name'),
+    'a table of scores alone': ({'logits': None, 'site': LABELS}, 'what is there: labels, site'),
     'two outputs': ({'probs': PROBS}, 'both there'),
     'a misspelling': ({'lables': LABELS}, "did you mean 'labels'"),
     'two names for one': ({'y_true': LABELS}, 'mean the same'),
