@@ -186,7 +186,7 @@ REFUSED = {
     'numbers beyond all bounds': ({'logits': LOGITS * 1e300}, 'no softmax tells apart'),
     'signs for two classes': ({'labels': LABELS // 2 * 2 - 1, 'logits': LOGITS[:, :2]}, r'\(labels \+ 1\) // 2'),
     'transposed': ({'logits': LOGITS.T}, 'transpose it'),
-    'a masked array': ({'labels': np.ma.masked_equal(LABELS, 1)}, 'NumPy masked array'),
+    'a masked array': ({'labels': np.ma.masked_equal(LABELS, 1)}, 'it is a masked array'),
     'no names': ({'arr_0': LABELS}, 'saved without a name'),
     'a table of scores alone': ({'logits': None, 'site': LABELS}, 'what is there: labels, site'),
     'two outputs': ({'probs': PROBS}, 'both there'),
