@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from failpred_jax.config import DataConfig
-from failpred_jax.data.pictures import is_picture, read_label_map, read_picture, same_name
+from failpred_jax.data.listing import by_stem, list_folder, same_name
+from failpred_jax.data.pictures import read_label_map, read_picture
 from failpred_jax.data.resize import resize_images, resize_labels
 from failpred_jax.data.sources import RawData
 from failpred_jax.errors import UserError
@@ -97,7 +98,7 @@ def find_pairs(folder: Path, part: str) -> list[Pair]:
             if line.strip()
         ]
     else:
-        images, labels = (_by_stem(folder / f'{part}{kind}') for kind in ('', 'annot'))
+        images, labels = (_names_by_stem(folder / f'{part}{kind}') for kind in ('', 'annot'))
         alone = sorted({*images} ^ {*labels})
         if alone:
             raise UserError(
@@ -173,19 +174,8 @@ def _read_line(line: str, listing: Path, number: int) -> tuple[str, str]:
     return image, label
 
 
-def _by_stem(folder: Path) -> dict[str, str]:
-    """Return stem -> name of the pictures of a folder. Raises UserError for two of one stem."""
-    found: dict[str, str] = {}
-    for file in sorted(folder.iterdir()):
-        if not is_picture(file):
-            continue
-        if same_name(file.stem) in found:
-            raise UserError(
-                f"'{folder}' has two pictures of one base name, {found[same_name(file.stem)]} and {file.name}; a label "
-                'map belongs to one picture: remove or rename one'
-            )
-        found[same_name(file.stem)] = file.name
-    return found
+def _names_by_stem(folder: Path) -> dict[str, str]:
+    return {stem: file.name for stem, file in by_stem(list_folder(folder).pictures).items()}
 
 
 def _by(shape: Sequence[int]) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import unicodedata
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,21 +11,7 @@ import numpy as np
 
 from failpred_jax.errors import UserError
 
-SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
 _SIXTEEN_BITS = ('I', 'I;16', 'I;16B', 'I;16L', 'I;16N')
-
-
-def is_picture(file: Path) -> bool:
-    """Return whether a file of a folder is meant as a picture: by its suffix, and not hidden.
-
-    What other systems leave beside pictures is not: `._x.png` (macOS), .DS_Store, Thumbs.db, desktop.ini.
-    """
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith('.')
-
-
-def same_name(name: str) -> str:
-    """Return a file name in one Unicode form: macOS stores an umlaut as two characters, lists mostly hold one."""
-    return unicodedata.normalize('NFC', name)
 
 
 def read_picture(source: Path | bytes, channels: int = 3, name: str = '') -> np.ndarray:
