@@ -22,6 +22,7 @@ LEVELS = [
     {'data', 'models', 'losses', 'metrics'},
     {'calibrate'},
     {'scores'},
+    {'decide'},
     {'train', 'workdir'},
     {'weights'},
     {
