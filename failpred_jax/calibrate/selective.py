@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from failpred_jax.calibrate.checks import between_0_and_1, check_values, confidence_units, real_array
 from failpred_jax.errors import UserError
@@ -65,7 +65,7 @@ def risk_upper_bound(num_errors: int, num_units: int, delta: float) -> float:
     """
     if num_errors >= num_units:
         return 1.0
-    return float(beta.ppf(1 - delta, num_errors + 1, num_units - num_errors))
+    return float(betaincinv(num_errors + 1, num_units - num_errors, 1 - delta))
 
 
 def threshold_at_risk(confidence: Array, correct: Array, target_risk: float, delta: float = 0.05) -> SelectiveThreshold:

@@ -12,7 +12,7 @@ A score that was chosen as the best on the test set is not a fair reference: of 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtr, stdtrit
 
 from failpred_jax.errors import UserError
 from failpred_jax.metrics.intervals import degrees_of_freedom, has_enough, standard_error
@@ -79,7 +79,7 @@ def compare(resamples: Resamples, first: str, second: str, metric: str, level: f
     if np.isnan(difference) or np.isnan(error):
         return Comparison()
     freedom = degrees_of_freedom(resamples)
-    half = float(t.ppf((1 + level) / 2, freedom)) * error
+    half = float(stdtrit(freedom, (1 + level) / 2)) * error
     p_value = _p_value(difference, error, freedom)
     better = (1 if higher_is_better(metric) else -1) * change[~np.isnan(change)]
     wins = float(np.mean(better > 0) + np.mean(better == 0) / 2)
@@ -90,7 +90,7 @@ def compare(resamples: Resamples, first: str, second: str, metric: str, level: f
 
 def _p_value(difference: float, error: float, freedom: int) -> float:
     # Resamples that all agree say nothing of chance.
-    return 1.0 if error == 0 else float(2 * t.sf(abs(difference) / error, freedom))
+    return 1.0 if error == 0 else float(2 * stdtr(freedom, -abs(difference) / error))
 
 
 def compare_with_reference(
@@ -169,7 +169,7 @@ def _may_be_best(point: np.ndarray, samples: np.ndarray, resamples: Resamples, l
     gap = (point[None, :] - point[:, None]) / scale
     # The largest of many differences has the tails that a single one has: those of t.
     tail, freedom = (1 + level) / 2, degrees_of_freedom(resamples)
-    wider = float(t.ppf(tail, freedom) / norm.ppf(tail))
+    wider = float(stdtrit(freedom, tail) / ndtri(tail))
     while len(left) > 1:
         pairs = np.ix_(left, left)
         worst = gap[pairs].max(axis=1)

@@ -8,7 +8,9 @@ Both kinds were chosen by simulation (`benchmarks/coverage.py`, table in docs/me
 """
 
 import numpy as np
-from scipy.stats import norm, t
+
+# Not scipy.stats, whose import takes a second of every start.
+from scipy.special import ndtr, stdtrit
 
 from failpred_jax.metrics.resampling import Resamples
 from failpred_jax.registry import METRICS
@@ -95,15 +97,15 @@ def degrees_of_freedom(resamples: Resamples) -> int:
 def _of_units(resamples: Resamples, level: float) -> tuple[np.ndarray, np.ndarray]:
     # The one more unit counts.
     count = max(resamples.support, 1) + 1
-    wide = np.sqrt(count / (count - 1)) * t.ppf((1 + level) / 2, count - 1)
-    tail = norm.cdf(-wide)
+    wide = np.sqrt(count / (count - 1)) * stdtrit(count - 1, (1 + level) / 2)
+    tail = ndtr(-wide)
     filled = np.where(has_enough(resamples.samples)[..., None], resamples.samples, 0).astype(np.float64)
     low, high = np.nanquantile(filled, [tail, 1 - tail], axis=-1)
     return low, high
 
 
 def _of_clusters(resamples: Resamples, level: float) -> tuple[np.ndarray, np.ndarray]:
-    half = t.ppf((1 + level) / 2, degrees_of_freedom(resamples)) * standard_error(resamples, resamples.samples)
+    half = stdtrit(degrees_of_freedom(resamples), (1 + level) / 2) * standard_error(resamples, resamples.samples)
     low, high = np.empty_like(half), np.empty_like(half)
     for m, metric in enumerate(resamples.metrics):
         value = resamples.values[m]

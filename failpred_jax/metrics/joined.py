@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import binomtest, t
+from scipy.special import bdtr, stdtr, stdtrit
 
 from failpred_jax.metrics.intervals import degrees_of_freedom, standard_error
 from failpred_jax.metrics.resampling import Resamples
@@ -97,8 +97,8 @@ def joined_interval(
     if total:
         freedom = total**2 / (of_training**2 / (len(of_seeds) - 1) + of_units**2 / freedom)
     error = max(error, np.sqrt(of_training))
-    half = float(t.ppf((1 + level) / 2, freedom)) * error
-    p_value = float(2 * t.sf(abs(mean) / error, freedom)) if error else 1.0
+    half = float(stdtrit(freedom, (1 + level) / 2)) * error
+    p_value = float(2 * stdtr(freedom, -abs(mean) / error)) if error else 1.0
     return JoinedInterval(mean, mean - half, mean + half, p_value)
 
 
@@ -108,4 +108,4 @@ def sign_p_value(num_seeds: int, wins: float) -> float:
     Reference: the sign test; 3 of 3 is 0.25, 6 of 6 is 0.03.
     """
     at_least = int(np.floor(max(wins, num_seeds - wins)))
-    return float(binomtest(at_least, num_seeds).pvalue) if num_seeds else np.nan
+    return min(1.0, float(2 * bdtr(num_seeds - at_least, num_seeds, 0.5))) if num_seeds else np.nan

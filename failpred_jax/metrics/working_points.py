@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from failpred_jax.errors import UserError
 from failpred_jax.metrics.curves import ThresholdCounts, threshold_counts
@@ -122,6 +122,6 @@ def binomial_interval(count: int, total: int, level: float) -> tuple[float, floa
     if not total:
         return np.nan, np.nan
     tail = (1 - level) / 2
-    low = float(beta.ppf(tail, count, total - count + 1)) if count else 0.0
-    high = float(beta.ppf(1 - tail, count + 1, total - count)) if count < total else 1.0
+    low = float(betaincinv(count, total - count + 1, tail)) if count else 0.0
+    high = float(betaincinv(count + 1, total - count, 1 - tail)) if count < total else 1.0
     return low, high
