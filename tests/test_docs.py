@@ -26,6 +26,12 @@ def test_the_predictions_page_runs(capsys, tmp_path, monkeypatch):
     assert units.class_names == tuple(map(str, range(10)))
 
 
+def test_the_images_page_runs(capsys):
+    for block in re.findall(r'```python\n(.*?)```', (ROOT / 'docs' / 'images.md').read_text(), re.DOTALL):
+        exec(compile(block, 'images.md', 'exec'), {})  # noqa: S102  (our own page)
+    assert "('bright', 'dark') (18, 8, 8, 3)" in capsys.readouterr().out
+
+
 def test_the_readme_shows_the_score_that_the_tests_run():
     """tests/scores/test_readme_example.py runs the block of docs/scores.md."""
     blocks = [re.findall(r'```python\n(.*?)```', page.read_text(), re.DOTALL) for page in PAGES if page.exists()]

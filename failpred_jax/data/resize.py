@@ -30,6 +30,26 @@ def resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resized
 
 
+def resize_picture(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return one picture [H, W, channels] uint8 at (height, width): as `resize_images`, to within a rounding.
+
+    Pillow does it, since pictures of a thousand sizes would be a thousand programs to compile.
+    """
+    from PIL import Image
+
+    if picture.shape[:2] == tuple(size):
+        return picture
+
+    def resized(pixels: np.ndarray) -> np.ndarray:
+        how = Image.Resampling.BILINEAR  # Smooths first where the picture shrinks.
+        return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), how))
+
+    if picture.shape[-1] == 3:
+        return resized(picture)
+    # One by one: Pillow takes a second or fourth channel for transparency, and weighs the others with it.
+    return np.stack([resized(picture[..., i]) for i in range(picture.shape[-1])], axis=-1)
+
+
 def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return label maps [N, H, W] at (height, width), each pixel that of the nearest center, of the same type."""
     if labels.shape[1:] == tuple(size):

@@ -21,12 +21,14 @@ class RawData:
       train: the training part, from which validation is taken where there is none.
       validation: the source's own validation part, or None.
       test: the source's own test part, or None where a part of `train` has to serve.
+      groups: [N] of any type, what each training example belongs to and is never split from; None for nothing.
     """
 
     info: DatasetInfo
     train: Examples
     validation: Examples | None
     test: Examples | None
+    groups: np.ndarray | None = None
 
 
 def images_of(examples: Examples) -> np.ndarray:

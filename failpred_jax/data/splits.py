@@ -10,6 +10,7 @@ import numpy as np
 from failpred_jax.config import DataConfig
 from failpred_jax.console import say_once
 from failpred_jax.data.disjoint import check_disjoint
+from failpred_jax.data.grouping import shuffled, whole_groups
 from failpred_jax.data.resize import resize_images, resize_labels
 from failpred_jax.data.sources import RawData, check_examples, images_of
 from failpred_jax.errors import UserError
@@ -121,13 +122,13 @@ def draw_split(config: DataConfig, raw: RawData) -> dict[str, np.ndarray]:
     `num_train`.
     """
     count = len(raw.train.labels)
-    order = np.random.default_rng(config.split_seed).permutation(count)
+    order = shuffled(count, raw.groups, np.random.default_rng(config.split_seed))
     split = {}
     if raw.test is None:
-        num_test = round(count * config.test_fraction)
+        num_test = whole_groups(order, round(count * config.test_fraction), raw.groups)
         split['test'], order = np.sort(order[:num_test]), order[num_test:]
     if raw.validation is None:
-        num_val = round(len(order) * config.validation_fraction)
+        num_val = whole_groups(order, round(len(order) * config.validation_fraction), raw.groups)
         split['validation'], order = np.sort(order[:num_val]), order[num_val:]
     if config.num_train > len(order):
         raise UserError(

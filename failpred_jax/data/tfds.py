@@ -1,10 +1,11 @@
-"""Any image classification data set of tensorflow-datasets, by name.
+"""Any image classification or segmentation data set of tensorflow-datasets, by name.
 
 Class count, shapes and splits come from tfds. Data are read as records, without tensorflow, where they were
 prepared so (array_record, which is also what we ask tfds to prepare); a set that was prepared as TFRecord needs
 tensorflow to be read.
 """
 
+import dataclasses
 import itertools
 import logging
 from collections.abc import Iterator, Mapping
@@ -14,10 +15,13 @@ from typing import Any, cast
 import numpy as np
 
 from failpred_jax.config import DataConfig
-from failpred_jax.data.resize import resize_images
+from failpred_jax.data.decoding import decode
+from failpred_jax.data.label_maps import MapRule
+from failpred_jax.data.parts import some
+from failpred_jax.data.resize import resize_labels, resize_picture
 from failpred_jax.data.sources import RawData
 from failpred_jax.errors import UserError
-from failpred_jax.options import option
+from failpred_jax.options import option, rule
 from failpred_jax.registry import SOURCES
 from failpred_jax.types import DatasetInfo, Examples
 
@@ -33,11 +37,23 @@ class TfdsOptions:
     train_split: str = option('train', 'split to train on')
     test_split: str = option('test', 'split to evaluate on', changes_training=False)
     validation_split: str = option('', "split to validate on; '' takes a part of the training split")
+    image_key: str = option('image', 'feature that holds the images')
+    label_key: str = option('label', 'feature that holds the classes, or the label maps of a segmentation')
+    class_names: tuple[str, ...] = option((), 'names of the classes of label maps; () for their numbers')
+    mask_values: tuple[int, ...] = option(
+        (), 'numbers in the label maps in the order of the classes, such as 1,2,3; () for 0, 1, 2, ...'
+    )
+    ignore_label: int = option(
+        -1,
+        'number in the label maps whose pixels count nowhere, such as 255; -1 for none',
+        rule('from -1 to 65535', lambda v: -1 <= v <= 65535),
+    )
 
     def problems(self, path: str) -> Iterator[str]:
         """Yield what cannot work."""
         if not self.name:
             yield f"{path}.name is ''; source 'tfds' needs the name of a tfds data set, such as 'mnist'"
+        yield from MapRule.of(self).problems(path)
 
 
 @SOURCES.register('tfds', options=TfdsOptions)
@@ -48,7 +64,7 @@ def load(data: DataConfig, options: TfdsOptions) -> RawData:
       UserError: the data set or split is unknown, is not image classification, or is neither prepared nor to be had.
     """
     builder = _prepared_builder(options)
-    info = _info(builder, options.name, data)
+    info = _info(builder, options, data)
     for key in ('train_split', 'test_split', 'validation_split'):
         split = getattr(options, key)
         # 'train[:90%]' and 'train+extra' are tfds's own language: only their names are checked here.
@@ -58,9 +74,12 @@ def load(data: DataConfig, options: TfdsOptions) -> RawData:
                 allowed = ', '.join(builder.info.splits)
                 raise UserError(f"config.data.tfds.{key} is '{split}'; '{options.name}' has the splits: {allowed}")
     _check_disjoint(builder, {key: getattr(options, key) for key in ('train_split', 'test_split', 'validation_split')})
-    train = _read(builder, options.train_split, info)
-    test = _read(builder, options.test_split, info)
-    validation = _read(builder, options.validation_split, info) if options.validation_split else None
+    train = _read(builder, options.train_split, info, options)
+    test = _read(builder, options.test_split, info, options)
+    validation = _read(builder, options.validation_split, info, options) if options.validation_split else None
+    if info.task == 'segmentation':
+        names = MapRule.of(options).class_names(train.labels, f"the label maps of '{options.name}'", 'config.data.tfds')
+        info = dataclasses.replace(info, class_names=names)
     return RawData(info, train, validation, test)
 
 
@@ -123,16 +142,42 @@ def _first_line(error: BaseException) -> str:
     return f'{type(error).__name__}: {lines[0][:300]}' if lines else type(error).__name__
 
 
-def _info(builder: Any, name: str, data: DataConfig) -> DatasetInfo:
-    features = builder.info.features
-    missing = [key for key in ('image', 'label') if key not in features]
-    if missing or not hasattr(features['label'], 'num_classes'):
+def _info(builder: Any, options: TfdsOptions, data: DataConfig) -> DatasetInfo:
+    """Return what the set says of itself; a segmentation's classes are known once its label maps are read."""
+    features, name = builder.info.features, options.name
+    kinds = {feature: _kind(features[feature]) for feature in features}
+    if 'image' not in kinds.values() or not {'class', 'image'} & {
+        k for f, k in kinds.items() if f != options.image_key
+    }:
         raise UserError(
             f"'{name}' is not an image classification data set: it needs the features 'image' and 'label' (a class), "
-            f'and has: {", ".join(features)}'
+            f'and has: {some(features, 12)}'
+        )
+    for key in ('image_key', 'label_key'):
+        if getattr(options, key) not in features:
+            raise UserError(
+                f"config.data.tfds.{key} is '{getattr(options, key)}', but '{name}' has the features: "
+                f'{", ".join(f"{feature} ({_kind(features[feature])})" for feature in features)}; name the right one '
+                'with '
+                f'--config.data.tfds.{key}=NAME'
+            )
+    image, label = features[options.image_key], features[options.label_key]
+    if _kind(image) != 'image':
+        raise UserError(
+            f"config.data.tfds.image_key is '{options.image_key}', which in '{name}' is no image but {_kind(image)}"
+        )
+    if np.dtype(image.np_dtype) != np.uint8:
+        raise UserError(
+            f"the images of '{name}' are stored as {np.dtype(image.np_dtype)}; they must be uint8, 0 to 255"
+        )
+    if _kind(label) not in ('class', 'image'):
+        raise UserError(
+            f"config.data.tfds.label_key is '{options.label_key}', which in '{name}' is neither a class nor a label "
+            'map but '
+            f'{_kind(label)}; its features are: {some(features)}'
         )
     # An image of tfds is [H, W, channels]; H and W are None where they differ.
-    shape = tuple(features['image'].shape)
+    shape = tuple(image.shape)
     if shape[-1] is None:
         raise UserError(f"the images of '{name}' have different numbers of channels ({shape}), which cannot be mixed")
     if None in shape and not data.image_size:
@@ -142,28 +187,57 @@ def _info(builder: Any, name: str, data: DataConfig) -> DatasetInfo:
         )
     if None in shape:
         shape = (*data.image_size, shape[-1])
-    return DatasetInfo(name, 'classification', cast(tuple[int, int, int], shape), tuple(features['label'].names))
+    shape = cast(tuple[int, int, int], shape)
+    if _kind(label) == 'class':
+        return DatasetInfo(name, 'classification', shape, tuple(label.names))
+    return DatasetInfo(name, 'segmentation', shape, (), MapRule.of(options).ignore)
 
 
-def _read(builder: Any, split: str, info: DatasetInfo) -> Examples:
-    """Return a split as arrays; records are decoded straight into the array that is kept."""
+def _kind(feature: Any) -> str:
+    """Return what a feature of tfds is: 'image', 'class', or the name of its type."""
+    name = type(feature).__name__
+    return {'Image': 'image', 'LabeledImage': 'image', 'ClassLabel': 'class'}.get(name, name)
+
+
+def _read(builder: Any, split: str, info: DatasetInfo, options: TfdsOptions) -> Examples:
+    """Return a split as arrays; records are decoded straight into the arrays that are kept."""
+    map_rule, size = MapRule.of(options), info.image_shape[:2]
+    is_map = info.task == 'segmentation'
+    what = f"'{info.name}', {split}"
+
+    def picture_of(record: Any, i: int) -> np.ndarray:
+        image, label = record[options.image_key], record[options.label_key]
+        if is_map:
+            if label.shape[:2] != image.shape[:2]:
+                raise UserError(f'{what}, number {i}: the image is {image.shape}, its label map {label.shape}')
+            label = resize_labels(map_rule.applied(label[..., 0], f'{what}, number {i}')[None], size)[0]
+        labels[i] = label
+        return image
+
     try:
         records = builder.as_data_source(split=split)
-        count = len(records)
     except NotImplementedError as error:  # prepared as TFRecord
-        try:
-            import tensorflow as tf  # noqa: F401
-            import tensorflow_datasets as tfds
-        except ImportError:
-            raise UserError(
-                f"'{info.name}' in {builder.data_dir} was prepared as TFRecord, which only tensorflow reads; install "
-                'tensorflow, or prepare it again elsewhere: --config.data.tfds.data_dir=DIR'
-            ) from error
-        records = tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))
+        in_turn = _with_tensorflow(builder, split, info, error)
         count = builder.info.splits[split].num_examples
-    images = np.empty((count, *info.image_shape), np.uint8)
-    labels = np.empty(count, np.int32)
-    for i, record in enumerate(records):
-        image, labels[i] = record['image'], record['label']
-        images[i] = resize_images(image[None], info.image_shape[:2])[0]
+        labels = np.empty((count, *size) if is_map else count, map_rule.dtype if is_map else np.int32)
+        images = np.empty((count, *info.image_shape), np.uint8)
+        for i, record in enumerate(in_turn):
+            images[i] = resize_picture(picture_of(record, i), size)
+        return Examples(images, labels)
+    count = len(records)
+    labels = np.empty((count, *size) if is_map else count, map_rule.dtype if is_map else np.int32)
+    images = decode(count, lambda i: picture_of(records[i], i), info.image_shape, True, what)
     return Examples(images, labels)
+
+
+def _with_tensorflow(builder: Any, split: str, info: DatasetInfo, error: Exception) -> Any:
+    """Return the records of a set that was prepared as TFRecord, one after the other."""
+    try:
+        import tensorflow as tf  # noqa: F401
+        import tensorflow_datasets as tfds
+    except ImportError:
+        raise UserError(
+            f"'{info.name}' in {builder.data_dir} was prepared as TFRecord, which only tensorflow reads; install "
+            'tensorflow, or prepare it again elsewhere: --config.data.tfds.data_dir=DIR'
+        ) from error
+    return tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))

@@ -25,6 +25,8 @@ class Tiny(tfds.core.GeneratorBasedBuilder):
         image = tfds.features.Image(shape=shape, encoding_format='png')
         label = tfds.features.ClassLabel(names=['cat', 'dog', '<b>'])
         features = {'image': image, 'label': label} if sys.argv[2] != 'labels' else {'label': label}
+        if sys.argv[2] == 'sizes':
+            features['mask'] = tfds.features.Image(shape=(None, None, 1), encoding_format='png')
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, download):
@@ -36,7 +38,10 @@ class Tiny(tfds.core.GeneratorBasedBuilder):
             size = (5 + i % 3, 4 + i % 2) if sys.argv[2] == 'sizes' else (5, 4)
             Image.new('L', size, i).save(file, 'png')
             file.seek(0)
-            example = {'image': file, 'label': i % 3}
+            mask = io.BytesIO()
+            Image.new('L', size, i % 3 + 1).save(mask, 'png')
+            mask.seek(0)
+            example = {'image': file, 'label': i % 3, 'mask': mask}
             yield i, {k: v for k, v in example.items() if k in self.info.features}
 
 Tiny(data_dir=sys.argv[1], file_format='array_record').download_and_prepare()
@@ -110,3 +115,10 @@ def test_images_of_many_sizes_are_brought_to_one_as_they_are_read(tmp_path):
     assert raw.info.image_shape == (6, 6, 1)
     # Every image is of one gray, which resizing keeps.
     assert sorted(raw.train.images[:, 5, 5, 0]) == list(range(30))
+    # The same set by its label maps, whose numbers run from 1.
+    masks = {'label_key': 'mask', 'mask_values': (1, 2, 3), 'class_names': ('a', 'b', 'c')}
+    raw = load(DataConfig(image_size=(6, 6)), TfdsOptions(name='tiny', data_dir=folder, **masks))
+    assert (raw.info.task, raw.info.class_names) == ('segmentation', ('a', 'b', 'c'))
+    assert np.array_equal(raw.train.labels[:, 2, 3], raw.train.images[:, 2, 3, 0] % 3)
+    with pytest.raises(UserError, match=r"label_key is 'labels', but 'tiny' has the features: .*mask \(image\)"):
+        load(DataConfig(image_size=(6, 6)), TfdsOptions(name='tiny', data_dir=folder, label_key='labels'))

@@ -1,0 +1,171 @@
+"""Pictures that a table names: one row per picture with its path and label, perhaps its part and what it belongs to."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+
+import numpy as np
+
+from failpred_jax.config import DataConfig
+from failpred_jax.console import say_once
+from failpred_jax.data.labeled_files import CHANNELS, LabeledFiles, read_parts
+from failpred_jax.data.parts import PARTS, in_order, known_parts, numbered, part_named, some
+from failpred_jax.data.sources import RawData
+from failpred_jax.errors import UserError, nearest
+from failpred_jax.options import option
+from failpred_jax.readers.reading import read_file
+from failpred_jax.registry import SOURCES
+
+_USUAL = {
+    'path': ('path', 'file', 'filename', 'file_name', 'filepath', 'image', 'image_path', 'img'),
+    'label': ('label', 'labels', 'class', 'class_name', 'target', 'category'),
+    'split': ('split', 'part', 'subset', 'fold'),
+    'group': ('group', 'patient', 'patient_id', 'subject', 'subject_id'),
+}
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """What this source can be told."""
+
+    path: str = option('', 'csv, parquet or another table of path, label, split, group', changes_training=False)
+    root: str = option('', "folder that paths begin at; '' is the table's own", changes_training=False)
+    path_column: str = option('', "column of the pictures' paths; '' looks for a usual name, such as path or filename")
+    label_column: str = option('', "column of the labels; '' looks for a usual name, such as label or class")
+    split_column: str = option('', "column of train, val and test; '' for 'split' or the like, if it is there")
+    group_column: str = option(
+        '', "column of what belongs together (a patient, a video) and is never split; '' for 'group' or the like"
+    )
+    channels: int = option(0, '3 for RGB, 1 for gray; 0 for gray if all pictures are stored so, else RGB', CHANNELS)
+
+    def problems(self, path: str) -> Iterator[str]:
+        """Yield what cannot work."""
+        if not self.path:
+            yield f"{path}.path is ''; source 'table' reads the table it names"
+
+
+@SOURCES.register('table', options=TableOptions)
+def load(data: DataConfig, options: TableOptions) -> RawData:
+    """Return the pictures of the table that `options.path` names, in its order.
+
+    Each distinct label is a class, by its own name: words in the order of the alphabet, whole numbers in their own.
+    A part that no row belongs to is split off the training part, whole groups at a time.
+
+    Raises:
+      UserError: a column is missing, a row has no label or no such picture, a group stands in two parts, or pictures
+        are damaged or differ in size.
+    """
+    file = Path(options.path)
+    try:
+        columns = dict(read_file(file))
+    except UserError as error:
+        raise UserError(f'config.data.table.path: {error}') from error
+    paths = _words(_column(columns, 'path', options.path_column, file), 'path', file)
+    labels = _words(_column(columns, 'label', options.label_column, file), 'label', file)
+    rows_of = _rows_of(columns, options, file, len(paths))
+    groups = _optional(columns, 'group', options.group_column, file)
+    files = _files(paths, Path(options.root) if options.root else file.parent, file)
+    class_names = in_order(labels[i] for i in rows_of['train'])
+    parts = {}
+    for part, rows in rows_of.items():
+        where = f"the {part} part of '{file}'"
+        parts[part] = LabeledFiles(
+            tuple(files[i] for i in rows),
+            numbered([labels[i] for i in rows], class_names, where),
+            None if groups is None else np.asarray(_words(groups, 'group', file))[rows],
+        )
+    return read_parts(parts, file.stem, class_names, data, options.channels, 'config.data.table.channels')
+
+
+def _column(columns: Mapping[str, np.ndarray], kind: str, name: str, file: Path) -> np.ndarray:
+    found = _optional(columns, kind, name, file)
+    if found is None:
+        raise UserError(
+            f"'{file}' has no column for the {kind} ({some(_USUAL[kind])}); it has {some(columns)}: name the right one "
+            f'with --config.data.table.{kind}_column=NAME'
+        )
+    return found
+
+
+def _optional(columns: Mapping[str, np.ndarray], kind: str, name: str, file: Path) -> np.ndarray | None:
+    """Return the column that is named, or else the one of a usual name; None if there is none."""
+    if name and name not in columns:
+        raise UserError(
+            f"config.data.table.{kind}_column is '{name}'{nearest(name, columns)}; '{file}' has the columns: "
+            f'{some(columns, 12)}'
+        )
+    lowered = {column.strip().lower(): column for column in columns}
+    usual = [lowered[word] for word in _USUAL[kind] if word in lowered]
+    if not name and len(usual) > 1 and kind in ('path', 'label'):
+        raise UserError(
+            f"'{file}' has several columns that may be the {kind}: {some(usual)}; name the right one with "
+            f'--config.data.table.{kind}_column=NAME'
+        )
+    chosen = name or (usual[0] if usual else '')
+    return columns[chosen] if chosen else None
+
+
+def _words(column: np.ndarray, kind: str, file: Path) -> list[str]:
+    """Return a column's cells as words, whole numbers without a decimal point. Raises UserError for empty cells."""
+    if column.ndim != 1:
+        raise UserError(f"'{file}': the column of the {kind} holds lists; it must hold one value per picture")
+    if column.dtype.kind == 'f':
+        missing = np.flatnonzero(~np.isfinite(column))
+        broken = np.flatnonzero(column != np.round(column))
+        if len(broken) > len(missing):
+            row = next(i for i in broken if np.isfinite(column[i]))
+            raise UserError(
+                f"'{file}': the {kind} of row {row + 1} is {column[row]}; it must be a word or a whole number"
+            )
+        words = ['' if not np.isfinite(value) else str(int(value)) for value in column.tolist()]
+    else:
+        words = [str(value).strip() for value in column.tolist()]
+        missing = np.flatnonzero([not word for word in words])
+    if len(missing):
+        raise UserError(
+            f"'{file}': {len(missing):,} rows have no {kind}, such as row {missing[0] + 1}; fill them in or leave "
+            'them out'
+        )
+    return words
+
+
+def _rows_of(columns: Mapping[str, np.ndarray], options: TableOptions, file: Path, count: int) -> dict[str, list[int]]:
+    """Return part -> its rows; all are for training if no column says which part they are of."""
+    column = _optional(columns, 'split', options.split_column, file)
+    if column is None:
+        return {'train': list(range(count))}
+    if column.dtype.kind not in 'US' and not options.split_column:
+        say_once(f"note: the split column of '{file}' holds numbers, not the names of parts, and is not used")
+        return {'train': list(range(count))}
+    found: dict[str, list[int]] = {part: [] for part in PARTS}
+    for row, word in enumerate(_words(column, 'split', file)):
+        part = part_named(word)
+        if part is None:
+            raise UserError(
+                f"'{file}': row {row + 1} is of the part '{word}'; known parts are: {known_parts()}. If the column is "
+                'no split, name another with --config.data.table.split_column=NAME'
+            )
+        found[part].append(row)
+    if not found['train']:
+        raise UserError(f"'{file}' has no row of the train part; add some, or leave out the column of the split")
+    return {part: rows for part, rows in found.items() if rows}
+
+
+def _files(paths: list[str], root: Path, file: Path) -> list[Path]:
+    """Return the files that paths name, from `root` on where they are relative; backslashes separate folders too."""
+    files = []
+    lost = []
+    for row, text in enumerate(paths):
+        found = root / text
+        if '\\' in text and not found.exists():
+            found = root / PureWindowsPath(text).as_posix()
+        if not found.is_file():
+            lost.append(f'row {row + 1}: {found}')
+        files.append(found)
+    if lost:
+        raise UserError(
+            f"'{file}' names {len(lost):,} pictures of {len(paths):,} that are not there, such as {some(lost, 2)}; "
+            'paths '
+            f"begin at '{root}': restore them, correct the table, or give --config.data.table.root=DIR"
+        )
+    return files
