@@ -80,7 +80,7 @@ def read_parts(
         raise ValueError('a set has a train part')
     groups = {part: found.groups for part, found in parts.items() if found.groups is not None}
     check_groups(groups)
-    return RawData(info, train, validation, test, groups.get('train'))
+    return RawData(info, train, validation, test, groups=groups.get('train'))
 
 
 def _read(found: LabeledFiles, form: _Form, what: str) -> Examples:

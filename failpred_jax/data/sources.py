@@ -4,7 +4,7 @@ A source is one file with one function, registered in `registry.SOURCES`: `load(
 data section of the config and the options that the source owns (None if it owns none).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class RawData:
     train: Examples
     validation: Examples | None
     test: Examples | None
-    groups: np.ndarray | None = None
+    groups: np.ndarray | None = field(default=None, kw_only=True)
 
 
 def images_of(examples: Examples) -> np.ndarray:
