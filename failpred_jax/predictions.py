@@ -78,6 +78,7 @@ def evaluate_predictions(
     ensemble_probs: Array | None = None,
     validation: Mapping[str, Array] | None = None,
     training: Mapping[str, Array] | None = None,
+    calibration: Mapping[str, Array] | None = None,
     name: str = 'predictions',
     class_names: Sequence[str] | None = None,
     ignore_label: int | None = None,
@@ -95,6 +96,8 @@ def evaluate_predictions(
       mc_probs, ensemble_probs: [N, T, C] class probabilities of dropout passes, or of the members of an ensemble.
       validation: 'labels', 'logits' and perhaps 'features' of held-out units, for the scores that are fitted.
       training: the same of the training units, for the scores that are fitted on them.
+      calibration: the same, with your own `confidence_<name>`, of units for certificates alone; nothing is fitted on
+        them.
       name: of the data, for the table.
       class_names: C names, in the order of the logits.
       ignore_label: units of this label are left out.
@@ -106,7 +109,7 @@ def evaluate_predictions(
     Raises:
       UserError: naming everything that is wrong with the arrays.
     """
-    _check_arguments(confidences=confidences, validation=validation, training=training)
+    _check_arguments(confidences=confidences, validation=validation, training=training, calibration=calibration)
     if resamples < 0 or resamples != int(resamples):
         raise UserError(f'resamples is {resamples}; it must be a whole number, 0 for no intervals')
     arrays: dict[str, Any] = {'labels': labels, 'logits': logits}
@@ -115,7 +118,7 @@ def evaluate_predictions(
     arrays |= {f'confidence_{key}': value for key, value in (confidences or {}).items()}
     others = {'features': features, 'mask': mask, 'mc_probs': mc_probs, 'ensemble_probs': ensemble_probs}
     arrays |= {key: value for key, value in others.items() if value is not None}
-    for prefix, part in (('val_', validation), ('train_', training)):
+    for prefix, part in (('val_', validation), ('train_', training), ('cal_', calibration)):
         arrays |= {prefix + key: value for key, value in (part or {}).items()}
     return _evaluate(parse_arrays(arrays, 'the arguments', ignore_label), name, resamples)
 
@@ -155,6 +158,7 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
         test=_part(units),
         val=_part(given['validation']) if 'validation' in given else None,
         train=_part(given['training']) if 'training' in given else None,
+        cal=_part(given['calibration']) if 'calibration' in given else None,
         no_intervals=no_intervals,
     )
     options = dataclasses.replace(EvaluateConfig(), resamples=resamples)
@@ -168,6 +172,7 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
         num_train=len(_classes(given['training'])[0]) if 'training' in given else 0,
         num_val=len(_classes(given['validation'])[0]) if 'validation' in given else 0,
         num_test=units.shape[0],
+        num_calibration=len(_classes(given['calibration'])[0]) if 'calibration' in given else 0,
     )
     run = describe(
         found.measures,
@@ -177,7 +182,7 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
         warnings=(*warnings, *filter(None, [no_intervals]), *_shared_units(given)),
         environment=environment(),
     )
-    evaluation = Evaluation(found.measures, run, found.test, found.validation)
+    evaluation = Evaluation(found.measures, run, found.test, found.validation, calibration=found.calibration)
     return Table(evaluation, to_markdown(found.measures, run))
 
 
@@ -206,9 +211,6 @@ def _unused(given: Mapping[str, Units]) -> list[str]:
         if part not in given:
             continue
         units = given[part]
-        if part == 'calibration':
-            names.append(f"all of '{prefix}...'")
-            continue
         found = {'group': units.group, 'id': units.ids, **units.slices}
         if part == 'training':
             found |= {CONFIDENCE + name: values for name, values in units.confidences.items()} | dict(units.samples)
@@ -217,11 +219,18 @@ def _unused(given: Mapping[str, Units]) -> list[str]:
 
 
 def _shared_units(given: Mapping[str, Units]) -> list[str]:
-    """Return a sentence for each other part that holds some of the evaluated units."""
+    """Return a sentence for each other part that holds some of the evaluated units, or of those for certificates."""
     parts = {name: rows for name, units in given.items() if (rows := _rows(units)) is not None}
-    own = parts.pop('evaluated', None)
-    if own is None or len(own) > MAX_COMPARED:
-        return []
+    found = []
+    for name in ('evaluated', 'calibration'):
+        own = parts.pop(name, None)
+        if own is not None and len(own) <= MAX_COMPARED:
+            found += _shared_with(name, own, parts)
+    return found
+
+
+def _shared_with(owner: str, own: np.ndarray, parts: Mapping[str, np.ndarray]) -> list[str]:
+    """Return a sentence for each of the parts that holds some of the owner's rows."""
     hashes, warnings = row_hashes(own), []
     # Units that are equal among themselves say nothing: their logits are saturated, or rounded.
     _, at, count = np.unique(hashes, return_index=True, return_counts=True)
@@ -232,12 +241,12 @@ def _shared_units(given: Mapping[str, Units]) -> list[str]:
         shared = len(shared_rows(own[single], rows, (hashes[single], row_hashes(rows))))
         if np.array_equal(own, rows):
             warnings.append(
-                f'the {name} units are the evaluated ones, number by number: what is fitted on them is judged on what '
+                f'the {name} units are the {owner} ones, number by number: what is fitted on them is judged on what '
                 'it was fitted on, and its figures are too good; give other units'
             )
         elif shared:
             warnings.append(
-                f'{shared:,} of the {len(own):,} evaluated units also stand among the {name} units, with the same '
+                f'{shared:,} of the {len(own):,} {owner} units also stand among the {name} units, with the same '
                 'label and logits; what is fitted there looks better than it is'
             )
     return warnings

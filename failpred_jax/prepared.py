@@ -78,10 +78,10 @@ def prepare_run(config: Config, workdir: Path) -> PreparedRun:
             say('crossfit: the head learns from images as stored, which the held-out predictions are of; only the '
                 'classifiers are trained on augmented ones')  # fmt: skip
     stages = make_stages(config, len(data.train.labels), len(head_train.labels))
+    *sizes, last = (f'{len(examples.labels):,} {name}' for name, examples in data.parts.items())
     say(
-        f'{data.info.name}: {len(data.train.labels):,} training, {len(data.val.labels):,} validation and '
-        f'{len(data.test.labels):,} test examples, {data.info.num_classes} classes; {config.model.name} on '
-        f'{devices.describe()}; WORKDIR {workdir}'
+        f'{data.info.name}: {", ".join(sizes)} and {last} examples, {data.info.num_classes} classes; '
+        f'{config.model.name} on {devices.describe()}; WORKDIR {workdir}'
     )
     store = Store(workdir, stages, network, config.seed)
     return PreparedRun(

@@ -49,7 +49,7 @@ def evaluate(
       step: use this checkpoint of that stage; None for its best.
       again: also if the folder already has what would be found.
       members: the runs whose classifiers make the ensemble.
-      ensemble_fn: makes it: 'val' and 'test' -> summary over the members. Called if anything is measured.
+      ensemble_fn: makes it: 'val', 'cal' and 'test' -> summary over the members. Called if anything is measured.
 
     Returns:
       Whether anything was measured.
@@ -95,7 +95,9 @@ def _fingerprint(
         first = member.stages[0]
         known.append((member.config.seed, member.store.digest(first, member.store.finished(first).best_step)))
     digest.update(json.dumps(known).encode())
-    for part in (run.data.test, run.data.val):
+    for part in (run.data.test, run.data.val, run.data.calibration):
+        if part is None:
+            continue
         digest.update(np.ascontiguousarray(part.images).data)
         digest.update(np.ascontiguousarray(part.labels).data)
     digest.update(np.ascontiguousarray(run.data.train.labels).data)
@@ -147,12 +149,14 @@ def _weights(states: Mapping[str, TrainState], finished: Mapping[str, StageResul
 
 
 def class_probs(run: PreparedRun) -> dict[str, np.ndarray]:
-    """Return the baseline's class probabilities of the validation and test splits: [N, C] float32 each."""
+    """Return the baseline's class probabilities of 'val', 'test' and, if it is there, 'cal': [N, C] float32 each."""
     stage = run.stages[0]
     result = run.store.finished(stage)
     weights = _weights({stage.name: run.store.load(stage, result.best_step)}, {stage.name: result})
     found = {}
-    for name, examples in (('val', run.data.val), ('test', run.data.test)):
+    for name, examples in (('val', run.data.val), ('test', run.data.test), ('cal', run.data.calibration)):
+        if examples is None:
+            continue
         reader = Reader(
             run.network, weights, run.program.prepare_eval_fn, frozenset(), run.program.eval_batch_size, 0,
             jax.random.key(0),

@@ -269,6 +269,10 @@ def test_validation_units_that_are_the_evaluated_ones_are_told(rng):
     mixed = {key: np.concatenate([held_out[key], own[40:45]]) for key, own in (('labels', labels), ('logits', logits))}
     (text,) = warnings(validation=mixed)
     assert text.startswith('5 of the 60 evaluated units also stand among the validation units')
+    own = {'labels': labels + 0, 'logits': logits + 1}
+    (text,) = warnings(validation=held_out, calibration={'labels': held_out['labels'], 'logits': held_out['logits']})
+    assert text.startswith('the validation units are the calibration ones, number by number')
+    assert warnings(validation=held_out, calibration=own) == ()
 
 
 def test_correct_alone_is_refused_with_what_to_do_instead(tmp_path):
@@ -284,7 +288,11 @@ def test_arrays_that_are_not_used_are_named(arrays, tmp_path):
     file = tmp_path / 'p.npz'
     held_out = {'val_labels': arrays['labels'][:30], 'val_logits': arrays['logits'][:30] + 1, 'val_site': np.zeros(30)}
     more = {'group': np.arange(60), 'id': np.arange(60), 'age': np.arange(60)}
-    for_certificates = {'cal_labels': arrays['labels'][:9], 'cal_logits': arrays['logits'][:9] + 2}
+    for_certificates = {
+        'cal_labels': arrays['labels'][:9],
+        'cal_logits': arrays['logits'][:9] + 2,
+        'cal_age': np.arange(9),
+    }
     np.savez(file, **arrays, **held_out, **more, **for_certificates)
     (text,) = failpred_jax.predictions.evaluate_file(file).evaluation.run.warnings
-    assert text == "given, but not used yet: 'group', 'id', 'age', 'val_site', all of 'cal_...'"
+    assert text == "given, but not used yet: 'group', 'id', 'age', 'val_site', 'cal_age'"

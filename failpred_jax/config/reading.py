@@ -134,6 +134,12 @@ def _check_combinations(config: Config) -> list[str]:
                     f'config.{name}.{option} is {getattr(stage, option)}, but the loss '
                     f"'{stage.loss}' does not use it; leave it at 1.0, or choose a loss that does"
                 )
+    held_out = config.data.validation_fraction + config.data.calibration_fraction
+    if config.data.calibration_fraction and held_out >= 1:
+        problems.append(
+            f'config.data.validation_fraction is {config.data.validation_fraction} and config.data.calibration_fraction'
+            f' {config.data.calibration_fraction}, which leaves nothing to train on; their sum must be less than 1'
+        )
     if len(config.data.image_size) not in (0, 2):
         problems.append(f'config.data.image_size is {config.data.image_size}; it must be (height, width) or ()')
     if len(config.data.mean) != len(config.data.std) and 1 not in (

@@ -56,6 +56,9 @@ class DataConfig(OwnerSection):
 
     source: str = option('tfds', 'kind of data source', registered(SOURCES))
     validation_fraction: float = option(0.1, 'part of the training split kept for validation', OPEN_UNIT)
+    calibration_fraction: float = option(
+        0.0, 'part of the training split kept for certificates, which nothing else reads; 0 keeps none', FRACTION
+    )
     test_fraction: float = option(0.5, 'part kept for testing by a source without a test split (digits)', OPEN_UNIT)
     split_seed: int = option(42, 'seed of every random split', NOT_NEGATIVE)
     num_train: int = option(0, 'keep only this many training examples after the split; 0 keeps all', NOT_NEGATIVE)

@@ -51,7 +51,7 @@ def check_disjoint(parts: Mapping[str, np.ndarray]) -> tuple[str, ...]:
         if len(shared) == len(parts[smaller]):
             raise UserError(
                 f'all {len(shared):,} images of the {smaller} part also stand in the {larger} part; training, '
-                'selection and test need different images: give parts that share none'
+                'selection, certificates and test need different images: give parts that share none'
             )
         if len(shared):
             some = ', '.join(map(str, shared[:3])) + (', ...' if len(shared) > 3 else '')

@@ -28,6 +28,8 @@ class Data:
       train, val, test: its parts; no example of the source is in two of them.
       split: name of the part -> indices into the source's training part (absent for a part the source has itself).
       warnings: sentences on images that stand in two parts all the same.
+      calibration: a part for certificates alone: nothing is trained, selected or fitted on it; None where the config
+        keeps none.
     """
 
     info: DatasetInfo
@@ -36,6 +38,13 @@ class Data:
     test: Examples
     split: dict[str, np.ndarray]
     warnings: tuple[str, ...] = ()
+    calibration: Examples | None = None
+
+    @property
+    def parts(self) -> dict[str, Examples]:
+        """Name -> part, in words for people: those that are there."""
+        found = {'training': self.train, 'validation': self.val, 'calibration': self.calibration, 'test': self.test}
+        return {name: examples for name, examples in found.items() if examples is not None}
 
 
 def load_data(
@@ -66,6 +75,12 @@ def load_data(
         if split_file is not None:
             write_npz(split_file, split)
 
+    if ('calibration' in split) != bool(config.calibration_fraction):
+        raise UserError(
+            f'{split_file} {"has" if "calibration" in split else "lacks"} a calibration part, but '
+            f'config.data.calibration_fraction is {config.calibration_fraction}; set it as it was when the file was '
+            'written, or use another --workdir'
+        )
     size = config.new_size
 
     def part(name: str, own: Examples | None) -> Examples:
@@ -86,15 +101,14 @@ def load_data(
         'validation': part('validation', raw.validation),
         'test': part('test', raw.test),
     }
-    warnings = check_disjoint({name: images_of(examples) for name, examples in parts.items()})
+    calibration = part('calibration', None) if 'calibration' in split else None
+    data = Data(
+        dataclasses.replace(info, image_shape=shape), *parts.values(), split=dict(split), calibration=calibration
+    )
+    warnings = check_disjoint({name: images_of(examples) for name, examples in data.parts.items()})
     for text in warnings:
         say_once(f'warning: {text}')
-    return Data(
-        dataclasses.replace(info, image_shape=shape),
-        *parts.values(),
-        split=dict(split),
-        warnings=warnings,
-    )
+    return dataclasses.replace(data, warnings=warnings)
 
 
 def split_validation(data: Data, seed: int) -> tuple[Examples, Data]:
@@ -118,8 +132,9 @@ def split_validation(data: Data, seed: int) -> tuple[Examples, Data]:
 def draw_split(config: DataConfig, raw: RawData) -> dict[str, np.ndarray]:
     """Return which of the source's training examples train, validate and test, from a shuffle by `split_seed`.
 
-    The first of the shuffle test (where the source has no test part), the next validate, the rest train, cut to
-    `num_train`.
+    The first of the shuffle test (where the source has no test part), the next validate, the next are for certificates
+    (where the config keeps some), the rest train, cut to `num_train`. The fractions of validation and calibration are
+    of what is not for testing. Neither moves the parts before it.
     """
     count = len(raw.train.labels)
     order = shuffled(count, raw.groups, np.random.default_rng(config.split_seed))
@@ -127,9 +142,12 @@ def draw_split(config: DataConfig, raw: RawData) -> dict[str, np.ndarray]:
     if raw.test is None:
         num_test = whole_groups(order, round(count * config.test_fraction), raw.groups)
         split['test'], order = np.sort(order[:num_test]), order[num_test:]
+    num_calibration = round(len(order) * config.calibration_fraction)
     if raw.validation is None:
         num_val = whole_groups(order, round(len(order) * config.validation_fraction), raw.groups)
         split['validation'], order = np.sort(order[:num_val]), order[num_val:]
+    if config.calibration_fraction:
+        split['calibration'], order = np.sort(order[:num_calibration]), order[num_calibration:]
     if config.num_train > len(order):
         raise UserError(
             f'config.data.num_train is {config.num_train}, but only {len(order)} examples are left to train on; '
@@ -140,7 +158,7 @@ def draw_split(config: DataConfig, raw: RawData) -> dict[str, np.ndarray]:
         if len(indices) == 0:
             raise UserError(
                 f'the {name} part of the {count} training examples is empty; change config.data.validation_fraction '
-                '(or test_fraction)'
+                '(or test_fraction, or calibration_fraction)'
             )
     return split
 

@@ -21,7 +21,7 @@ from failpred_jax.evaluate.scoring import Plan, make_plan
 from failpred_jax.models.network import Network
 from failpred_jax.results import DatasetDescription, Evaluation, StageDescription, TargetsDescription
 from failpred_jax.scores.score import SampleSummary
-from failpred_jax.types import DatasetInfo, Examples
+from failpred_jax.types import Examples
 
 # Keeps the randomness of the evaluation apart from that of training.
 _EVALUATION = 0x65766C
@@ -37,7 +37,7 @@ class TrainedRun:
       network: the network.
       weights: its trained variables.
       prepare_fn: normalizes images.
-      ensemble: 'val' and 'test' -> summary over the classifiers of several seeds, or None.
+      ensemble: 'val', 'cal' and 'test' -> summary over the classifiers of several seeds, or None.
     """
 
     config: Config
@@ -90,7 +90,7 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
             say(f'warning: score {name}: {reason}')
     description = describe(
         found.measures,
-        describe_dataset(data.info, len(data.train.labels), len(data.val.labels), len(data.test.labels)),
+        describe_dataset(data),
         options.interval,
         mode='run',
         model=used_options(config.model),
@@ -108,6 +108,7 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
         run=description,
         test=found.test,
         validation=found.validation,
+        calibration=found.calibration,
         images=images if keeps_images else None,
         history=record.history,
         maps=found.maps,
@@ -115,8 +116,9 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
     )
 
 
-def describe_dataset(info: DatasetInfo, num_train: int, num_val: int, num_test: int) -> DatasetDescription:
-    """Return the description of a data set with splits of these sizes."""
+def describe_dataset(data: Data) -> DatasetDescription:
+    """Return the description of a data set with its splits."""
+    info = data.info
     return DatasetDescription(
         info.name,
         info.task,
@@ -124,9 +126,8 @@ def describe_dataset(info: DatasetInfo, num_train: int, num_val: int, num_test: 
         tuple(info.class_names),
         tuple(info.image_shape),
         info.ignore_label,
-        num_train,
-        num_val,
-        num_test,
+        *(len(part.labels) for part in (data.train, data.val, data.test)),
+        num_calibration=0 if data.calibration is None else len(data.calibration.labels),
     )
 
 
@@ -170,6 +171,7 @@ def _images_of(run: TrainedRun, plan: Plan) -> Parts:
         val=part(data.val, needs, 0, 'val'),
         train=part(data.train, train_needs, 1, 'train') if train_needs else None,
         test=part(data.test, needs, 3, 'test'),
+        cal=None if data.calibration is None else part(data.calibration, needs, 4, 'cal'),
         key=_key(run, 2),
     )
 
@@ -188,5 +190,7 @@ def _pixels_of(run: TrainedRun, plan: Plan) -> Parts:
         val=part(data.val, needs, 0, options.sample_pixels),
         train=part(data.train, train_needs, 1, options.train_pixels) if train_needs else None,
         test=PixelStream(_reader(run, needs, 3), data.test, data.info, seed),
+        # Pixels of one image err together: certificates on units are for images.
+        cal=None if data.calibration is None else part(data.calibration, needs, 4, options.sample_pixels),
         key=_key(run, 2),
     )

@@ -44,6 +44,7 @@ class Measured:
       measures: the figures.
       test: the evaluated units, or a sample of the pixels.
       validation: those that scores were fitted on, or None.
+      calibration: those that certificates alone read, or None; scores that they lack something for are left out.
       maps: segmentation: maps of a few images; see results/folder.py.
     """
 
@@ -51,6 +52,7 @@ class Measured:
     test: Predictions
     validation: Predictions | None = None
     maps: Mapping[str, np.ndarray] | None = None
+    calibration: Predictions | None = None
 
 
 def measure(parts: Parts, plan: Plan, options: EvaluateConfig) -> Measured:
@@ -78,7 +80,8 @@ def measure(parts: Parts, plan: Plan, options: EvaluateConfig) -> Measured:
     num_resamples = options.resamples if isinstance(parts.test, Part) and not parts.no_intervals else 0
     calibrated = calibrate_scores(validation, tally.kept, num_resamples, options.interval)
     scores = {name: replace(score, calibrated=calibrated.get(name)) for name, score in measures.scores.items()}
-    return Measured(replace(measures, scores=scores), tally.kept, validation, tally.maps)
+    calibration = None if parts.cal is None else predict_part(parts.cal, plan, fitted)
+    return Measured(replace(measures, scores=scores), tally.kept, validation, tally.maps, calibration)
 
 
 def _fit(parts: Parts, plan: Plan) -> Fitted:
@@ -100,6 +103,17 @@ def _validation(parts: Parts, fitted: Fitted) -> Predictions | None:
         return None
     logits, labels = np.asarray(parts.val.inputs.logits), np.asarray(parts.val.labels)
     return Predictions(labels, logits, np.asarray(is_correct(logits, labels)), fitted.columns)
+
+
+def predict_part(part: Part, plan: Plan, fitted: Fitted) -> Predictions:
+    """Return units that nothing is fitted on, with every score of the plan that they have all for."""
+    logits, labels = np.asarray(part.inputs.logits), np.asarray(part.labels)
+    inputs = part.inputs._replace(labels=labels)
+    lacking = {need for need in inputs._fields if getattr(inputs, need) is None} - {'columns'}
+    scores = tuple(score for score in plan.scores if not score.needs & lacking)
+    computed, _ = compute_scores(Plan(scores, {}), inputs, fitted, part.confidences)
+    confidences = {**part.confidences, **{k: v for k, v in computed.items() if k not in part.confidences}}
+    return Predictions(labels, logits, np.asarray(is_correct(logits, labels)), confidences)
 
 
 def count_units(parts: Parts, plan: Plan, fitted: Fitted, options: EvaluateConfig) -> Tally:

@@ -56,7 +56,7 @@ def measure_own(parts: Parts, field: str, options: EvaluateConfig) -> Measured |
     own_val = None
     if val is not None and getattr(val.inputs, field) is not None:
         own_val = of_samples(getattr(val.inputs, field), val.labels, field)
-    found = replace(parts, test=own, val=own_val, train=None)
+    found = replace(parts, test=own, val=own_val, train=None, cal=None)
     plan = _plan(field, parts.task)
     return measure(found, plan, replace(options, reference_score=plan.scores[0].name))
 

@@ -54,6 +54,7 @@ class Parts:
       train: what scores that say so are fitted on besides, or None.
       key: of whatever is random in a fit.
       no_intervals: why intervals of these units would mislead, or ''.
+      cal: what certificates alone read, or None: its scores are computed, and nothing is fitted on it.
     """
 
     task: str
@@ -62,3 +63,4 @@ class Parts:
     train: Part | None = None
     key: Array = field(default_factory=lambda: jax.random.key(0))
     no_intervals: str = ''
+    cal: Part | None = None

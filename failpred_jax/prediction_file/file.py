@@ -13,8 +13,8 @@
   mc_probs, ensemble_probs
                       [N, T, C]: class probabilities of dropout passes, or of the members of an ensemble
   val_..., train_..., cal_...
-                      the same of held-out units, of the training units, and of units for certificates alone (not
-                      used yet)
+                      the same of held-out units, of the training units, and of units for certificates alone, on which
+                      nothing is fitted
 
 Any other column [N] is kept as a slice, which is not used yet. Names close to one of these are taken for misspellings.
 An evaluation warns of the arrays that it does not use.

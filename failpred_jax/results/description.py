@@ -19,6 +19,7 @@ class DatasetDescription:
       image_shape: (H, W, channels), or () where there are no images.
       ignore_label: the label whose units count nowhere, or None.
       num_train, num_val, num_test: examples.
+      num_calibration: those that certificates alone read.
     """
 
     name: str = ''
@@ -30,6 +31,7 @@ class DatasetDescription:
     num_train: int = 0
     num_val: int = 0
     num_test: int = 0
+    num_calibration: int = 0
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,9 @@ class Evaluation:
       maps: segmentation only: name -> array for a few images; see results/folder.py.
       augmented: name -> array of a few training images under random changes; None where training makes none.
       seeds: of several seeds, each one's measures.
+      calibration: the units for certificates alone, with their confidences by the fits on the validation units; None
+        where there are none. Of a segmentation a sample of pixels, of which those of one image err together: a
+        certificate that takes them for independent does not hold.
     """
 
     measures: Measures
@@ -60,6 +63,7 @@ class Evaluation:
     maps: Mapping[str, np.ndarray] | None = None
     augmented: Mapping[str, np.ndarray] | None = None
     seeds: tuple[SeedResult, ...] = ()
+    calibration: Predictions | None = None
 
     @property
     def classifier(self) -> ClassifierResult:

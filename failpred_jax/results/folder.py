@@ -5,6 +5,7 @@ metrics.json      {'classifier': {metric: value}, 'scores': {score: {metric: val
 table.md          the same for people
 predictions.npz   labels, logits, correct, confidence_<score>: one row per unit (of a segmentation: a uniform sample)
 validation.npz    the same of the validation units
+calibration.npz   the same of the units that certificates alone read, where the config keeps some
 confusion.npz     with more than 100 classes: label, predicted, count [M], the cells that are not zero, and num_classes
 images.npz        images, where they were kept for the report
 maps.npz          segmentation: image, label (-1 for void), prediction, confidence_<score>, each [M, H, W, ...], of M
@@ -29,6 +30,9 @@ from failpred_jax.results import codec
 from failpred_jax.results.evaluation import Evaluation, Predictions
 
 PREFIX = 'confidence_'
+_OPTIONAL = (
+    'images.npz', 'validation.npz', 'calibration.npz', 'confusion.npz', 'maps.npz', 'augmentation.npz', 'curves.json',
+)  # fmt: skip
 
 
 def write_evaluation(evaluation: Evaluation, table: str, folder: Path) -> None:
@@ -39,6 +43,7 @@ def write_evaluation(evaluation: Evaluation, table: str, folder: Path) -> None:
     optional: dict[str, Any] = {
         'images.npz': None if evaluation.images is None else {'images': evaluation.images},
         'validation.npz': None if evaluation.validation is None else _arrays(evaluation.validation),
+        'calibration.npz': None if evaluation.calibration is None else _arrays(evaluation.calibration),
         'confusion.npz': {name: np.asarray(x) for name, x in vars(confusion).items()} if is_wide else None,
         'maps.npz': evaluation.maps,
         'augmentation.npz': evaluation.augmented,
@@ -69,7 +74,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     try:
         optional = {
             name: (read_npz if name.endswith('.npz') else read_json)(folder / name)
-            for name in ('images.npz', 'validation.npz', 'confusion.npz', 'maps.npz', 'augmentation.npz', 'curves.json')
+            for name in _OPTIONAL
             if (folder / name).exists()
         }
         run, seeds = codec.run_from_json(read_json(folder / 'context.json'))
@@ -81,6 +86,7 @@ def read_evaluation(folder: Path) -> Evaluation:
             run=run,
             test=_predictions(read_npz(folder / 'predictions.npz')),
             validation=_predictions(optional['validation.npz']) if 'validation.npz' in optional else None,
+            calibration=_predictions(optional['calibration.npz']) if 'calibration.npz' in optional else None,
             images=optional['images.npz']['images'] if 'images.npz' in optional else None,
             history=read_json(folder / 'history.json'),
             maps=optional.get('maps.npz'),

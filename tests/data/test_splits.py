@@ -1,6 +1,7 @@
 """Splits: disjoint, seeded, remembered; and what is refused."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
@@ -34,6 +35,52 @@ def test_fewer_training_examples_leave_the_other_parts_alone():
     assert set(part['train']) <= set(whole['train'])
     assert np.array_equal(part['test'], whole['test'])
     assert np.array_equal(part['validation'], whole['validation'])
+
+
+def test_a_calibration_part_is_taken_from_training_and_moves_no_other():
+    def digest(split):
+        return hashlib.blake2b(b''.join(split[name].tobytes() for name in sorted(split)), digest_size=8).hexdigest()
+
+    # As it was drawn before there were calibration parts.
+    assert digest(draw_split(DIGITS, raw(1000))) == '8664ce24454ad54a'
+    without = dataclasses.replace(DIGITS, num_train=0, validation_fraction=0.2)
+    with_some = dataclasses.replace(without, calibration_fraction=0.3)
+    for source in (raw(1000), raw(1000, test=raw(5).train), raw(1000, test=raw(5).train, validation=raw(5).train)):
+        before, after = draw_split(without, source), draw_split(with_some, source)
+        assert 'calibration' not in before
+        assert {name: after[name].tolist() for name in before if name != 'train'} == {
+            name: indices.tolist() for name, indices in before.items() if name != 'train'
+        }
+        assert sorted([*after['train'], *after['calibration']]) == before['train'].tolist()
+        not_tested = 1000 if source.test else 500
+        assert len(after['calibration']) == 0.3 * not_tested
+        few = draw_split(dataclasses.replace(with_some, num_train=60), source)
+        assert few['calibration'].tolist() == after['calibration'].tolist()
+    with pytest.raises(UserError, match=r'the calibration part of the 40 .* or calibration_fraction'):
+        draw_split(dataclasses.replace(with_some, calibration_fraction=0.01), raw(40))
+
+
+def test_a_calibration_part_is_remembered_and_shares_nothing(tmp_path, rng):
+    file = tmp_path / 'split.npz'
+    some = dataclasses.replace(DIGITS, calibration_fraction=0.25)
+    first = load_data(some, file)
+    assert first.calibration is not None
+    assert list(first.parts) == ['training', 'validation', 'calibration', 'test']
+    assert len(first.calibration.labels) == 225
+    assert np.array_equal(load_data(some, file).calibration.images, first.calibration.images)
+    with pytest.raises(UserError, match='split.npz has a calibration part, but .*fraction is 0.0'):
+        load_data(DIGITS, file)
+    assert load_data(DIGITS).calibration is None
+    with pytest.raises(UserError, match='lacks a calibration part, but .*fraction is 0.25'):
+        load_data(some, split=load_data(DIGITS).split)
+    images = rng.integers(0, 256, (40, 2, 2, 1)).astype(np.uint8)
+    images[::5] = 7  # Eight times the same one, which then stands in two parts.
+    np.savez(tmp_path / 'mine.npz', images_train=images, labels_train=np.arange(40) % 3, images_test=255 - images[1:3],
+             labels_test=np.zeros(2, int))  # fmt: skip
+    arrays = DataConfig(
+        source='arrays', owned={'arrays': ArraysOptions(str(tmp_path / 'mine.npz'))}, calibration_fraction=0.4
+    )
+    assert any('calibration part' in text for text in load_data(arrays).warnings)
 
 
 def test_a_split_is_drawn_once_and_read_back(tmp_path):

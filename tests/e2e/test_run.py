@@ -22,7 +22,8 @@ def test_leaves_what_the_readme_says(finished):
     workdir, _ = finished
     for name in (
         'config.json', 'environment.json', 'split.npz', 'evaluation/metrics.json', 'evaluation/table.md',
-        'evaluation/predictions.npz', 'evaluation/context.json', 'confidence/targets.json',
+        *(f'evaluation/{part}.npz' for part in ('predictions', 'validation', 'calibration')),
+        'evaluation/context.json', 'confidence/targets.json',
         *(f'{stage}/{file}' for stage in STAGES for file in ('metrics.csv', 'result.json', 'checkpoints')),
     ):  # fmt: skip
         assert (workdir / name).exists(), name
@@ -38,6 +39,17 @@ def test_figures_are_those_of_the_saved_predictions(finished):
     for name in ('mcp', 'tcp', 'confidnet', 'confidnet_finetuned'):
         found = failure_metrics(saved[f'confidence_{name}'], saved['correct'])
         assert {key: written['scores'][name][key] for key in FAILURE_METRICS} == found
+
+
+def test_units_for_certificates_are_kept_apart_and_scored(finished):
+    workdir, out = finished
+    assert 'digits: 449 training, 225 validation, 225 calibration and 898 test examples' in out
+    split = read_npz(workdir / 'split.npz')
+    assert len(np.unique(np.concatenate(list(split.values())))) == 1797
+    saved, tested = (read_npz(workdir / 'evaluation' / f'{name}.npz') for name in ('calibration', 'predictions'))
+    assert saved.keys() == tested.keys()
+    assert len(saved['labels']) == len(split['calibration']) == 225
+    assert 'calibration examples (for certificates alone)' in (workdir / 'report' / 'index.html').read_text()
 
 
 def test_without_tensorflow_it_runs_and_says_what_is_missing(tmp_path):

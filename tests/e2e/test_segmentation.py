@@ -86,6 +86,7 @@ def config_for(scenes, model, **more):
     config = runpy.run_path(str(ROOT / 'configs' / 'camvid.py'))['get_config']()
     options = {
         'data.camvid.path': str(scenes),
+        'data.calibration_fraction': 0.125,
         'model.name': model,
         'baseline.epochs': 30,
         'baseline.eval_every_epochs': 15,
@@ -120,6 +121,16 @@ def test_every_pixel_but_void_is_measured(finished, scenes):
     for name in ('mcp', 'mc_dropout', 'trust_score', 'confidnet', 'confidnet_finetuned', 'fusion', 'mahalanobis'):
         assert metrics['scores'][name]['auroc'] > 0.5, name
     assert 'ensemble' in metrics['unavailable']
+
+
+def test_pixels_of_images_for_certificates_are_sampled(finished):
+    results = read_evaluation(finished / 'evaluation')
+    assert (results.run.dataset.num_train, results.run.dataset.num_calibration) == (14, 2)
+    assert results.calibration is not None
+    assert results.calibration.confidences.keys() == results.test.confidences.keys()
+    # Of two images of 80 pixels, all but the void ones.
+    assert 100 < len(results.calibration.labels) < 160
+    assert results.calibration.logits.shape == (len(results.calibration.labels), 12)
 
 
 def test_the_report_shows_maps_of_every_score(finished):

@@ -12,7 +12,7 @@ from failpred_jax.evaluate.scoring import make_plan
 from failpred_jax.results import codec
 from failpred_jax.scores.score import ScoreInputs
 
-SPLITS = {'train': 90, 'val': 60, 'test': 80}
+SPLITS = {'train': 90, 'val': 60, 'cal': 70, 'test': 80}
 MISSING = dict.fromkeys(('confidence_logit', 'finetuned_logit', 'mc_dropout', 'ensemble'), 'not here')
 
 
@@ -47,6 +47,7 @@ def test_a_prediction_file_gives_the_figures_of_the_run(arrays, of_run):
         features=test['features'],
         validation=arrays['val'],
         training=arrays['train'],
+        calibration=arrays['cal'],
         resamples=30,
     )
     found = table.evaluation
@@ -60,6 +61,38 @@ def test_a_prediction_file_gives_the_figures_of_the_run(arrays, of_run):
     )
     assert len(one['scores']) > 15
     assert {*found.validation.confidences} == {*of_run.validation.confidences} == {*one['scores']}
+    assert found.run.dataset.num_calibration == SPLITS['cal']
+    for name, values in of_run.calibration.confidences.items():
+        np.testing.assert_array_equal(found.calibration.confidences[name], values, name)
+
+
+def test_calibration_units_are_scored_by_the_fits_of_the_validation_units_and_fit_nothing(arrays, of_run):
+    of_cal = of_run.calibration
+    np.testing.assert_array_equal(of_cal.labels, arrays['cal']['labels'])
+    np.testing.assert_array_equal(of_cal.correct, of_cal.logits.argmax(-1) == of_cal.labels)
+    parts = {
+        split: Part(ScoreInputs(given['logits'], given['features']), given['labels']) for split, given in arrays.items()
+    }
+    swapped = Parts('classification', **parts | {'test': parts['cal'], 'cal': parts['test']}, key=jax.random.key(0))
+    found = measure(swapped, make_plan(('all',), MISSING, 'classification'), EvaluateConfig(resamples=0))
+    assert {*of_cal.confidences} == {*of_run.test.confidences}
+    for name, values in of_run.test.confidences.items():
+        np.testing.assert_array_equal(found.calibration.confidences[name], values, name)
+        np.testing.assert_array_equal(found.test.confidences[name], of_cal.confidences[name], name)
+        np.testing.assert_array_equal(found.validation.confidences[name], of_run.validation.confidences[name], name)
+
+
+def test_calibration_units_that_lack_something_lack_those_scores_alone(arrays):
+    test, cal = arrays['test'], {key: arrays['cal'][key] for key in ('labels', 'logits')}
+    mine = {'mine': np.arange(80.0), 'other': np.arange(80.0)}
+    table = failpred_jax.evaluate_predictions(
+        test['labels'], test['logits'], mine, features=test['features'], validation=arrays['val'],
+        training=arrays['train'], calibration=cal | {'confidence_mine': np.arange(70.0)}, resamples=0,
+    )  # fmt: skip
+    of_test, of_cal = table.evaluation.test.confidences, table.evaluation.calibration.confidences
+    assert {'knn_distance', 'trust_score', 'other'} <= of_test.keys() - of_cal.keys()
+    assert {'mcp', 'mine', 'temperature_mcp'} <= of_cal.keys()
+    np.testing.assert_array_equal(of_cal['mine'], np.arange(70.0))
 
 
 def test_the_saved_predictions_are_a_prediction_file_with_the_same_figures(arrays, of_run):

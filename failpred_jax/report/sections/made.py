@@ -19,6 +19,7 @@ DATASET = {
     'image_shape': 'image shape',
     'num_train': 'training examples',
     'num_val': 'validation examples',
+    'num_calibration': 'calibration examples (for certificates alone)',
     'num_test': 'test examples',
 }
 
