@@ -32,6 +32,8 @@ def describe_metrics(measures: Measures) -> Mapping[str, MetricDescription]:
     found = {*measures.classifier.metrics, *measures.classifier.per_class, *measures.undefined}
     for score in measures.scores.values():
         found |= {*score.metrics, *score.calibration}
+        for figures in score.calibrated.figures.values() if score.calibrated else ():
+            found |= figures.keys()
     return {name: METRICS[name].describe() for name in METRICS if name in found}
 
 
@@ -39,7 +41,11 @@ def describe_scores(names: Iterable[str]) -> Mapping[str, ScoreDescription]:
     """Return what the scores are, of those that are ours."""
     return {
         name: ScoreDescription(
-            SCORES[name].description, SCORES[name].reference, SCORES[name].role, SCORES[name].is_probability
+            SCORES[name].description,
+            SCORES[name].reference,
+            SCORES[name].role,
+            SCORES[name].is_probability,
+            SCORES[name].estimates,
         )
         for name in names
         if name in SCORES

@@ -10,6 +10,7 @@ from failpred_jax.config import EvaluateConfig
 from failpred_jax.errors import UserError
 from failpred_jax.evaluate.calibrating import calibrate_scores
 from failpred_jax.evaluate.comparing import compare_scores, reference_of
+from failpred_jax.evaluate.operating import with_operating
 from failpred_jax.evaluate.parts import Part, Parts
 from failpred_jax.evaluate.pixels import count_pixels
 from failpred_jax.evaluate.scoring import Fitted, Plan, compute_scores, fit_scores
@@ -80,8 +81,11 @@ def measure(parts: Parts, plan: Plan, options: EvaluateConfig) -> Measured:
     num_resamples = options.resamples if isinstance(parts.test, Part) and not parts.no_intervals else 0
     calibrated = calibrate_scores(validation, tally.kept, num_resamples, options.interval)
     scores = {name: replace(score, calibrated=calibrated.get(name)) for name, score in measures.scores.items()}
+    measures = replace(measures, scores=scores)
+    # Pixels of a file err together as those of a run do.
+    measures = with_operating(measures, validation, tally.kept, parts.task == 'segmentation', options.interval)
     calibration = None if parts.cal is None else predict_part(parts.cal, plan, fitted)
-    return Measured(replace(measures, scores=scores), tally.kept, validation, tally.maps, calibration)
+    return Measured(measures, tally.kept, validation, tally.maps, calibration)
 
 
 def _fit(parts: Parts, plan: Plan) -> Fitted:

@@ -7,7 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from failpred_jax.config import EvaluateConfig
-from failpred_jax.evaluate.table import format_value, heading, percent, rule_table, shown_columns
+from failpred_jax.evaluate.table import (
+    CALIBRATION,
+    calibration_notes,
+    format_value,
+    heading,
+    marked_name,
+    percent,
+    rule_table,
+    shown_columns,
+)
 from failpred_jax.evaluate.tally import RESAMPLES_SEED
 from failpred_jax.metrics import (
     JoinedInterval,
@@ -19,7 +28,7 @@ from failpred_jax.metrics import (
     joined_interval,
     sign_p_value,
 )
-from failpred_jax.registry import SCORES
+from failpred_jax.registry import METRICS, SCORES
 from failpred_jax.results import (
     Evaluation,
     Measures,
@@ -32,6 +41,8 @@ from failpred_jax.results import (
 )
 from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
 from failpred_jax.scores.score import SampleSummary
+
+BEFORE_AND_AFTER = ('before', 'after')
 
 
 def summarize_ensemble(members: Sequence[Mapping[str, np.ndarray]]) -> dict[str, SampleSummary]:
@@ -89,7 +100,7 @@ def summarize_seeds(
     names = [name for name in first.scores if all(name in m.scores for m in every)]
     shared = tuple(name for name in names if name in SCORES and 'ensemble' in SCORES[name].needs)
     joined = _Joined(resamples, level)
-    scores, calibration = {}, {}
+    scores, calibration, calibrated = {}, {}, {}
     for name in names:
         rows = [m.scores[name] for m in every]
         spreads = {metric: spread_of([row.metrics[metric] for row in rows]) for metric in rows[0].metrics}
@@ -97,10 +108,11 @@ def summarize_seeds(
             metric: _without_spread(spread) if name in shared else joined.add(spread, metric, name)
             for metric, spread in spreads.items()
         }
-        known = [metric for metric in rows[0].calibration if all(metric in row.calibration for row in rows)]
-        if known:
-            spreads = {metric: spread_of([row.calibration[metric] for row in rows]) for metric in known}
-            calibration[name] = {m: _without_spread(s) if name in shared else s for m, s in spreads.items()}
+        if known := _spreads([row.calibration for row in rows], name in shared):
+            calibration[name] = known
+        both = {when: _spreads([_calibrated(row, when) for row in rows], name in shared) for when in BEFORE_AND_AFTER}
+        if any(both.values()):
+            calibrated[name] = {when: spreads for when, spreads in both.items() if spreads}
     classifier = {
         metric: spread_of([m.classifier.metrics[metric] for m in every]) for metric in first.classifier.metrics
     } | {'num_errors': spread_of([m.classifier.num_errors for m in every])}
@@ -109,9 +121,21 @@ def summarize_seeds(
     paired = tuple(
         _paired(every, joined, metric, name, reference) for metric in compared() if reference for name in others
     )
-    return SeedsSummary(
-        tuple(found), classifier, scores, paired, tuple(_notes(len(every), shared)), calibration, shared
-    )
+    notes = tuple(_notes(len(every), shared))
+    return SeedsSummary(tuple(found), classifier, scores, paired, notes, calibration, shared, calibrated)
+
+
+def _spreads(of_seeds: Sequence[Mapping[str, float]], is_shared: bool) -> dict[str, Spread]:
+    """Return metric -> spread of those metrics that every seed has."""
+    known = [metric for metric in of_seeds[0] if all(metric in found for found in of_seeds)]
+    spreads = {metric: spread_of([found[metric] for found in of_seeds]) for metric in known}
+    return {metric: _without_spread(spread) if is_shared else spread for metric, spread in spreads.items()}
+
+
+def _calibrated(score: ScoreResult, when: str) -> Mapping[str, float]:
+    """Return the calibration figures 'before', or 'after' the calibration that was chosen; empty without any."""
+    found = score.calibrated
+    return {} if found is None else found.figures.get(when if when == 'before' else found.after, {})
 
 
 def _paired(every: Sequence[Measures], joined: '_Joined', metric: Metric, name: str, reference: str) -> SeedComparison:
@@ -197,6 +221,7 @@ def to_markdown(summary: SeedsSummary, run: RunDescription) -> str:
         '',
         *rule_table(['score', *map(heading, columns)], rows),
         *_paired_table(summary),
+        *_calibrated_table(summary, run),
         '',
         *(f'- {note}' for note in summary.notes),
     ]
@@ -217,6 +242,26 @@ def _paired_table(summary: SeedsSummary) -> list[str]:
         rows.append([name, *(_difference(of_metric.get(metric.name), metric) for metric in metrics)])
     head = f'Less {known[0].b}, with intervals over seeds and test units together, each for itself (p: no difference):'
     return ['', head, '', *rule_table(['score', *map(heading, metrics)], rows)]
+
+
+def _calibrated_table(summary: SeedsSummary, run: RunDescription) -> list[str]:
+    """Return every score as P(correct) before and after calibration."""
+    rows = [
+        [
+            marked_name(name, run),
+            *(
+                _cell(found.get(when, {}).get(metric), METRICS[metric])
+                for metric in CALIBRATION
+                for when in BEFORE_AND_AFTER
+            ),
+        ]
+        for name, found in summary.calibrated.items()
+    ]
+    if not rows:
+        return []
+    columns = [f'{METRICS[metric].label} {when}' for metric in CALIBRATION for when in BEFORE_AND_AFTER]
+    head = 'As P(correct), before and after calibration on validation data, mean ± standard deviation over seeds:'
+    return ['', head, '', *rule_table(['score', *columns], rows), '', *calibration_notes(summary.calibrated, run)]
 
 
 def _difference(row: SeedComparison | None, metric: Metric) -> str:

@@ -1,14 +1,19 @@
 """The table that people read, in markdown that also lines up in a terminal."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from failpred_jax.evaluate.operating import PER_CLASS
 from failpred_jax.metrics import Metric, main_columns
 from failpred_jax.registry import METRICS
-from failpred_jax.results import Measures, RunDescription, ScoreResult
+from failpred_jax.results import Measures, RunDescription, ScoreResult, WorkingPoint
 
 # What a confidence is worth as P(correct), in the table of calibration.
 CALIBRATION = ('ece', 'ece_debiased', 'brier', 'nll')
+# Behind the name of a score that estimates something else than P(correct).
+ESTIMATES = '\u2020'
+# In the table of predicted classes: those with most errors, and the first metrics that scores are compared by.
+SHOWN_CLASSES, SHOWN_METRICS = 20, 2
 
 
 def to_markdown(measures: Measures, run: RunDescription) -> str:
@@ -30,7 +35,9 @@ def to_markdown(measures: Measures, run: RunDescription) -> str:
     for field, own in measures.own.items():
         title = f'{run.dataset.name}, {field} as a classifier with predictions of its own'
         lines += ['', *_score_table(title, own, run)]
-    lines += _calibration_table(measures.scores)
+    lines += _calibration_table(measures.scores, run)
+    lines += _working_points_table(measures.scores)
+    lines += _class_table(measures, run)
     return '\n'.join(lines) + '\n'
 
 
@@ -52,7 +59,7 @@ def _score_table(title: str, measures: Measures, run: RunDescription) -> list[st
     ]
 
 
-def _calibration_table(scores: Mapping[str, ScoreResult]) -> list[str]:
+def _calibration_table(scores: Mapping[str, ScoreResult], run: RunDescription) -> list[str]:
     """Return every score as P(correct), before and after the calibration that predicts held-out units best."""
     rows = []
     for name, score in scores.items():
@@ -64,7 +71,7 @@ def _calibration_table(scores: Mapping[str, ScoreResult]) -> list[str]:
             for metric in CALIBRATION
             for key in ('before', found.after)
         ]
-        rows.append([name, *cells, found.chosen or '-'])
+        rows.append([marked_name(name, run), *cells, found.chosen or '-'])
     if not rows:
         return []
     head = [f'{METRICS[metric].label} {when}' for metric in CALIBRATION for when in ('before', 'after')]
@@ -73,7 +80,71 @@ def _calibration_table(scores: Mapping[str, ScoreResult]) -> list[str]:
         'As P(correct), before and after calibration on validation data (- before: it is not meant as a probability):',
         '',
         *rule_table(['score', *head, 'calibration'], rows),
+        '',
+        *calibration_notes(scores, run),
     ]
+
+
+def marked_name(name: str, run: RunDescription) -> str:
+    """Return a score's name, marked where it was trained to predict something else than P(correct)."""
+    return f'{name} {ESTIMATES}' if name in run.scores and run.scores[name].estimates else name
+
+
+def calibration_notes(names: Iterable[str], run: RunDescription) -> list[str]:
+    """Return the lines below a table of calibration."""
+    what = {name: run.scores[name].estimates for name in names if name in run.scores and run.scores[name].estimates}
+    return [
+        '- ECE is biased upward: by chance alone, a calibrated score has one above 0. The debiased ECE corrects it.',
+        *(f'- {ESTIMATES} {name} was trained to predict {other}, not P(correct).' for name, other in what.items()),
+    ]
+
+
+def _working_points_table(scores: Mapping[str, ScoreResult]) -> list[str]:
+    """Return what thresholds that were chosen on validation units accept of the test units, and its errors."""
+    found = {name: score.working_points for name, score in scores.items() if score.working_points}
+    if not found:
+        return []
+    aims = [
+        f'{"accept" if point.aim == "coverage" else "errors up to"} {point.target * 100:g}'
+        for point in next(iter(found.values()))
+    ]
+    rows = [[name, *map(_accepted, points)] for name, points in found.items()]
+    return [
+        '',
+        'Thresholds chosen on validation data: share of the test data accepted, and errors among it (percent):',
+        '',
+        *rule_table(['score', *aims], rows),
+    ]
+
+
+def _accepted(point: WorkingPoint) -> str:
+    return 'nothing' if math.isnan(point.risk) else f'{point.coverage:.1%}: {point.risk:.2%}'.replace('%', '')
+
+
+def _class_table(measures: Measures, run: RunDescription) -> list[str]:
+    """Return how well the reference and the learned scores find the errors within each predicted class."""
+    found = measures.per_class
+    learned = [name for name, score in measures.scores.items() if score.role == 'learned']
+    shown = [name for name in dict.fromkeys([measures.reference, *learned]) if found and name in found.scores]
+    if found is None or not shown or not sum(found.num_errors):
+        return []
+    order = sorted(range(len(found.classes)), key=lambda k: -found.num_errors[k])[:SHOWN_CLASSES]
+    metrics = list(found.scores[shown[0]])[:SHOWN_METRICS]
+    names = dict(enumerate(run.dataset.class_names))
+    rows = [
+        [
+            str(names.get(found.classes[k], found.classes[k])),
+            f'{found.num_units[k]:,}',
+            f'{found.num_errors[k]:,}',
+            *(format_value(found.scores[name][metric][k], METRICS[metric]) for name in shown for metric in metrics),
+        ]
+        for k in sorted(order)
+    ]
+    head = [f'{name} {METRICS[metric].label}' for name in shown for metric in metrics]
+    num = run.dataset.num_classes or len(found.classes)
+    most = f', the {len(order)} of {num:,} with most errors' if len(order) < num else ''
+    title = f'Within each predicted class{most} (percent; undefined without an error or without a correct prediction):'
+    return ['', title, '', *rule_table(['predicted', f'{run.unit}s', 'errors', *head], rows)]
 
 
 def _remarks(measures: Measures, columns: Sequence[Metric], warnings: Sequence[str]) -> list[str]:
@@ -81,7 +152,9 @@ def _remarks(measures: Measures, columns: Sequence[Metric], warnings: Sequence[s
     remarks = [f'{name}: {note}' for name, score in measures.scores.items() for note in score.notes]
     remarks += [f'{name} unavailable: {reason}' for name, reason in measures.unavailable.items()]
     remarks += [
-        f'{name} is {reason}' for name, reason in measures.undefined.items() if name.rpartition('.')[2] in names
+        f'{name} is {reason}'
+        for name, reason in measures.undefined.items()
+        if name.rpartition('.')[2] in names and not name.startswith(PER_CLASS)
     ]
     return [*remarks, *measures.notes, *warnings]
 

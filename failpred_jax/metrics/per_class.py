@@ -1,25 +1,17 @@
 """Every failure and selective metric class by class: which classes' errors does a confidence find?"""
 
-import functools
 from collections.abc import Mapping
 
-import jax
 import numpy as np
 
 from failpred_jax.errors import UserError
-from failpred_jax.metrics.ranking import check_inputs, names
-from failpred_jax.metrics.resampling import sorted_flags, weighted_metrics
+from failpred_jax.metrics.ranking import check_inputs, names, score_metrics
 from failpred_jax.metrics.walk import STANDARD, Points
 from failpred_jax.types import Array
 
-# Classes are weightings of the units that are 1 or 0; so many numbers at once.
-_BLOCK_WEIGHTS = 1 << 22
-
-
-@functools.partial(jax.jit, static_argnames=('size', 'points'))
-def _block(order: jax.Array, flags: jax.Array, classes: jax.Array, first: jax.Array, size: int, points: Points):
-    in_class = classes[:, None] == first + jax.numpy.arange(size, dtype=classes.dtype)[None, :]
-    return weighted_metrics(order, flags, in_class.astype(jax.numpy.int32), points)
+# Units times classes times scores up to which all units are passed for each class, the others masked: that is one
+# shape, which has been compiled for the scores already. Beyond, a class's units alone take less time.
+_MAX_MASKED = 1 << 25
 
 
 def class_failure_metrics(
@@ -46,21 +38,28 @@ def class_failure_metrics(
             f'classes has shape {classes.shape} and values from {classes.min(initial=0)} to {classes.max(initial=0)}; '
             f'give one class from 0 to {num_classes - 1} for each of the {np.size(correct)} units'
         )
-    classes = classes.ravel().astype(np.int32)
-    size = min(num_classes, max(1, _BLOCK_WEIGHTS // max(classes.size, 1)))
+    classes = classes.ravel()
+    size = classes.size
+    if size * num_classes * len(confidences) > _MAX_MASKED:
+        size = int(np.bincount(classes).max())
     found: dict[str, dict[str, np.ndarray]] = {}
     for name, confidence in confidences.items():
         exact, right, _ = check_inputs(confidence, correct, None)
-        if np.isnan(np.asarray(exact)).any():
+        exact, right = np.asarray(exact), np.asarray(right)
+        if np.isnan(exact).any():
             raise UserError(f"the confidence '{name}' holds NaN; a ranking needs numbers: repair the score")
-        with jax.enable_x64(jax.default_backend() != 'tpu'):
-            order, flags = sorted_flags(np.asarray(exact)[None], np.asarray(right))
-            blocks = [
-                jax.device_get(_block(order, flags, classes, np.int32(first), size, points))
-                for first in range(0, num_classes, size)
-            ]
-        found[name] = {
-            metric: np.concatenate([block[metric][0] for block in blocks])[:num_classes].astype(np.float64)
-            for metric in names(points)
-        }
+        rows = [_within(exact, right, classes == c, size, points) for c in range(num_classes)]
+        found[name] = {metric: np.array([row[metric] for row in rows], np.float64) for metric in names(points)}
     return found
+
+
+def _within(
+    confidence: np.ndarray, correct: np.ndarray, is_in: np.ndarray, size: int, points: Points
+) -> dict[str, float]:
+    """Return the metrics of the units in a class, from arrays of `size` units of which the others are masked."""
+    if size == len(is_in):
+        return score_metrics(confidence, correct, is_in, points)
+    at = np.flatnonzero(is_in)
+    mask = np.arange(size) < len(at)
+    at = np.pad(at, (0, size - len(at)))
+    return score_metrics(confidence[at], correct[at], mask, points)

@@ -1,11 +1,10 @@
 """Thresholds that are chosen on validation units, and what they give on test units.
 
-The risk at a coverage that the test set itself was asked for says how good the best threshold would have been. Whoever
-uses a classifier has to choose the threshold before, and meets the risk and the coverage below.
+The risk at a coverage that is read off the test set says how good the best threshold would have been. A user has to
+choose the threshold beforehand, and gets the risk and the coverage below.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import betaincinv
@@ -13,35 +12,8 @@ from scipy.special import betaincinv
 from failpred_jax.errors import UserError
 from failpred_jax.metrics.curves import ThresholdCounts, threshold_counts
 from failpred_jax.metrics.walk import STANDARD
+from failpred_jax.results import WorkingPoint
 from failpred_jax.types import Array
-
-
-@dataclass(frozen=True)
-class WorkingPoint:
-    """A threshold for one aim; accept where confidence >= threshold.
-
-    Attributes:
-      aim: 'coverage' (accept at least this share) or 'risk' (as many as possible with at most this share of errors).
-      target: the share that was aimed at, in (0, 1).
-      threshold: chosen on validation; infinite where no threshold reaches the risk, so that nothing is accepted.
-      val_coverage, val_risk: share accepted, and of those the share of errors, on validation; the risk is too good
-        where it was the aim.
-      coverage, risk: the same on test; the risk is NaN where nothing is accepted.
-      coverage_low, coverage_high, risk_low, risk_high: exact binomial intervals of the test values, for independent
-        units; NaN where there is no value.
-    """
-
-    aim: str
-    target: float
-    threshold: float
-    val_coverage: float
-    val_risk: float
-    coverage: float
-    risk: float
-    coverage_low: float
-    coverage_high: float
-    risk_low: float
-    risk_high: float
 
 
 def working_points(

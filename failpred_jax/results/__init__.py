@@ -23,9 +23,11 @@ from failpred_jax.results.measures import (
     SeedsSummary,
     Spread,
 )
+from failpred_jax.results.operating import ClassFailures, WorkingPoint
 
 __all__ = [
     'CalibratedScore',
+    'ClassFailures',
     'ClassifierResult',
     'Comparison',
     'Confusion',
@@ -45,6 +47,7 @@ __all__ = [
     'Spread',
     'StageDescription',
     'TargetsDescription',
+    'WorkingPoint',
     'read_evaluation',
     'write_evaluation',
 ]

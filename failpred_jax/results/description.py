@@ -120,12 +120,14 @@ class ScoreDescription:
       reference: paper and equation.
       role: as in `ScoreResult`.
       is_probability: whether it is meant as P(correct).
+      estimates: what it was trained to predict where that is not P(correct); else ''.
     """
 
     description: str = ''
     reference: str = ''
     role: str = ''
     is_probability: bool = False
+    estimates: str = ''
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The evaluation folder: what is in it, written whole, and read back.
 
 metrics.json      {'classifier': {metric: value}, 'scores': {score: {metric: value, 'ci': {metric: [low, high]}}},
-                  ...}; an undefined value is null, with its reason under 'undefined'
+                  'per_class': the failure metrics within each predicted class, ...}; an undefined value is null, with
+                  its reason under 'undefined'
 table.md          the same for people
 predictions.npz   labels, logits, correct, confidence_<score>: one row per unit (of a segmentation: a uniform sample)
 validation.npz    the same of the validation units

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from failpred_jax.results.operating import ClassFailures, WorkingPoint
+
 
 class Interval(NamedTuple):
     """A confidence interval, or limits; NaN ends where there is none."""
@@ -129,6 +131,7 @@ class ScoreResult:
       notes: sentences that its fit left.
       role: 'baseline', 'learned', 'bound' (it reads the label, so it is no score that can be used), or ''.
       calibrated: the score as P(correct), before and after; None where that was not measured.
+      working_points: thresholds chosen on validation units with what they give on test units; empty without the former.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -139,6 +142,7 @@ class ScoreResult:
     notes: tuple[str, ...] = ()
     role: str = ''
     calibrated: CalibratedScore | None = None
+    working_points: tuple[WorkingPoint, ...] = ()
 
     @property
     def is_bound(self) -> bool:
@@ -248,6 +252,8 @@ class SeedsSummary:
       notes: sentences on what the summary is worth.
       calibration: score -> calibration metric -> spread.
       shared: scores that are one and the same for all seeds, such as the ensemble of their classifiers.
+      calibrated: score -> 'before' or 'after' calibration on validation units -> calibration metric -> spread. The
+        method is each seed's own choice.
     """
 
     seeds: tuple[int, ...] = ()
@@ -257,6 +263,7 @@ class SeedsSummary:
     notes: tuple[str, ...] = ()
     calibration: Mapping[str, Mapping[str, Spread]] = field(default_factory=dict)
     shared: tuple[str, ...] = ()
+    calibrated: Mapping[str, Mapping[str, Mapping[str, Spread]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -276,6 +283,7 @@ class Measures:
       seeds: the summary over several seeds, where there are several.
       notes: sentences on what the figures are worth.
       own: 'ensemble' or 'mc_dropout' -> the same for these as a classifier with predictions, and errors, of its own.
+      per_class: the failure metrics within each predicted class; None where they were not measured.
     """
 
     classifier: ClassifierResult = field(default_factory=ClassifierResult)
@@ -289,3 +297,4 @@ class Measures:
     seeds: SeedsSummary | None = None
     own: Mapping[str, 'Measures'] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    per_class: ClassFailures | None = None

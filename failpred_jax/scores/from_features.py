@@ -210,6 +210,7 @@ def _fit(given: FitInputs) -> Fit:
     fit=_fit,
     fits_on_train=True,
     is_probability=True,
+    estimates='the true class probability',
     role='learned',
 )
 def learned_from_features(inputs: ScoreInputs, fitted: Head) -> jax.Array:

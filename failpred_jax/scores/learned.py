@@ -14,6 +14,7 @@ from failpred_jax.scores.score import ScoreInputs, score
     reference='Corbière et al., NeurIPS 2019, section 2.3',
     role='learned',
     is_probability=True,
+    estimates='the true class probability',
 )
 def confidnet(inputs: ScoreInputs) -> jax.Array:
     """Return the confidence head's output, sigmoid(u).
@@ -36,6 +37,7 @@ def confidnet(inputs: ScoreInputs) -> jax.Array:
     reference='Corbière et al., NeurIPS 2019, section 2.3 (learning scheme)',
     role='learned',
     is_probability=True,
+    estimates='the true class probability',
 )
 def confidnet_finetuned(inputs: ScoreInputs) -> jax.Array:
     """Return the fine-tuned confidence network's output, sigmoid(u).

@@ -135,6 +135,8 @@ class Score:
       role: 'baseline' (what costs nothing to have, against which others are compared), 'learned' (a trained confidence
         head), 'bound' (reads the label: an upper bound, marked as such wherever it is shown), or ''.
       is_probability: whether the value is meant as P(correct), so that its calibration can be judged.
+      estimates: what the value was trained to predict where that is not P(correct), such as 'the true class
+        probability'; its calibration is then shown with this beside it. '' for none.
       per_pixel: whether it makes sense for segmentation.
     """
 
@@ -149,6 +151,7 @@ class Score:
     needs_raw_logits: bool = False
     role: str = ''
     is_probability: bool = False
+    estimates: str = ''
     per_pixel: bool = True
 
     def __post_init__(self):
@@ -180,6 +183,7 @@ def score(
     needs_raw_logits: bool = False,
     role: str = '',
     is_probability: bool = False,
+    estimates: str = '',
     per_pixel: bool = True,
 ) -> Callable[[ScoreFn], ScoreFn]:
     """Return a decorator that files a function in SCORES and hands it back unchanged.
@@ -212,6 +216,7 @@ def score(
             needs_raw_logits=needs_raw_logits,
             role=role,
             is_probability=is_probability,
+            estimates=estimates,
             per_pixel=per_pixel,
         )
         SCORES.register(name)(entry)

@@ -6,10 +6,15 @@ import pytest
 
 import failpred_jax
 from failpred_jax.config import EvaluateConfig
+from failpred_jax.evaluate import operating
+from failpred_jax.evaluate.describe import describe
 from failpred_jax.evaluate.measure import measure
 from failpred_jax.evaluate.parts import Part, Parts
 from failpred_jax.evaluate.scoring import make_plan
-from failpred_jax.results import codec
+from failpred_jax.evaluate.table import to_markdown
+from failpred_jax.metrics import score_metrics
+from failpred_jax.metrics.walk import STANDARD
+from failpred_jax.results import DatasetDescription, codec
 from failpred_jax.scores.score import ScoreInputs
 
 SPLITS = {'train': 90, 'val': 60, 'cal': 70, 'test': 80}
@@ -120,6 +125,60 @@ def test_validation_confidences_come_from_fits_that_have_not_seen_them(arrays, o
     fitted, held_out = (of['temperature_mcp'] for of in (again.test.confidences, val.confidences))
     assert not np.array_equal(fitted, held_out)
     np.testing.assert_allclose(fitted, held_out, atol=0.2)
+
+
+def test_thresholds_come_from_validation_and_their_figures_from_test(arrays, of_run):
+    test, val = of_run.test, of_run.validation
+    for name in ('mcp', 'fusion', 'knn_distance'):
+        points = of_run.measures.scores[name].working_points
+        assert [(point.aim, point.target) for point in points] == [
+            *(('coverage', share) for share in STANDARD.coverage), *(('risk', share) for share in STANDARD.risk),
+        ]  # fmt: skip
+        for point in points:
+            kept = val.confidences[name] >= point.threshold
+            assert point.val_coverage == kept.mean()
+            accepted = test.confidences[name] >= point.threshold
+            assert point.coverage == accepted.mean()
+            if accepted.any():
+                assert point.risk == pytest.approx((~test.correct[accepted]).mean())
+                assert point.risk_low <= point.risk <= point.risk_high
+    assert of_run.measures.scores['tcp'].working_points == ()
+
+
+def test_every_predicted_class_has_the_figures_of_its_units(of_run, monkeypatch):
+    test, found = of_run.test, of_run.measures.per_class
+    predicted = test.logits.argmax(-1)
+    assert 'tcp' not in found.scores and {'mcp', 'fusion'} <= found.scores.keys()
+    for place, c in enumerate(found.classes):
+        of_class = predicted == c
+        assert (found.num_units[place], found.num_errors[place]) == (of_class.sum(), (~test.correct[of_class]).sum())
+        alone = score_metrics(test.confidences['mcp'][of_class], test.correct[of_class])
+        for metric, values in found.scores['mcp'].items():
+            assert values[place] == pytest.approx(alone[metric], nan_ok=True)
+    monkeypatch.setattr(operating, 'MAX_CLASSES', 2)
+    few = operating.with_operating(of_run.measures, None, test, True, 0.95)
+    most = sorted(sorted(found.classes, key=lambda c: -found.num_errors[c])[:2])
+    assert (
+        list(few.per_class.classes) == most and few.per_class.note == 'the 2 predicted classes with most errors, of 3'
+    )
+    np.testing.assert_allclose(few.per_class.scores['mcp']['auroc'], np.take(found.scores['mcp']['auroc'], most))
+    of_pixels = operating.with_operating(of_run.measures, of_run.validation, test, True, 0.95).scores['mcp']
+    assert np.isnan([point.risk_low for point in of_pixels.working_points]).all()
+
+
+def test_the_table_shows_calibration_thresholds_and_classes(of_run):
+    run = describe(
+        of_run.measures, DatasetDescription('things', class_names=('ant', 'bee', 'cow'), num_classes=3), 0.95
+    )
+    text = to_markdown(of_run.measures, run)
+    assert 'ECE is biased upward' in text
+    assert '| learned_from_features \u2020 |' in text
+    assert 'learned_from_features was trained to predict the true class probability, not P(correct)' in text
+    assert '| accept 80 |' in text.replace('  ', '') and 'errors up to 1' in text
+    classes = text[text.index('Within each predicted class') :]
+    assert [word for word in ('ant', 'bee', 'cow') if f'| {word} ' in classes] == ['ant', 'bee', 'cow']
+    assert 'mcp AUROC' in classes
+    assert 'per_class' not in text
 
 
 def test_the_order_of_test_units_changes_no_figure(arrays, of_run):

@@ -12,7 +12,7 @@ from failpred_jax.evaluate.parts import Part, Parts
 from failpred_jax.evaluate.scoring import Plan
 from failpred_jax.evaluate.seeds import summarize_ensemble, summarize_evaluations, summarize_seeds, to_markdown
 from failpred_jax.registry import SCORES
-from failpred_jax.results import DatasetDescription, Evaluation, codec
+from failpred_jax.results import CalibratedScore, DatasetDescription, Evaluation, Measures, codec
 from failpred_jax.scores.score import ScoreInputs
 
 OPTIONS = EvaluateConfig(resamples=60)
@@ -52,6 +52,22 @@ def test_means_spreads_and_intervals(evaluations):
     calibration = [one.scores['confidnet'].calibration['brier'] for one in evaluations.values()]
     assert summary.calibration['confidnet']['brier'].std == pytest.approx(np.std(calibration, ddof=1))
     assert codec.from_json(type(summary), codec.to_json(summary)).paired == summary.paired
+
+
+def test_calibration_before_and_after_over_seeds(evaluations):
+    def with_calibration(one: Evaluation, brier: float, method: str) -> Measures:
+        figures = {'before': {'brier': 0.2, 'nll': 0.5}, method: {'brier': brier}}
+        score = dataclasses.replace(one.scores['confidnet'], calibrated=CalibratedScore(figures, chosen=method))
+        return dataclasses.replace(one.measures, scores={**one.scores, 'confidnet': score})
+
+    chosen = zip(evaluations.items(), (0.1, 0.12, 0.14), ('platt', 'beta', 'platt'), strict=True)
+    summary = summarize_seeds({seed: with_calibration(one, b, method) for (seed, one), b, method in chosen})
+    found = summary.calibrated['confidnet']
+    assert (found['after']['brier'].mean, found['after']['brier'].std) == pytest.approx((0.12, 0.02))
+    assert found['before']['brier'].std == pytest.approx(0)
+    text = to_markdown(summary, evaluations[1].run)
+    assert '0.120 ± 0.020' in text and '| confidnet \u2020 |' in text
+    assert 'confidnet was trained to predict the true class probability' in text
 
 
 def test_what_all_seeds_share_has_no_spread_and_no_wins(evaluations):

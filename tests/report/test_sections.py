@@ -17,6 +17,8 @@ from failpred_jax.report.section import Section
 from failpred_jax.report.sections import images, verdict
 from failpred_jax.report.view import FEW, View
 from failpred_jax.results import (
+    CalibratedScore,
+    ClassFailures,
     ClassifierResult,
     Evaluation,
     Interval,
@@ -27,6 +29,7 @@ from failpred_jax.results import (
     SeedResult,
     SeedsSummary,
     Spread,
+    WorkingPoint,
 )
 
 
@@ -260,6 +263,68 @@ def test_seeds_section_shows_means_spreads_and_differences(digits):
     assert 'seeds 0, 1 and 2. Accuracy 90.00 \u00b1 1.00\u202f%.' in text_of(section)
     assert 'Three seeds say little.' in text_of(section)
     assert fill('seeds', digits).parts == []
+
+
+def test_what_is_calibrated_chosen_beforehand_and_per_class_is_shown(digits):
+    mcp, learned = digits.scores['mcp'], digits.scores['confidnet']
+    calibrated = CalibratedScore(
+        {'before': {'ece': 0.2, 'nll': 0.5}, 'beta': {'ece': 0.05, 'nll': 0.4}},
+        {'beta': {'ece': Interval(0.04, 0.07)}},
+        'beta',
+        notes=('a note on the fit',),
+    )
+    points = (
+        WorkingPoint('coverage', 0.8, 0.6, 0.8, 0.01, 0.79, 0.02, 0.77, 0.81, 0.01, 0.03),
+        WorkingPoint('risk', 0.01),
+    )
+    scores = {
+        'mcp': dataclasses.replace(mcp, working_points=points, calibrated=calibrated),
+        'confidnet': dataclasses.replace(learned, calibrated=calibrated),
+    }
+    described = dataclasses.replace(digits.run.scores['confidnet'], estimates='the true class probability')
+    per_class = ClassFailures(
+        (3, 8), (90, 70), (4, 9), {n: {'auroc': (0.9, float('nan'))} for n in ('mcp', 'mine')}, 'two'
+    )
+    own = {'ensemble': Measures(ClassifierResult(750, 31, {'accuracy': 0.95}), {'mcp': ScoreResult({'auroc': 0.875})})}
+    found = dataclasses.replace(
+        with_measures(digits, scores=scores, per_class=per_class, own=own, reference='mcp'),
+        run=dataclasses.replace(digits.run, scores={**digits.run.scores, 'confidnet': described}),
+    )
+    section = fill('calibration', found)
+    row = next(row for row in rows_of(section, 'calibrated_scores') if row['score'] == 'mcp')
+    assert (row['ece_before'], row['ece_after'], row['ece_after_low'], row['nll_after']) == (
+        '0.2',
+        '0.05',
+        '0.04',
+        '0.4',
+    )
+    text = text_of(section)
+    assert 'confidnet was trained to predict the true class probability, not P(correct)' in text
+    assert 'ECE is biased upward' in text and '<b>mcp</b>: a note on the fit' in text
+
+    section = fill('working_points', found)
+    at_coverage, at_risk = rows_of(section, 'thresholds_from_validation')
+    assert (at_coverage['aim'], at_coverage['threshold'], at_coverage['risk'], at_coverage['risk_high']) == (
+        'coverage', '0.6', '0.02', '0.03',
+    )  # fmt: skip
+    assert (at_risk['threshold'], at_risk['risk']) == ('', '')
+    assert 'accept at least 80\u202f%' in text_of(section)
+
+    section = fill('class_failures', found)
+    rows = rows_of(section, 'class_failures')
+    assert [(row['class'], row['errors'], row['mcp_auroc'], row['mine_auroc']) for row in rows] == [
+        ('8', '9', '', ''), ('3', '4', '0.9', '0.9'),
+    ]  # fmt: skip
+    assert 'mine' not in text_of(section) and 'Measured for two.' in text_of(section)
+
+    section = fill('own_classifiers', found)
+    assert rows_of(section, 'own_ensemble') == [{'score': 'mcp', 'auroc': '0.875'}]
+    assert f'wrong on 31; the single classifier is wrong on {View(found).num_errors}' in text_of(section)
+    for name in ('working_points', 'class_failures', 'own_classifiers'):
+        assert fill(name, digits).parts == []
+    assert not any(table.name == 'calibrated_scores' for table in fill('calibration', digits).tables)
+    undefined = {'per_class.auroc': 'undefined for 1 predicted classes'}
+    assert 'per_class' not in text_of(fill('verdict', with_measures(digits, undefined=undefined)))
 
 
 def test_paper_stands_next_to_known_experiments(digits):

@@ -12,6 +12,7 @@ from failpred_jax.files import read_json, write_json
 from failpred_jax.registry import METRICS
 from failpred_jax.results import (
     CalibratedScore,
+    ClassFailures,
     ClassifierResult,
     Comparison,
     Confusion,
@@ -30,6 +31,7 @@ from failpred_jax.results import (
     Spread,
     StageDescription,
     TargetsDescription,
+    WorkingPoint,
     read_evaluation,
     write_evaluation,
 )
@@ -66,6 +68,10 @@ def make_evaluation(rng, num_classes=4) -> Evaluation:
                     {'platt': 'a reason'},
                     ('a note',),
                 ),
+                (
+                    WorkingPoint('coverage', 0.8, 0.5, 0.81, 0.1, 0.79, 0.12),
+                    WorkingPoint('risk', 0.01, val_coverage=0.0),
+                ),
             ),
             'mine': ScoreResult({'auroc': 0.5, 'aurc': 0.25}),
         },
@@ -81,7 +87,9 @@ def make_evaluation(rng, num_classes=4) -> Evaluation:
             {'mcp': {'auroc': Spread(0.75, math.nan)}},
             (SeedComparison('auroc', 'mine', 'mcp', -0.25, 0.1, 0.0, 2),),
             ('two seeds say little',),
+            calibrated={'mcp': {'before': {'ece': Spread(0.1, 0.01)}, 'after': {'ece': Spread(0.02, math.nan)}}},
         ),
+        per_class=ClassFailures((0, 3), (20, 5), (4, 0), {'mcp': {'auroc': (0.75, math.nan)}}, 'two of four'),
         own={'ensemble': Measures(ClassifierResult(50, 5, {'accuracy': 0.9}), {'mcp': ScoreResult({'auroc': 0.8})})},
     )
     run = RunDescription(

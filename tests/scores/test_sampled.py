@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 from jax import lax
 from scipy.special import softmax
+from sklearn.datasets import load_digits
+from sklearn.metrics import average_precision_score
+from sklearn.neural_network import MLPClassifier
 
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.registry import SCORES
@@ -95,6 +98,34 @@ def test_speaks_about_the_prediction_that_is_judged(field):
     members = np.array([[[0.51, 0.49]], [[0.01, 0.99]], [[0.01, 0.99]]], np.float32)
     inputs = ScoreInputs(np.array([[0.1, 0.0]]), **{field: summarize(members)})
     assert SCORES[field].fn(inputs) == pytest.approx(0.53 / 3)
+
+
+@pytest.mark.filterwarnings('ignore::sklearn.exceptions.ConvergenceWarning')
+def test_real_digits_are_ranked_better_by_the_mean_at_the_prediction_that_is_judged():
+    """Three MLPs of one hidden layer, each judged with the ensemble's confidence; the largest mean is the old score."""
+    digits = load_digits()
+    (train, train_labels), (test, labels) = (
+        (digits.data[at] / 16, digits.target[at]) for at in (slice(500), slice(500, None))
+    )
+    members = [
+        MLPClassifier((16,), random_state=seed, max_iter=40, learning_rate_init=0.01)
+        .fit(train, train_labels)
+        .predict_proba(test)
+        for seed in range(3)
+    ]
+    summary = summarize(np.stack(members))
+    largest = np.asarray(summary.mean_probs).max(axis=-1)
+    found = []
+    for member in members:
+        is_error = member.argmax(axis=-1) != labels
+        assert 100 < is_error.sum() < 200
+        inputs = ScoreInputs(np.log(np.maximum(member, 1e-30)), ensemble=summary)
+        at_prediction = np.asarray(SCORES['ensemble'].fn(inputs))
+        assert (at_prediction <= largest).all()
+        found.append([average_precision_score(is_error, -score) for score in (largest, at_prediction)])
+    before, after = np.array(found).T
+    assert (after > before).all()
+    assert after.mean() - before.mean() > 0.05
 
 
 def test_logits_and_probabilities_leave_the_same(rng):

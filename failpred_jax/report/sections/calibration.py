@@ -3,13 +3,17 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import htpy as h
 import numpy as np
 
 from failpred_jax.report import curves, figures_calibration, words
 from failpred_jax.report.section import Section, report_section
 from failpred_jax.report.tables import Column, Row, Table
 from failpred_jax.report.view import View
+from failpred_jax.results import CalibratedScore, Interval
 
+# What a confidence is worth as P(correct), before and after calibration.
+BEFORE_AND_AFTER = ('ece', 'ece_debiased', 'brier', 'nll')
 CLASS_PROBABILITY = 'class probability'
 
 
@@ -26,6 +30,7 @@ def fill(view: View, section: Section) -> None:
         section.missing(
             'Reliability diagrams unavailable: they need logits, or a score that is a probability of being right.'
         )
+        _add_calibrated(section, view)
         return
     section.text(
         'Points on the dotted line are calibrated; below it the model is more confident than it is right. '
@@ -47,6 +52,7 @@ def fill(view: View, section: Section) -> None:
         )
     section.add_grid(items)
     _add_table(section, view)
+    _add_calibrated(section, view)
     section.add_combined('reliability', figures, 'Reliability diagrams', 3)
 
 
@@ -97,3 +103,59 @@ def _add_table(section: Section, view: View) -> None:
 
 def _cell(view: View, metric: str) -> Callable[[Any, Row], str]:
     return lambda value, _: view.shown(metric, value)
+
+
+def _add_calibrated(section: Section, view: View) -> None:
+    """Add every score as P(correct), before and after the calibration that predicts held-out units best."""
+    found = view.evaluation.scores
+    calibrated = {s: c for s in view.scores if s in found and (c := found[s].calibrated) is not None and c.figures}
+    if not calibrated:
+        return
+    section.heading('Every score as P(correct), before and after calibration')
+    section.text(
+        'Each score was mapped to the probability of being right by Platt scaling, isotonic regression or beta '
+        'calibration, fitted on validation data; the map that predicts held-out validation data best is shown. '
+        'Calibration changes what a value says, and hardly how it ranks.',
+        'The ECE is biased upward: by chance alone, a calibrated confidence has one above 0, the larger the fewer '
+        f'{view.unit}s there are. The debiased ECE subtracts an estimate of that.',
+        *(f'{score} was trained to predict {what}, not P(correct): before calibration, its figures show that.'
+          for score in calibrated if (what := view.description(score).estimates)),
+    )  # fmt: skip
+    section.add_table(_calibrated_table(view, calibrated))
+    notes = [[h.b[score], f': {note}'] for score, one in calibrated.items() for note in one.notes]
+    section.add(h.ul('.notes')[[h.li[note] for note in notes]] if notes else None)
+
+
+def _calibrated_table(view: View, calibrated: Mapping[str, CalibratedScore]) -> Table:
+    columns, keys = [Column('score', 'score'), Column('calibration', 'calibration')], []
+    for metric in BEFORE_AND_AFTER:
+        facts = view.facts(metric)
+        for when in ('before', 'after'):
+            key = f'{metric}_{when}'
+            label = f'{facts.label} {when}{view.arrow(metric)}'
+            columns.append(Column(key, label, _cell_with_interval(view, metric, key), True, facts.definition))
+            keys += [f'{key}_low', f'{key}_high']
+    rows = []
+    for score, one in calibrated.items():
+        row: dict[str, Any] = {'score': score, 'calibration': one.chosen or words.DASH, '_marked': score == view.best}
+        for when, key in (('before', 'before'), ('after', one.after)):
+            for metric, value in one.figures.get(key, {}).items():
+                ends = one.intervals.get(key, {}).get(metric, Interval(np.nan, np.nan))
+                row |= {f'{metric}_{when}': value, f'{metric}_{when}_low': ends.low, f'{metric}_{when}_high': ends.high}
+        rows.append(row)
+    level = f'{view.run.interval * 100:g}{words.THIN}%'
+    # A metric that no interval is computed for has none in the file either.
+    keys = [key for key in keys if any(words.is_number(row.get(key)) for row in rows)]
+    small = f' Small numbers are {level} intervals.' if keys else ''
+    caption = f'A dash before: the score is not meant as a probability.{small}'
+    return Table('calibrated_scores', caption, columns, rows, keys)
+
+
+def _cell_with_interval(view: View, metric: str, key: str) -> Callable[[Any, Row], h.Node]:
+    def show(value: float | None, row: Row) -> h.Node:
+        low, high = row.get(f'{key}_low'), row.get(f'{key}_high')
+        is_known = words.is_number(low) and words.is_number(high)
+        ends = f'{view.shown(metric, low)}{words.DASH}{view.shown(metric, high)}' if is_known else ''
+        return [view.shown(metric, value), h.small[ends] if ends else None]
+
+    return show

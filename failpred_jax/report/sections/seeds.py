@@ -8,6 +8,7 @@ import numpy as np
 
 from failpred_jax.report import figures_seeds, words
 from failpred_jax.report.section import Section, report_section
+from failpred_jax.report.sections.calibration import BEFORE_AND_AFTER
 from failpred_jax.report.tables import Column, Row, Table
 from failpred_jax.report.view import View
 from failpred_jax.results import SeedsSummary, Spread
@@ -35,6 +36,9 @@ def fill(view: View, section: Section) -> None:
     if summary.paired:
         section.heading('Differences seed by seed')
         section.add_table(_paired(view, summary))
+    if summary.calibrated:
+        section.heading('As P(correct), before and after calibration')
+        section.add_table(_calibrated(view, summary))
 
 
 def _add_points(section: Section, view: View) -> None:
@@ -88,9 +92,9 @@ def _table(view: View, summary: SeedsSummary) -> Table:
     return Table('seeds', caption, columns, rows, [f'{metric}_std' for metric in metrics])
 
 
-def _spread_cell(view: View, metric: str) -> Callable[[Any, Row], h.Node]:
+def _spread_cell(view: View, metric: str, key: str = '') -> Callable[[Any, Row], h.Node]:
     def show(value: float, row: Row) -> h.Node:
-        std = row[f'{metric}_std']
+        std = row[f'{key or metric}_std']
         return [
             view.shown(metric, value),
             h.small[f'\u00b1 {view.shown(metric, std)}'] if words.is_number(std) else None,
@@ -125,3 +129,23 @@ def _paired(view: View, summary: SeedsSummary) -> Table:
     shown = {column.key for column in columns}
     caption = 'First minus second with the same seed, in percentage points.'
     return Table('seed_differences', caption, columns, rows, [key for key in keys if key not in shown])
+
+
+def _calibrated(view: View, summary: SeedsSummary) -> Table:
+    columns, keys = [Column('score', 'score')], []
+    rows: list[dict[str, Any]] = [{'score': score} for score in view.scores if score in summary.calibrated]
+    for metric in BEFORE_AND_AFTER:
+        facts = view.facts(metric)
+        for when in ('before', 'after'):
+            key = f'{metric}_{when}'
+            for row in rows:
+                spread = summary.calibrated[row['score']].get(when, {}).get(metric, Spread())
+                row[key], row[f'{key}_std'] = spread.mean, spread.std
+            label = f'{facts.label} {when}{view.arrow(metric)}'
+            columns.append(Column(key, label, _spread_cell(view, metric, key), True, facts.definition))
+            keys.append(f'{key}_std')
+    caption = (
+        'Mean and standard deviation over seeds, each calibrated on its validation data by the method that predicts it '
+        'best; see Calibration for what a learned score was trained to predict.'
+    )
+    return Table('seed_calibration', caption, columns, rows, keys)

@@ -164,5 +164,6 @@ def warnings_of(view: View) -> list[h.Node]:
         )
     # What is undefined for single classes stands with the classes.
     undefined = view.evaluation.measures.undefined
-    warnings += [[h.b[k], f' is undefined: {reason}'] for k, reason in undefined.items() if k not in view.per_class]
+    of_classes = {*view.per_class, *(key for key in undefined if key.startswith('per_class.'))}
+    warnings += [[h.b[k], f' is undefined: {reason}'] for k, reason in undefined.items() if k not in of_classes]
     return warnings
