@@ -132,18 +132,21 @@ def _check_arguments(**named: Mapping[str, Array] | None) -> None:
             )
 
 
-def evaluate_file(path: Path, ignore_label: int | None = None, name: str = '') -> Table:
+def evaluate_file(
+    path: Path, ignore_label: int | None = None, name: str = '', resamples: int = EvaluateConfig().resamples
+) -> Table:
     """Compare confidence scores on the predictions of a file; see prediction_file/file.py.
 
     Args:
       path: the file, in any format of readers/.
       ignore_label: units of this label are left out.
       name: of the data, for the table; '' takes that of the file.
+      resamples: bootstrap resamples behind the intervals; 0 for none.
 
     Raises:
       UserError: naming everything that is wrong with the file, or the file has no labels with logits or probs.
     """
-    return _evaluate(read_predictions(path, ignore_label), name or path.stem, EvaluateConfig().resamples)
+    return _evaluate(read_predictions(path, ignore_label), name or path.stem, resamples)
 
 
 def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:

@@ -23,7 +23,13 @@ MARK = 'predictions.json'
 OURS = (MARK, 'evaluation', 'report')
 
 
-def score(predictions: Path, workdir: Path | None, force: bool = False, ignore_label: int | None = None) -> None:
+def score(
+    predictions: Path,
+    workdir: Path | None,
+    force: bool = False,
+    ignore_label: int | None = None,
+    resamples: int | None = None,
+) -> None:
     """Evaluate a file of predictions into a WORKDIR and build the report there; see prediction_file.py.
 
     Args:
@@ -31,23 +37,32 @@ def score(predictions: Path, workdir: Path | None, force: bool = False, ignore_l
       workdir: the WORKDIR; None for a folder below runs/ that is named after the file and free, or its own.
       force: move what the WORKDIR holds aside first.
       ignore_label: units of this label are left out.
+      resamples: behind the intervals; 0 for none, None for the usual number.
 
     Raises:
       UserError: the file has problems, or the WORKDIR holds something else.
     """
     compiler.keep_compilations()
     # There is nothing to divide; the other processes of a job wait.
-    processes.from_main(lambda: _score(predictions, workdir, force, ignore_label))
+    processes.from_main(lambda: _score(predictions, workdir, force, ignore_label, resamples))
 
 
-def _score(predictions: Path, workdir: Path | None, force: bool, ignore_label: int | None, name: str = '') -> None:
+def _score(
+    predictions: Path,
+    workdir: Path | None,
+    force: bool,
+    ignore_label: int | None,
+    resamples: int | None,
+    name: str = '',
+) -> None:
     if str(predictions) == PIPE:
         with spooled_input() as file:
-            _score(file, workdir or Path('runs') / 'standard_input', force, ignore_label, 'standard input')
+            _score(file, workdir or Path('runs') / 'standard_input', force, ignore_label, resamples, 'standard input')
         return
     digest = _digest(predictions)
     with _opened(predictions, digest, workdir, force) as folder:
-        table = evaluate_file(predictions, ignore_label, name)
+        asked = {} if resamples is None else {'resamples': resamples}
+        table = evaluate_file(predictions, ignore_label, name, **asked)
         write_evaluation(table.evaluation, table.text, folder / 'evaluation')
         say(str(table))
         # plotly takes a second to import.

@@ -12,7 +12,7 @@ ROOT = Path(failpred_jax.__file__).parent
 LEVELS = [
     {
         'compiler', 'errors', 'types', 'registry', 'options', 'files', 'locking', 'launcher',
-        'stopping', 'terminal',
+        'stopping', 'terminal', 'threads',
     },
     {'processes'},
     {'console', 'results', 'outcomes', 'readers'},

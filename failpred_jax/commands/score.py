@@ -11,8 +11,14 @@ PREDICTIONS = Flag(
 )
 IGNORE_LABEL = Flag('ignore_label', int, None, 'LABEL', 'leave out the units of this label, such as -1 or 255')
 
+RESAMPLES = Flag(
+    'resamples', int, None, 'N', 'bootstrap resamples behind the intervals (default 1000); 0 for no intervals'
+)
+
 
 def _check(given: Given) -> None:
+    if (given.flags['resamples'] or 0) < 0:
+        raise UserError(f'--resamples is {given.flags["resamples"]}; it must be a whole number, 0 for no intervals')
     if not given.flags['predictions']:
         raise UserError('--mode=score needs --predictions=FILE, a file of predictions (docs/predictions.md)')
 
@@ -22,14 +28,14 @@ def _run(given: Given) -> None:
 
     flags = given.flags
     workdir = Path(flags['workdir']) if flags['workdir'] else None
-    scored_file.score(Path(flags['predictions']), workdir, flags['force'], flags['ignore_label'])
+    scored_file.score(Path(flags['predictions']), workdir, flags['force'], flags['ignore_label'], flags['resamples'])
 
 
 COMMANDS.register('score')(
     Command(
         "evaluate a file of anybody's predictions and build its report; needs no config",
         _run,
-        (PREDICTIONS, IGNORE_LABEL),
+        (PREDICTIONS, IGNORE_LABEL, RESAMPLES),
         _check,
         needs_config=False,
     )

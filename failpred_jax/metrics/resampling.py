@@ -1,8 +1,8 @@
 """Bootstrap resamples of every ranking metric, the same for all scores.
 
 A resample is a vector of weights: how often each unit was drawn. The order of a score does not change with the weights,
-so one sort a score serves all resamples, and all scores see the same resamples. A walk down the orders then carries all
-scores and resamples at once, each as a lane, in memory that does not grow with the number of resamples.
+so one sort a score serves all resamples, and all scores see the same resamples. Every core draws and walks
+(reweighted.py) blocks of resamples, so time grows with units, resamples and scores, and memory does not.
 
 What N units and a handful of errors show is not all there is: the next error may be far more confident than those seen,
 and it would move AUROC and AURC more than all of them. So each resample draws from the N units and from one more unit
@@ -12,7 +12,6 @@ changes nothing. docs/metrics.md shows the coverage with and without.
 """
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,17 +19,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from failpred_jax.console import phase
 from failpred_jax.errors import UserError
 from failpred_jax.metrics.ranking import check_inputs, score_metrics, values
+from failpred_jax.metrics.reweighted import make_ranking, walk_reweighted
 from failpred_jax.metrics.sorting import CORRECT, sort_order
-from failpred_jax.metrics.walk import STANDARD, Counts, Points, begin, read_flags, visit
+from failpred_jax.metrics.walk import STANDARD, Counts, Found, Points, begin, read_flags, visit
+from failpred_jax.threads import in_threads
 from failpred_jax.types import Array
 
 # Where the one more unit may stand: at so many quantiles of the confidences of the other kind.
 NUM_PLACES = 8
-# Weights of one block of resamples, in numbers: 16 MiB as int32 while they are drawn.
-_BLOCK_WEIGHTS = 1 << 22
-_MIN_LANES, _MAX_LANES = 8, 256
+# Weights of one block of resamples, in numbers: what a core's cache holds while it walks.
+_BLOCK_WEIGHTS = 1 << 16
+_MAX_LANES = 256
 
 
 @dataclass(frozen=True)
@@ -79,16 +81,31 @@ def resample_weights(
 
     Reference: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, section 6.2.
     """
+    drawn = _draws(key, num_units, num_resamples, first, num_places)
+    return jax.vmap(lambda of_one: jnp.zeros(num_units + num_places, jnp.int32).at[of_one].add(1), out_axes=1)(drawn)
+
+
+def _draws(key: jax.Array, num_units: int, num_resamples: int, first: int | jax.Array, num_places: int) -> jax.Array:
+    """Return which units, or places of the one more, each resample draws: [R, N] int32, or [R, N + 1] with one more."""
     num_draws = num_units + (num_places > 0)
     # A unit holds K tickets, and each place of the one more holds one.
     tickets = max(num_places, 1)
 
     def one(number: jax.Array) -> jax.Array:
         drawn = jax.random.randint(jax.random.fold_in(key, number), (num_draws,), 0, tickets * num_draws, jnp.int32)
-        drawn = jnp.where(drawn < tickets * num_units, drawn // tickets, drawn - (tickets - 1) * num_units)
-        return jnp.zeros(num_units + num_places, jnp.int32).at[drawn].add(1)
+        return jnp.where(drawn < tickets * num_units, drawn // tickets, drawn - (tickets - 1) * num_units)
 
-    return jax.vmap(one, out_axes=1)(first + jnp.arange(num_resamples, dtype=jnp.int32))
+    return jax.vmap(one)(first + jnp.arange(num_resamples, dtype=jnp.int32))
+
+
+_jitted_draws = jax.jit(_draws, static_argnames=('num_units', 'num_resamples', 'num_places'))
+
+
+def host_weights(key: jax.Array, num_units: int, num_resamples: int, first: int, num_places: int) -> np.ndarray:
+    """Return what `resample_weights` does, transposed and counted on the host: [R, N + K] uint8 (int32 where many)."""
+    drawn = np.asarray(_jitted_draws(key, num_units, num_resamples, np.int32(first), num_places))
+    counts = np.stack([np.bincount(row, minlength=num_units + num_places) for row in drawn])
+    return counts.astype(np.uint8 if counts.max(initial=0) < 256 else np.int32)
 
 
 def weighted_metrics(
@@ -123,14 +140,6 @@ def weighted_metrics(
     carry = (begin(lanes, points), Counts(none, none), Counts(none, none))
     (found, _, _), _ = jax.lax.scan(step, carry, (order.T, flags.T))
     return values(found, total, points)
-
-
-@functools.partial(jax.jit, static_argnames=('size', 'num_places', 'points'))
-def _block(
-    key: jax.Array, order: jax.Array, flags: jax.Array, first: jax.Array, size: int, num_places: int, points: Points
-):
-    weights = resample_weights(key, order.shape[1] - num_places, size, first, num_places)
-    return weighted_metrics(order, flags, weights, points)
 
 
 @jax.jit
@@ -183,20 +192,41 @@ def bootstrap(
         # Of float32 and int32, neither holds the other: ranks stand for both.
         rows = [np.unique(row, return_inverse=True)[1].astype(np.int32) for row in rows]
     key = jax.random.key(seed) if isinstance(seed, int) else seed
-    lanes = int(np.clip(_BLOCK_WEIGHTS // right.size, _MIN_LANES, _MAX_LANES))
-    lanes = min(lanes, num_resamples)
     num_errors = int(np.count_nonzero(~right))
     support = min(num_errors, right.size - num_errors)
     rows = [with_one_more(row, right, num_places)[0] for row in rows]
     right = with_one_more(rows[0][: right.size], right, num_places)[1]
-    order, flags = sorted_flags(np.stack(rows), right)
-    blocks = []
-    for first in range(0, num_resamples, lanes):
-        block = jax.device_get(_block(key, order, flags, np.int32(first), lanes, num_places, points))
-        blocks.append(np.stack([block[name] for name in metrics]))
-    samples = np.concatenate(blocks, axis=-1)[..., :num_resamples]
+    rankings = [make_ranking(row, right) for row in rows]
+    size = min(num_resamples, max(1, min(_MAX_LANES, _BLOCK_WEIGHTS // right.size)))
+    walks: list[list[tuple[Found, Counts]]] = [[] for _ in range(0, num_resamples, size)]
+
+    def walk_block(number: int) -> None:
+        weights = host_weights(key, right.size - num_places, size, number * size, num_places)
+        for ranking in rankings:
+            walks[number].append(walk_reweighted(ranking, weights, points))
+        resampled.add(size)
+
+    with phase('resampling', num_resamples, 'resamples') as resampled:
+        in_threads(walk_block, range(len(walks)))
+        samples = _metrics_of(walks, metrics, points)[..., :num_resamples]
     point = np.array([[one[name] for one in found] for name in metrics])
     return Resamples(tuple(confidences), metrics, point, samples, support)
+
+
+def _metrics_of(walks: Sequence[Sequence[tuple[Found, Counts]]], metrics: Sequence[str], points: Points) -> np.ndarray:
+    """Return the metrics of walks, by block and score: [M, S, R] float32."""
+
+    def joined(*parts: np.ndarray) -> np.ndarray:
+        return np.concatenate(parts)
+
+    def stacked(*scores: np.ndarray) -> np.ndarray:
+        return np.stack(scores)
+
+    of_scores = [jax.tree.map(joined, *blocks) for blocks in zip(*walks, strict=True)]
+    found, total = jax.tree.map(stacked, *of_scores)
+    with jax.enable_x64(jax.default_backend() != 'tpu'):
+        by_name = values(found, total, points)
+        return np.stack([np.asarray(jax.device_get(by_name[name]), np.float32) for name in metrics])
 
 
 def with_one_more(

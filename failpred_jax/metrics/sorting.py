@@ -42,6 +42,16 @@ def falling_keys(confidence: Array) -> jax.Array:
     return ~(bits ^ jnp.uint32(1 << 31))
 
 
+def falling_keys_on_host(confidence: np.ndarray) -> np.ndarray:
+    """Return what `falling_keys` does, of a NumPy array, as one."""
+    confidence = np.asarray(confidence)
+    if not jnp.issubdtype(confidence.dtype, jnp.floating):
+        return ~(confidence.astype(np.int32).view(np.uint32) ^ np.uint32(1 << 31))
+    # Adding 0.0 turns -0.0 into it.
+    bits = (confidence.astype(np.float32) + np.float32(0.0)).view(np.uint32)
+    return np.where(bits >> 31, bits, ~(bits | np.uint32(1 << 31)))
+
+
 def count_nan(confidence: Array, mask: Array | None = None) -> jax.Array:
     """Return how many counted confidences are NaN: they have no place in an order."""
     confidence = jnp.asarray(confidence)

@@ -6,7 +6,9 @@ import pytest
 
 import failpred_jax.metrics as fm
 from failpred_jax.errors import UserError
+from failpred_jax.metrics import ranking, reweighted
 from failpred_jax.metrics import resampling as room
+from failpred_jax.metrics.walk import STANDARD
 
 N, R = 60, 12
 
@@ -86,8 +88,25 @@ def test_deterministic_and_independent_of_blocks_order_and_padding(data, resampl
     assert (other.samples != resamples.samples).any()
     monkeypatch.setattr(room, '_MAX_LANES', 8)
     blocks = fm.bootstrap(confidences, correct, num_resamples=R, seed=3, num_places=0)
-    # Compiled for other shapes, a division may round otherwise.
-    np.testing.assert_allclose(blocks.samples, resamples.samples, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(blocks.samples, resamples.samples)
+
+
+@pytest.mark.parametrize(('num_levels', 'accuracy'), [(10**6, 0.95), (300, 0.9), (10**6, 0.02)])
+def test_long_orders_are_walked_in_pieces_with_and_without_ties(num_levels, accuracy, rng):
+    size = 3 * reweighted._PIECE // 2
+    confidence = rng.integers(0, num_levels, size).astype(np.int32)
+    correct = rng.random(size) < accuracy
+    weights = rng.poisson(1, (2, size)).astype(np.uint8)
+    # Nothing at all above the first thresholds.
+    weights[0, confidence >= np.quantile(confidence, 0.9)] = 0
+    found, total = reweighted.walk_reweighted(reweighted.make_ranking(confidence, correct), weights, STANDARD)
+    with jax.enable_x64(True):
+        values = {name: np.asarray(value) for name, value in ranking.values(found, total).items()}
+    for row in range(2):
+        drawn = np.repeat(np.arange(size), weights[row])
+        exact = fm.score_metrics(confidence[drawn], correct[drawn])
+        for name, value in exact.items():
+            assert values[name][row] == pytest.approx(value, rel=1e-6, abs=1e-7), name
 
 
 def test_bad_input_is_told_in_words(data):
