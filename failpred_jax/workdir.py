@@ -57,7 +57,12 @@ class Workdir:
             raise
 
     def _contents(self) -> list[str]:
-        return sorted(p.name for p in self.path.iterdir() if p.name != LOCK and not files.is_unfinished(p))
+        # What --mode=check leaves is of no run.
+        return sorted(
+            p.name
+            for p in self.path.iterdir()
+            if p.name != LOCK and not files.is_unfinished(p) and not re.fullmatch(r'check(_\d+)?', p.name)
+        )
 
     def _check_contents(self, config: dict[str, Any], folder: LockedFolder, force: bool) -> None:
         file, contents = self.path / 'config.json', self._contents()

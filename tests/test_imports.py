@@ -30,7 +30,7 @@ LEVELS = [
         'evaluate',
         'report',
     },
-    {'prepared', 'predictions', 'catalog'},
+    {'prepared', 'predictions', 'catalog', 'looking'},
     {'run_evaluation', 'scored_file'},
     {'experiment'},
     {'several_seeds'},

@@ -11,6 +11,7 @@ from failpred_jax.config import DataConfig
 from failpred_jax.console import say_once
 from failpred_jax.data.disjoint import check_disjoint
 from failpred_jax.data.grouping import shuffled, whole_groups
+from failpred_jax.data.look import look_at
 from failpred_jax.data.resize import resize_images, resize_labels
 from failpred_jax.data.sources import RawData, check_examples, images_of
 from failpred_jax.errors import UserError
@@ -27,7 +28,7 @@ class Data:
       info: what is known of it.
       train, val, test: its parts; no example of the source is in two of them.
       split: name of the part -> indices into the source's training part (absent for a part the source has itself).
-      warnings: sentences on images that stand in two parts all the same.
+      warnings: sentences on what deserves attention, such as images that stand in two parts all the same.
       calibration: a part for certificates alone: nothing is trained, selected or fitted on it; None where the config
         keeps none.
     """
@@ -106,6 +107,8 @@ def load_data(
         dataclasses.replace(info, image_shape=shape), *parts.values(), split=dict(split), calibration=calibration
     )
     warnings = check_disjoint({name: images_of(examples) for name, examples in data.parts.items()})
+    remarks = look_at(data.parts, data.info, config)
+    warnings = (*warnings, *(remark.text for remark in remarks if remark.is_serious))
     for text in warnings:
         say_once(f'warning: {text}')
     return dataclasses.replace(data, warnings=warnings)
