@@ -1,6 +1,7 @@
 """What is registered and what can be set, as tables. The documentation's tables are made by it.
 
-python -m failpred_jax.catalog [models | sources | classifier_losses | losses | recipes | scores | metrics | options]
+python -m failpred_jax.catalog [KIND ...]: models, sources, classifier_losses, losses, optimizers, schedules, recipes,
+scores, metrics, options.
 """
 
 import inspect
@@ -12,13 +13,26 @@ from failpred_jax.config import Config
 from failpred_jax.config.owners import Entry, walk
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.options import ANY
-from failpred_jax.registry import CLASSIFIER_LOSSES, LOSSES, METRICS, MODELS, RECIPES, SCORES, SOURCES, Registry
+from failpred_jax.registry import (
+    CLASSIFIER_LOSSES,
+    LOSSES,
+    METRICS,
+    MODELS,
+    OPTIMIZERS,
+    RECIPES,
+    SCHEDULES,
+    SCORES,
+    SOURCES,
+    Registry,
+)
 
 REGISTRIES = {
     'models': MODELS,
     'sources': SOURCES,
     'classifier_losses': CLASSIFIER_LOSSES,
     'losses': LOSSES,
+    'optimizers': OPTIMIZERS,
+    'schedules': SCHEDULES,
     'recipes': RECIPES,
     'scores': SCORES,
     'metrics': METRICS,
@@ -53,7 +67,7 @@ def _described(registry: Registry, name: str) -> tuple[str, str]:
     """Return (what an entry is, its reference), from what it declares or else from its docstring."""
     entry: Any = registry[name]
     texts = [inspect.getdoc(entry) or '']
-    if registry in (MODELS, SOURCES, RECIPES):
+    if registry in (MODELS, SOURCES, RECIPES, OPTIMIZERS, SCHEDULES):
         # One a file, which says what it is about.
         texts.insert(0, inspect.getdoc(inspect.getmodule(entry)) or '')
     is_ = getattr(entry, 'description', '') or getattr(entry, 'definition', '') or texts[0].split('\n\n')[0]

@@ -127,6 +127,9 @@ RECIPES = Registry(
     'failpred_jax.train.recipes',
     {'stages': ('baseline', 'confidence', 'finetune'), 'replaces_evaluated': False},
 )
+# problems: None, or `(stage, its path) -> sentences`: which of the stage's options do not go with it.
+OPTIMIZERS = Registry('optimizer', 'failpred_jax.train.optimizers', {'problems': None})
+SCHEDULES = Registry('learning-rate schedule', 'failpred_jax.train.schedules', {'problems': None})
 SECTIONS = Registry('report section', 'failpred_jax.report.sections')
 WEIGHTS = Registry('weights format', 'failpred_jax.weights')
 COMMANDS = Registry('command', 'failpred_jax.commands')

@@ -123,6 +123,7 @@ def test_all_problems_are_named_at_once():
     [
         ({'baseline.schedule': 'multi_step'}, 'needs the epochs of its steps'),
         ({'baseline.milestones': (9, 3)}, 'the epochs must increase'),
+        ({'baseline.sgd.nesterov': True, 'baseline.momentum': 0.0}, 'set a momentum, or leave nesterov out'),
         ({'baseline.epochs': 0}, 'has nothing to predict'),
         ({'baseline.epochs': 0, 'baseline.init_from': 'x', 'confidence.targets': 'crossfit'}, 'needs its epochs'),
         ({'baseline.epochs': 0, 'baseline.init_from': 'x', 'baseline.recipes': ('sam',)}, 'a recipe changes'),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,10 @@ def get_config():
     config.baseline.epochs = 6
     config.baseline.batch_size = 32
     config.baseline.learning_rate = 0.05
+    config.baseline.optimizer = 'clipped_sgd'
+    config.baseline.clipped_sgd.max_norm = 5.0
+    config.baseline.schedule = 'inverse_root'
+    config.baseline.inverse_root.epochs = 4.0
     config.baseline.recipes = ('noise',)
     config.baseline.noise.strength = 0.2
     config.confidence.epochs = 4
@@ -82,15 +87,20 @@ def test_the_new_command_runs_with_its_own_flag(extended):
 
 def test_the_documentation_shows_one_file_of_each_kind():
     rooms = sorted(Path(path).parent.name for path in examples())
-    assert rooms == ['commands', 'data', 'losses', 'metrics', 'models', 'recipes', 'scores', 'sections']
+    assert rooms == [
+        'commands', 'data', 'losses', 'metrics', 'models', 'optimizers', 'recipes', 'schedules', 'scores', 'sections',
+    ]  # fmt: skip
 
 
-def test_the_new_source_model_loss_and_recipe_are_trained_with_their_options(extended):
+def test_the_new_source_model_loss_optimizer_schedule_and_recipe_are_trained_with_their_options(extended):
     config = json.loads((extended / 'config.json').read_text())
     assert config['data']['noisy_digits'] == {'noise': 0.3}
     assert config['model']['two_layers'] == {'width': 24}
     assert config['confidence']['tcp_absolute'] == {'slack': 0.01}
     assert config['baseline']['noise'] == {'strength': 0.2}
+    assert config['baseline']['clipped_sgd'] == {'max_norm': 5.0}
+    rates = np.genfromtxt(extended / 'baseline' / 'metrics.csv', delimiter=',', names=True)['learning_rate']
+    assert rates[-1] == pytest.approx(0.05 / np.sqrt(1 + 6 / 4), rel=0.01)
     assert {p.parent.name for p in extended.glob('*/result.json')} == {'baseline', 'confidence'}
     metrics = json.loads((extended / 'evaluation' / 'metrics.json').read_text())
     assert 0.5 < metrics['scores']['mcp']['accuracy'] < 1

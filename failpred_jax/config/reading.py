@@ -11,7 +11,7 @@ from failpred_jax.config.renamed import resolve
 from failpred_jax.config.sections import Config
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.options import Rule
-from failpred_jax.registry import LOSSES, RECIPES
+from failpred_jax.registry import LOSSES, OPTIMIZERS, RECIPES, SCHEDULES
 
 # Counters on the devices are of 32 bits.
 LARGEST_INTEGER = 2**31 - 1
@@ -157,8 +157,9 @@ def _check_combinations(config: Config) -> list[str]:
         problems.append('config.finetune.epochs is set but config.confidence.epochs is 0; fine-tuning starts there')
     for name in STAGES:
         stage = getattr(config, name)
-        if stage.schedule == 'multi_step' and not stage.milestones:
-            problems.append(f"config.{name}.milestones is (); schedule 'multi_step' needs the epochs of its steps")
+        for registry, chosen in ((OPTIMIZERS, stage.optimizer), (SCHEDULES, stage.schedule)):
+            of_stage = registry.fact(chosen, 'problems')
+            problems.extend(of_stage(stage, f'config.{name}') if of_stage else ())
         if list(stage.milestones) != sorted(stage.milestones):
             problems.append(f'config.{name}.milestones is {stage.milestones}; the epochs must increase')
         problems.extend(_problems_of_recipes(name, stage.recipes))

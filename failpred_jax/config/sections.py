@@ -28,7 +28,16 @@ from failpred_jax.options import (
     section,
     some_of,
 )
-from failpred_jax.registry import CLASSIFIER_LOSSES, LOSSES, MODELS, RECIPES, SCORES, SOURCES
+from failpred_jax.registry import (
+    CLASSIFIER_LOSSES,
+    LOSSES,
+    MODELS,
+    OPTIMIZERS,
+    RECIPES,
+    SCHEDULES,
+    SCORES,
+    SOURCES,
+)
 
 
 @dataclass(frozen=True)
@@ -112,20 +121,16 @@ class ModelConfig(OwnerSection):
 class StageConfig(OwnerSection):
     """What every stage of training has."""
 
-    NAMED_BY: ClassVar = {'recipes': RECIPES}
+    NAMED_BY: ClassVar = {'recipes': RECIPES, 'optimizer': OPTIMIZERS, 'schedule': SCHEDULES}
 
     epochs: int = option(1, 'passes over the training data; 0 skips the stage', EPOCHS)
     batch_size: int = option(128, 'examples per step, over all devices', POSITIVE)
     eval_every_epochs: int = option(1, 'epochs between validations, each of which saves a checkpoint', POSITIVE)
-    optimizer: str = option('sgd', 'kind of optimizer', one_of('sgd', 'adam', 'adamw'))
+    optimizer: str = option('sgd', 'kind of optimizer', registered(OPTIMIZERS))
     learning_rate: float = option(1e-3, 'highest learning rate of the schedule', POSITIVE)
     momentum: float = option(0.9, 'momentum (sgd)', FRACTION)
     weight_decay: float = option(0.0, 'L2 added to the gradient (sgd, adam) or decoupled (adamw)', NOT_NEGATIVE)
-    schedule: str = option(
-        'constant',
-        'course of the learning rate',
-        one_of('constant', 'multi_step', 'cosine', 'exponential', 'polynomial'),
-    )
+    schedule: str = option('constant', 'course of the learning rate', registered(SCHEDULES))
     warmup_epochs: float = option(0.0, 'linear rise of the learning rate from 0', NOT_NEGATIVE)
     milestones: tuple[int, ...] = option((), 'epochs at which multi_step multiplies by decay', ALL_POSITIVE)
     decay: float = option(0.1, 'factor per milestone (multi_step) or per epoch (exponential)', POSITIVE)
@@ -147,7 +152,7 @@ def _is_rename_rule(text: str) -> bool:
 class BaselineConfig(StageConfig):
     """The classifier itself."""
 
-    NAMED_BY: ClassVar = {'recipes': RECIPES, 'loss': CLASSIFIER_LOSSES}
+    NAMED_BY: ClassVar = {**StageConfig.NAMED_BY, 'loss': CLASSIFIER_LOSSES}
 
     loss: str = option('cross_entropy', 'what the classifier minimizes', registered(CLASSIFIER_LOSSES))
     label_smoothing: float = option(0.0, 'part of each target that is dealt out to all classes alike', FRACTION)
@@ -173,9 +178,9 @@ class BaselineConfig(StageConfig):
 class HeadConfig(StageConfig):
     """What every stage that trains a confidence head has."""
 
-    NAMED_BY: ClassVar = {'recipes': RECIPES, 'loss': LOSSES}
+    NAMED_BY: ClassVar = {**StageConfig.NAMED_BY, 'loss': LOSSES}
 
-    optimizer: str = option('adam', 'kind of optimizer', one_of('sgd', 'adam', 'adamw'))
+    optimizer: str = option('adam', 'kind of optimizer', registered(OPTIMIZERS))
     learning_rate: float = option(1e-4, 'highest learning rate of the schedule', POSITIVE)
     loss: str = option('tcp_mse', 'what the head learns', registered(LOSSES))
     error_weight: float = option(1.0, 'weight of wrongly classified units in the loss', POSITIVE)
