@@ -9,8 +9,9 @@ import numpy as np
 from failpred_jax.errors import UserError
 from failpred_jax.metrics.failure import failure_names, failure_values
 from failpred_jax.metrics.metric import nan_unless
+from failpred_jax.metrics.reweighted import walk_once
 from failpred_jax.metrics.selective import selective_names, selective_values
-from failpred_jax.metrics.sorting import CORRECT, count_nan, sort_order, sort_units
+from failpred_jax.metrics.sorting import CORRECT, COUNTED, count_nan, sort_order, sort_units, sort_units_on_host
 from failpred_jax.metrics.walk import STANDARD, Counts, Found, Points, walk
 from failpred_jax.types import Array
 
@@ -68,6 +69,22 @@ def _jitted(confidence: jax.Array, correct: jax.Array, mask: jax.Array | None, p
     return ranking_metrics(confidence, correct, mask, points=points), count_nan(confidence, mask)
 
 
+def _sorted_on_host(
+    confidence: Array, correct: Array, mask: Array | None, points: Points
+) -> tuple[dict[str, np.ndarray], int]:
+    """Return what `_jitted` does, found by NumPy; sums of float64 in another order agree but for the last digits."""
+    confidence = np.asarray(confidence)
+    if confidence.dtype.kind == 'f':
+        nan = np.isnan(confidence)
+        if nans := int(np.count_nonzero(nan if mask is None else nan & np.asarray(mask))):
+            return {}, nans
+    flags = sort_units_on_host(confidence, correct, mask)
+    flags = flags[: np.count_nonzero(flags & COUNTED)]
+    if not flags.size:
+        return jax.device_get(values(*walk(jnp.asarray(flags), points), points)), 0
+    return jax.device_get(values(*walk_once(flags, points), points)), 0
+
+
 def score_metrics(
     confidence: Array, correct: Array, mask: Array | None = None, points: Points = STANDARD
 ) -> dict[str, float]:
@@ -89,7 +106,10 @@ def score_metrics(
     confidence, correct, mask = check_inputs(confidence, correct, mask)
     # TPUs have no float64; there, the compensated float32 sums stand alone.
     with jax.enable_x64(jax.default_backend() != 'tpu'):
-        found, nans = jax.device_get(_jitted(*_padded(confidence, correct, mask), points))
+        if confidence.size > _PADDED_SIZES and jax.default_backend() == 'cpu':
+            found, nans = _sorted_on_host(confidence, correct, mask, points)
+        else:
+            found, nans = jax.device_get(_jitted(*_padded(confidence, correct, mask), points))
     if nans:
         raise UserError(
             f'confidence holds {nans} NaN among {confidence.size} values; a ranking needs numbers (infinities are '

@@ -9,9 +9,10 @@ core's cache, where a compiled walk with a lane for each resample took 20 to 40.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from failpred_jax.metrics.sorting import falling_keys_on_host
+from failpred_jax.metrics.sorting import CORRECT, THRESHOLD, falling_keys_on_host
 from failpred_jax.metrics.walk import Counts, Found, Points, at_least, fraction_of
 
 # Thresholds whose risks are summed at once: in float32, where more would lose digits.
@@ -46,20 +47,24 @@ def make_ranking(confidence: np.ndarray, correct: np.ndarray) -> Ranking:
     keys = falling_keys_on_host(confidence)
     order = np.argsort(keys)
     keys = keys[order]
-    is_end = np.append(keys[1:] != keys[:-1], True)
-    wrong = np.flatnonzero(~correct[order])
-    are_distinct = bool(is_end.all())
+    return _ranking(order, np.append(keys[1:] != keys[:-1], True), np.flatnonzero(~correct[order]))
+
+
+def _ranking(order: np.ndarray, is_end: np.ndarray, wrong: np.ndarray) -> Ranking:
+    """Return the ranking of an order whose ties end where `is_end` [N] is True, with errors at `wrong` [E]."""
+    ends = np.flatnonzero(is_end)
+    are_distinct = len(ends) == len(is_end)
     # The threshold of a unit is the number of thresholds before its place.
-    of_wrong = wrong if are_distinct else (np.cumsum(is_end) - is_end)[wrong]
-    at, starts = np.unique(of_wrong, return_index=True)
-    num_thresholds = int(np.count_nonzero(is_end))
-    bounds = np.append(at, num_thresholds)
+    of_wrong = wrong if are_distinct else ends.searchsorted(wrong)
+    starts = np.flatnonzero(np.diff(of_wrong, prepend=-1))
+    at = of_wrong[starts]
+    bounds = np.append(at, len(ends))
     pieces = []
-    for start in range(int(bounds[0]), num_thresholds, _PIECE):
-        stop = min(start + _PIECE, num_thresholds)
-        first, last = np.searchsorted(bounds, start, side='right'), np.searchsorted(bounds, stop, side='left')
+    for start in range(int(bounds[0]), len(ends), _PIECE):
+        stop = min(start + _PIECE, len(ends))
+        first, last = bounds.searchsorted(start, side='right'), bounds.searchsorted(stop)
         pieces.append((start, stop, int(first), np.diff(bounds[first - 1 : last + 1].clip(start, stop))))
-    return Ranking(order, None if are_distinct else np.flatnonzero(is_end), wrong, starts, at, tuple(pieces))
+    return Ranking(order, None if are_distinct else ends, wrong, starts, at, tuple(pieces))
 
 
 class _AtErrors(NamedTuple):
@@ -81,6 +86,18 @@ class _AtErrors(NamedTuple):
     all_correct: np.ndarray
 
 
+def walk_once(flags: np.ndarray, points: Points) -> tuple[Found, Counts]:
+    """Return what `walk` does for [N] flags of units that are there and all count, on the host: scalars."""
+    is_end = flags & THRESHOLD != 0
+    wrong = np.flatnonzero(flags & CORRECT == 0)
+    # Each unit counts once, so counts above a threshold are places.
+    ranking = _ranking(np.empty(0, np.intp), is_end, wrong)
+    above = np.arange(1, len(flags) + 1, dtype=np.int32) if ranking.ends is None else ranking.ends.astype(np.int32) + 1
+    own = np.diff(ranking.starts, append=len(wrong)).astype(np.float64)[None]
+    found, total = _walked(ranking, above[None], own, points, np.float64)
+    return jax.tree.map(lambda x: x[0], (found, total))
+
+
 def walk_reweighted(ranking: Ranking, weights: np.ndarray, points: Points) -> tuple[Found, Counts]:
     """Walk down an order under each of several weightings.
 
@@ -96,9 +113,29 @@ def walk_reweighted(ranking: Ranking, weights: np.ndarray, points: Points) -> tu
     above = np.cumsum(drawn, axis=1, dtype=np.int32)
     if ranking.ends is not None:
         above = _columns(above, ranking.ends)
-    found = _at_errors(ranking, drawn, above)
+    own = _columns(drawn, ranking.wrong).astype(np.float64)
+    if len(ranking.at) < len(ranking.wrong):
+        own = np.add.reduceat(own, ranking.starts, axis=1)
+    # Where most are wrong, what is left of one minus the risk would lose digits too.
+    is_small = above[:, -1].max() < _MAX_FLOAT32 and 2 * len(ranking.wrong) < len(ranking.order)
+    return _walked(ranking, above, own, points, np.float32 if is_small else np.float64)
+
+
+def _walked(
+    ranking: Ranking, above: np.ndarray, own: np.ndarray, points: Points, kind: type[np.floating]
+) -> tuple[Found, Counts]:
+    """Return what a walk finds.
+
+    Args:
+      ranking: thresholds and errors.
+      above: [B, T] int32, units above and at each threshold.
+      own: [B, G] float64, errors of each confidence of errors.
+      points: operating points.
+      kind: in which risks are added up.
+    """
+    found = _at_errors(ranking, own, above)
     # NumPy's arrays in the place of JAX's, from here on.
-    sums: Any = {name: (value, np.zeros_like(value)) for name, value in _sums(ranking, above, found).items()}
+    sums: Any = {name: (value, np.zeros_like(value)) for name, value in _sums(ranking, above, found, kind).items()}
     at_coverage: Any = _at_coverage(ranking, above, found.errors, points.coverage)
     at_tpr: Any = tuple(_at_tpr(found, level) for level in points.tpr)
     at_risk: Any = tuple(_at_risk(found, level) for level in points.risk)
@@ -116,26 +153,23 @@ def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.einsum('bi,bi->b', a, b)
 
 
-def _at_errors(ranking: Ranking, drawn: np.ndarray, above: np.ndarray) -> _AtErrors:
-    own = _columns(drawn, ranking.wrong).astype(np.float64)
-    if len(ranking.at) < len(ranking.wrong):
-        own = np.add.reduceat(own, ranking.starts, axis=1)
+def _at_errors(ranking: Ranking, own: np.ndarray, above: np.ndarray) -> _AtErrors:
     errors = np.cumsum(own, axis=1)
     before = errors - own
     correct_before = _columns(above, np.maximum(ranking.at - 1, 0)) - before
     correct_before[:, ranking.at == 0] = 0
-    all_errors = errors[:, -1:] if errors.shape[1] else np.zeros((len(drawn), 1))
+    all_errors = errors[:, -1:] if errors.shape[1] else np.zeros((len(own), 1))
     correct = _columns(above, ranking.at) - errors
     return _AtErrors(own, errors, correct, before, correct_before, all_errors, above[:, -1:] - all_errors)
 
 
-def _sums(ranking: Ranking, above: np.ndarray, found: _AtErrors) -> dict[str, np.ndarray]:
+def _sums(ranking: Ranking, above: np.ndarray, found: _AtErrors, kind: type[np.floating]) -> dict[str, np.ndarray]:
     """Return the sums that walk.py defines, term by term, in another order of summation."""
     all_errors, all_correct = found.all_errors[:, 0], found.all_correct[:, 0]
     auroc = _dot(found.own, found.correct + found.correct_before)
     below = found.all_errors - found.errors_before
     units_below = np.maximum(below + found.all_correct - found.correct_before, 1)
-    of_risk, of_risk_before = _risk_sums(ranking, above, found.errors)
+    of_risk, of_risk_before = _risk_sums(ranking, above, found.errors, kind)
     at_errors = _dot(found.own, found.errors / np.maximum(found.errors + found.correct, 1))
     return {
         'auroc': auroc,
@@ -148,12 +182,11 @@ def _sums(ranking: Ranking, above: np.ndarray, found: _AtErrors) -> dict[str, np
     }
 
 
-def _risk_sums(ranking: Ranking, above: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _risk_sums(
+    ranking: Ranking, above: np.ndarray, errors: np.ndarray, kind: type[np.floating]
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the sums over thresholds of own units times the risk there, and times the risk one before: [B] each."""
     num_rows, num_thresholds = above.shape
-    # Where most are wrong, what is left of one minus the risk would lose digits too.
-    is_small = above[:, -1].max() < _MAX_FLOAT32 and 2 * len(ranking.wrong) < len(ranking.order)
-    kind = np.float32 if is_small else np.float64
     # Errors above each threshold: constant from one confidence of errors to the next.
     levels = np.concatenate([np.zeros((num_rows, 1), kind), errors.astype(kind)], axis=1)
     here, before = np.zeros(num_rows), np.zeros(num_rows)

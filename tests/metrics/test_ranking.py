@@ -7,7 +7,15 @@ import pytest
 import sklearn.metrics as sk
 
 from failpred_jax.errors import UserError
-from failpred_jax.metrics import Points, failure_metrics, fpr_at_tpr, ranking_metrics, score_metrics, undefined_reasons
+from failpred_jax.metrics import (
+    Points,
+    failure_metrics,
+    fpr_at_tpr,
+    ranking,
+    ranking_metrics,
+    score_metrics,
+    undefined_reasons,
+)
 
 KEYS = ['accuracy', 'num_errors', 'auroc', 'aupr_success', 'aupr_error', 'fpr_at_95tpr', 'aurc', 'e_aurc', 'augrc']
 _core = jax.jit(lambda confidence, correct, mask: ranking_metrics(confidence, correct, mask))
@@ -107,6 +115,20 @@ def test_sizes_share_compilations(rng):
     for size in (0, 1, 500, 1024):
         failure_metrics(rng.random(size), np.ones(size, bool))
     assert _jitted._cache_size() == before
+
+
+def test_many_units_are_sorted_by_numpy_with_the_same_result(rng, monkeypatch):
+    confidence = rng.standard_normal(3000).round(2).astype(np.float32)
+    correct, mask = rng.random(3000) < 0.8, rng.random(3000) < 0.9
+    confidence[~mask] = np.nan
+    expected = score_metrics(confidence, correct, mask)
+    monkeypatch.setattr(ranking, '_PADDED_SIZES', 2000)
+    assert score_metrics(confidence, correct, mask) == pytest.approx(expected, rel=1e-12, abs=1e-12)
+    assert np.isnan(score_metrics(confidence, correct, np.zeros(3000, bool))['accuracy'])
+    integers = rng.integers(-(2**31), 2**31, 3000)
+    assert score_metrics(integers, correct) == score_metrics(integers * 2.0**40, correct)
+    with pytest.raises(UserError, match='holds 1 NaN'):
+        score_metrics(np.where(np.arange(3000) == 7, np.nan, 1.0), correct)
 
 
 def weighted(confidence, correct, mask, weights):

@@ -24,6 +24,8 @@ def all_exponents(rng: np.random.Generator, size: int) -> np.ndarray:
 
 def test_keys_order_every_float(rng):
     values = all_exponents(rng, 3000)
+    for given in (values, values.view(np.int32)):
+        np.testing.assert_array_equal(sorting.falling_keys_on_host(given), falling_keys(given))
     keys = np.asarray(falling_keys(values)).astype(np.int64)
     np.testing.assert_array_equal(
         np.sign(np.diff(values[np.argsort(keys, kind='stable')].astype(np.float64))) > 0, False
@@ -38,6 +40,8 @@ def test_both_branches_of_the_sort(buckets, rng, monkeypatch):
     values = all_exponents(rng, 3000) if buckets == 'all' else rng.standard_normal(3000).round(2).astype(np.float32)
     correct, mask = rng.random(3000) < 0.5, rng.random(3000) < 0.9
     flags = np.asarray(jax.jit(sort_units)(values, correct, mask))
+    on_host = sorting.sort_units_on_host(values, correct, mask)
+    np.testing.assert_array_equal(on_host | CORRECT, flags | CORRECT)
     kept, right = values[mask].astype(np.float64), correct[mask]
     in_order = np.sort(kept)[::-1]
     assert (flags[: kept.size] & COUNTED).all()
@@ -45,6 +49,8 @@ def test_both_branches_of_the_sort(buckets, rng, monkeypatch):
     ends = np.flatnonzero(flags & THRESHOLD)
     np.testing.assert_array_equal(ends, np.flatnonzero(np.append(in_order[1:] != in_order[:-1], True)))
     above = np.cumsum(flags & CORRECT)[ends]
+    # Ties stand in any order.
+    np.testing.assert_array_equal(np.cumsum(on_host & CORRECT)[ends], above)
     np.testing.assert_array_equal(above, [right[kept >= threshold].sum() for threshold in in_order[ends]])
     order, order_flags = (np.asarray(x) for x in jax.jit(sort_order)(values, mask))
     np.testing.assert_array_equal(order_flags, flags & (THRESHOLD | COUNTED))
