@@ -56,8 +56,8 @@ def keep_compilations() -> None:
             # A home that is not there (RuntimeError) or cannot be written costs time, not results.
             return
         jax.config.update('jax_compilation_cache_dir', str(folder))
-    # Far below JAX's one second: a run compiles hundreds of programs that each take a fraction of one.
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+    # JAX keeps what took a second to compile; a run compiles hundreds of programs that each take a fraction of one.
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 
 
 def _processor() -> str:

@@ -15,6 +15,13 @@ import pytest
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep compiled programs, for the other workers and the next time; `pytest --cache-clear` deletes them."""
+    if (cache := getattr(config, 'cache', None)) is not None:
+        jax.config.update('jax_compilation_cache_dir', str(cache.mkdir('compiled')))
+        jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)

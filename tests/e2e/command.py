@@ -1,15 +1,19 @@
 """Starting the real entry point in a process of its own, as a user does."""
 
 import contextlib
+import io
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from failpred_jax import main
 
 ROOT = Path(__file__).parents[2]
 STAGES = ('baseline', 'confidence', 'finetune')
@@ -110,6 +114,31 @@ def run_well(*words: str, **how: Any) -> str:
     done = run(*words, **how)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def run_here(*words: str) -> tuple[int, str, str]:
+    """Run the program in this process, which starts nothing and compiles little; return (exit code, output, errors).
+
+    For what does not depend on a process of its own. Config files are found from the repository's root.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(ROOT),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        warnings.catch_warnings(),
+    ):
+        # How ml_collections loads a config file.
+        warnings.simplefilter('ignore', DeprecationWarning)
+        code = main.main(['failpred', *words])
+    return code, out.getvalue(), err.getvalue()
+
+
+def run_well_here(*words: str) -> str:
+    """Run it in this process, expect success, and return what it printed."""
+    code, out, err = run_here(*words)
+    assert code == 0, err
+    return out
 
 
 def final_digests(workdir: Path) -> dict[str, str]:

@@ -5,7 +5,6 @@ The program runs in this process, which is quick; tests/e2e/test_errors.py start
 
 import contextlib
 import fcntl
-import io
 import re
 import shutil
 import zipfile
@@ -13,16 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from e2e.command import ROOT, TINY
+from e2e.command import ROOT, TINY, run_here
 
-from failpred_jax import main
-
-pytestmark = [
-    # When a read fails, tensorstore's other reads call back into an event loop that orbax has closed.
-    pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning'),
-    # How ml_collections loads a config file, and what tfds imports.
-    pytest.mark.filterwarnings('ignore::DeprecationWarning'),
-]
+# When a read fails, tensorstore's other reads call back into an event loop that orbax has closed.
+pytestmark = pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 PAGE = ROOT / 'docs' / 'errors.md'
 # What the page says of each input: name -> words that the message must hold.
 TOLD = {
@@ -237,14 +230,6 @@ CASES = {
 }  # fmt: skip
 
 
-def run_here(*words: str) -> tuple[int, str]:
-    """Run the program in this process; return (exit code, what it wrote to stderr)."""
-    errors = io.StringIO()
-    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
-        code = main.main(['failpred', *words])
-    return code, errors.getvalue()
-
-
 def content(folder: Path) -> dict[str, bytes | None]:
     """Return path -> content of all there is in a folder (None for folders), but for the lock."""
     if not folder.exists():
@@ -260,7 +245,6 @@ def test_the_page_and_the_cases_are_the_same():
 
 @pytest.mark.parametrize('case', CASES)
 def test_bad_input(case, tmp_path, request, monkeypatch):
-    monkeypatch.chdir(ROOT)
     monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path / 'tfds'))
     needs_run = CASES[case].__qualname__.startswith('copy.') or 'WORKDIR of a run' in case
     finished = request.getfixturevalue('finished')[0] if needs_run else None
@@ -273,7 +257,7 @@ def test_bad_input(case, tmp_path, request, monkeypatch):
         if case == 'a WORKDIR that another run uses':
             lock = stack.enter_context((run / '.lock').open('a'))
             fcntl.flock(lock, fcntl.LOCK_EX)
-        code, errors = run_here(*words)
+        code, _, errors = run_here(*words)
     assert code == 2, errors
     assert errors.startswith('error: ')
     assert len(re.findall('^error: ', errors, re.MULTILINE)) == 1
@@ -289,7 +273,7 @@ def test_an_archive_that_claims_to_hold_paths_is_read_in_memory(tmp_path):
     np.save(tmp_path / 'array.npy', np.zeros(3))
     with zipfile.ZipFile(tmp_path / 'p.npz', 'w') as archive:
         archive.write(tmp_path / 'array.npy', '../outside.npy')
-    code, errors = run_here(SCORE, f'--predictions={tmp_path / "p.npz"}', f'--workdir={tmp_path / "run"}')
+    code, _, errors = run_here(SCORE, f'--predictions={tmp_path / "p.npz"}', f'--workdir={tmp_path / "run"}')
     assert code == 2
     assert "with 'labels' is missing" in errors
     assert sorted(p.name for p in tmp_path.iterdir()) == ['array.npy', 'p.npz']

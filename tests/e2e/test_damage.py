@@ -10,8 +10,8 @@ import tempfile
 import jax
 import numpy as np
 import pytest
-from e2e.command import ROOT, TINY, environment, final_digests, run_well
-from e2e.test_bad_input import content, run_here
+from e2e.command import ROOT, TINY, environment, final_digests, run_here, run_well
+from e2e.test_bad_input import content
 
 from failpred_jax import files
 
@@ -59,14 +59,12 @@ def test_a_file_that_may_not_grow_stops_the_run_which_then_goes_on(finished, tmp
     ],
     ids=['host', 'device'],
 )
-@pytest.mark.filterwarnings('ignore::DeprecationWarning')
 def test_out_of_memory_is_one_message_and_the_workdir_is_given_back(error, tmp_path, monkeypatch):
     def train_stage(*args, **kwargs):
         raise error
 
-    monkeypatch.chdir(ROOT)
     monkeypatch.setattr('failpred_jax.experiment.train_stage', train_stage)
-    code, errors = run_here(*TINY, f'--workdir={tmp_path / "run"}')
+    code, _, errors = run_here(*TINY, f'--workdir={tmp_path / "run"}')
     assert code == 2
     assert errors.startswith(f'error: out of memory ({error}); lower the batch size')
     assert errors.count('\n') == 1
@@ -74,14 +72,13 @@ def test_out_of_memory_is_one_message_and_the_workdir_is_given_back(error, tmp_p
 
 
 @pytest.mark.parametrize('number', [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO], ids=errno.errorcode.get)
-@pytest.mark.filterwarnings('ignore::DeprecationWarning')
 def test_a_disk_that_refuses_keeps_the_old_evaluation(number, tmp_path, monkeypatch):
     """The same evaluation again, on a disk that refuses each of its files in turn."""
     arrays = {'labels': np.arange(20) % 2, 'logits': np.eye(2)[np.arange(20) // 3 % 2]}
     np.savez(tmp_path / 'p.npz', **arrays)
     words = ('--mode=score', f'--predictions={tmp_path / "p.npz"}', f'--workdir={tmp_path / "run"}')
     monkeypatch.setattr('failpred_jax.report.export.write_pngs', lambda figures, folder: [])
-    assert run_here(*words) == (0, '')
+    assert run_here(*words)[::2] == (0, '')
     before = content(tmp_path / 'run')
     make = tempfile.mkstemp
     for allowed in range(3):
@@ -95,7 +92,7 @@ def test_a_disk_that_refuses_keeps_the_old_evaluation(number, tmp_path, monkeypa
 
         with monkeypatch.context() as patch:
             patch.setattr(files.tempfile, 'mkstemp', refuse)
-            code, errors = run_here(*words)
+            code, _, errors = run_here(*words)
         assert code == 2
         assert os.strerror(number) in errors
         assert 'Traceback' not in errors

@@ -13,7 +13,7 @@ from e2e.command import ROOT
 from flax import linen
 from PIL import Image
 
-from failpred_jax import compiler, session
+from failpred_jax import session
 from failpred_jax.models.heads import ConvHead
 from failpred_jax.models.layers import EVAL, Conv, Dropout
 from failpred_jax.models.network import Architecture
@@ -59,8 +59,6 @@ def tiny_segmenter():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODELS._entries, 'tiny_segmenter', make_tiny)
         patch.setitem(MODELS._facts, 'tiny_segmenter', {'task': 'segmentation', 'min_size': 1})
-        # The cache of compilations is for users.
-        patch.setattr(compiler, 'keep_compilations', lambda: None)
         yield 'tiny_segmenter'
 
 
