@@ -65,11 +65,19 @@ class Tiny:
 
     def steps(self, count):
         """Return the state after so many steps."""
+        return self.stepper(count)(self.start, 0, count)
+
+    def stepper(self, most):
+        """Return (state, step, steps to go, at most `most`) -> state, compiled once whatever the lengths are."""
         chunk_fn = make_chunk(self.stage, self.network.apply, self.program.prepare_train_fn, None)
         chunk = devices.map_over_devices(chunk_fn, shared=(3,))
-        feed = Feed(self.train, BATCH_SIZE, 0, 2**20, max_steps=count)
-        state, _ = chunk(devices.replicate(self.start), *feed.chunk(0, count), np.int32(count))
-        return devices.unreplicate(state)
+        feed = Feed(self.train, BATCH_SIZE, 0, 2**20, max_steps=most)
+
+        def run(state, step, count):
+            found, _ = chunk(devices.replicate(state), *feed.chunk(step, count), np.int32(count))
+            return devices.unreplicate(found)
+
+        return run
 
     def run(self, folder, stop=None, budget=ON_DEVICE):
         """Train to the end, as a run does."""
