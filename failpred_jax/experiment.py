@@ -8,6 +8,7 @@ from failpred_jax.config import Config
 from failpred_jax.console import say
 from failpred_jax.prepared import prepare_run
 from failpred_jax.stages import start_state
+from failpred_jax.stages.continuing import CROSSFIT, make_crossfit_ready, make_ready
 from failpred_jax.stages.crossfit import held_out_logits
 from failpred_jax.stages.imported import import_torch, with_initial_weights
 from failpred_jax.stages.targets import look_at_targets
@@ -30,6 +31,7 @@ class Experiment:
         """Train the stages that are not finished."""
         previous: TrainState | None = None
         for stage in self.run.stages:
+            make_ready(self.workdir, stage.name, stage.num_steps, self.config)
             previous = self._train(stage, self.store.folder(stage), previous)
 
     def _train(
@@ -82,7 +84,8 @@ class Experiment:
         def train_fn(stage: Stage, folder: Path, examples: Examples) -> TrainState:
             return self._train(stage, folder, None, examples)
 
-        folder = self.workdir / 'crossfit'
+        folder = self.workdir / CROSSFIT
+        make_crossfit_ready(self.workdir, self.config)
         logits = held_out_logits(self.config, self.run.program, self.run.data.train, folder, train_fn)
         return self.run.head_train._replace(cached=Cached(logits=logits))
 

@@ -13,7 +13,8 @@ from failpred_jax import devices, processes
 from failpred_jax.config import Config, DataConfig
 from failpred_jax.console import say
 from failpred_jax.data.prepare import make_prepare_fns
-from failpred_jax.files import write_json
+from failpred_jax.errors import UserError
+from failpred_jax.files import read_json, write_json
 from failpred_jax.models.network import Network, make_network
 from failpred_jax.stages import make_stages
 from failpred_jax.stages.crossfit import check_can_crossfit
@@ -21,7 +22,7 @@ from failpred_jax.stages.store import Store
 from failpred_jax.train.precompute import Program
 from failpred_jax.train.stage import Stage
 from failpred_jax.types import Examples
-from failpred_jax.workdir import environment
+from failpred_jax.workdir import environment, has_trained
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def prepare_run(config: Config, workdir: Path) -> PreparedRun:
     processes.from_main(lambda: write_json(workdir / 'environment.json', described))
     devices.check_batch_size(config.evaluate.batch_size, 'config.evaluate.batch_size')
     data = _load_data(config.data, workdir)
+    processes.from_main(lambda: _check_same_data(workdir, data))
     head_train = data.train
     if config.confidence.targets == 'validation':
         head_train, data = data_room.split_validation(data, config.data.split_seed)
@@ -83,10 +85,40 @@ def prepare_run(config: Config, workdir: Path) -> PreparedRun:
         f'{data.info.name}: {", ".join(sizes)} and {last} examples, {data.info.num_classes} classes; '
         f'{config.model.name} on {devices.describe()}; WORKDIR {workdir}'
     )
-    store = Store(workdir, stages, network, config.seed)
+    store = Store(workdir, stages, network, config)
     return PreparedRun(
         config, workdir, described, data, head_train, network, program, head_program, stages, store
     )  # fmt: skip
+
+
+def _check_same_data(workdir: Path, data: data_room.Data) -> None:
+    """Refuse data that are not those the WORKDIR was trained on, by content; remember them where nothing is trained.
+
+    Another test part is allowed: nothing was trained or selected on it. A WORKDIR of a version that did not look takes
+    what it is given.
+    """
+    file = workdir / 'data.json'
+    now = data_room.fingerprint(data.parts, data.info)
+    try:
+        there = read_json(file) if has_trained(workdir) and file.exists() else None
+        changed = data_room.what_differs(there, now) if there else []
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(f'{file} cannot be read ({error}); restore it from a copy, or remove it') from error
+    if changed:
+        raise UserError(
+            '\n'.join(
+                [
+                    f"the WORKDIR '{workdir}' was trained on other data than '{data.info.name}' now holds:",
+                    *(f'  - {line}' for line in changed),
+                    'use the data it was trained on, another --workdir=DIR, or --force to start afresh. If they are '
+                    'the same '
+                    f'and only decoded otherwise (by another version of Pillow), remove {file}',
+                ]
+            )
+        )
+    if there and there != now:
+        say('note: the test part holds other images or labels than before; what was trained stays')
+    write_json(file, now)
 
 
 def _make_program(config: Config, data: data_room.Data, network: Network) -> Program:

@@ -121,15 +121,17 @@ METRICS = Registry('metric', 'failpred_jax.metrics')
 # Each is `(logits, labels or class shares) -> per unit`; see losses/classification.py.
 CLASSIFIER_LOSSES = Registry('classifier loss', 'failpred_jax.losses')
 # stages: those that it may serve. replaces_evaluated: whether it chooses the weights that are validated, selected and
-# evaluated, which one recipe of a stage may do.
+# evaluated, which one recipe of a stage may do. extends: what it does at a step does not depend on how many there are,
+# so that a finished stage can go on.
 RECIPES = Registry(
     'training recipe',
     'failpred_jax.train.recipes',
-    {'stages': ('baseline', 'confidence', 'finetune'), 'replaces_evaluated': False},
+    {'stages': ('baseline', 'confidence', 'finetune'), 'replaces_evaluated': False, 'extends': False},
 )
 # problems: None, or `(stage, its path) -> sentences`: which of the stage's options do not go with it.
 OPTIMIZERS = Registry('optimizer', 'failpred_jax.train.optimizers', {'problems': None})
-SCHEDULES = Registry('learning-rate schedule', 'failpred_jax.train.schedules', {'problems': None})
+# extends: the learning rate at a step does not depend on how many there are, so that a finished stage can go on.
+SCHEDULES = Registry('learning-rate schedule', 'failpred_jax.train.schedules', {'problems': None, 'extends': False})
 SECTIONS = Registry('report section', 'failpred_jax.report.sections')
 WEIGHTS = Registry('weights format', 'failpred_jax.weights')
 COMMANDS = Registry('command', 'failpred_jax.commands')

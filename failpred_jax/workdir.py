@@ -25,7 +25,9 @@ _PACKAGES = (
 )  # fmt: skip
 
 # What a run writes into its WORKDIR before it knows that it can start.
-PREPARED = ('config.json', 'environment.json', 'split.npz')
+PREPARED = ('config.json', 'environment.json', 'split.npz', 'data.json')
+# The config that a stage was trained with, in its folder.
+TRAINED_WITH = 'trained_with.json'
 STAGE_FOLDERS = ('baseline', 'confidence', 'finetune', 'crossfit')
 
 
@@ -43,6 +45,7 @@ class Workdir:
         self.path = path
         self._folder: LockedFolder | None = None
         self._before: dict[str, bytes | None] = {}
+        self._trained: frozenset[str] = frozenset()
         processes.from_main(lambda: self._take(config_lib.to_dict(config), force))
 
     def _take(self, config: dict[str, Any], force: bool) -> None:
@@ -51,6 +54,7 @@ class Workdir:
             self._check_contents(config, folder, force)
             files.sweep(self.path)
             self._before = {name: _content(self.path / name) for name in PREPARED}
+            self._trained = _marks_of_training(self.path)
             write_json(self.path / 'config.json', config)
         except BaseException:
             folder.undo()
@@ -78,7 +82,8 @@ class Workdir:
         elif file.exists() and not self._is_made_by(config):
             for name in _of_stages(contents):
                 shutil.rmtree(self.path / name)
-            (self.path / 'split.npz').unlink(missing_ok=True)
+            for name in ('split.npz', 'data.json'):
+                (self.path / name).unlink(missing_ok=True)
 
     def _is_made_by(self, config: dict[str, Any]) -> bool:
         try:
@@ -95,7 +100,7 @@ class Workdir:
         if config['seeds']:
             # Each seed's folder has its own.
             there = {**there, 'seed': config['seed']}
-        changed = config_lib.differences(there, config)
+        changed = config_lib.obstacles(there, config)
         if changed:
             raise UserError(
                 '\n'.join(
@@ -106,6 +111,10 @@ class Workdir:
                     ]
                 )
             )
+        for folder in (self.path / name for name in STAGE_FOLDERS):
+            # Older versions did not say it in the folder of each stage.
+            if folder.is_dir() and not (folder / TRAINED_WITH).exists():
+                write_json(folder / TRAINED_WITH, there)
 
     def _check_number_of_seeds(self, there: dict[str, Any], config: dict[str, Any]) -> None:
         """Refuse a run of one seed where there is one of several, and the other way round; more or fewer are fine."""
@@ -126,6 +135,8 @@ class Workdir:
         if self._folder is None:
             return  # Another process has it.
         if self._before['config.json'] is not None:
+            if _marks_of_training(self.path) != self._trained:
+                return  # It has trained as the new config says.
             for name, content in self._before.items():
                 if content is not None and content != _content(self.path / name):
                     with files.whole_file(self.path / name) as file:
@@ -155,6 +166,11 @@ def has_trained(workdir: Path) -> bool:
     # A damaged one, which was set aside, still has its number in front.
     steps = (re.match(r'\d+', path.name) for path in workdir.rglob('checkpoints/*'))
     return any(step and int(step[0]) > 0 for step in steps)
+
+
+def _marks_of_training(workdir: Path) -> frozenset[str]:
+    found = (*workdir.rglob('checkpoints/*'), *workdir.rglob('result.json'))
+    return frozenset(str(path) for path in found)
 
 
 def _of_stages(names: Iterable[str]) -> list[str]:

@@ -5,7 +5,7 @@ on the command line and a misspelled one is an error. `read_config` checks every
 computed, and returns frozen dataclasses.
 """
 
-from failpred_jax.config.comparing import differences, what_trains
+from failpred_jax.config.comparing import differences, obstacles, what_trains, why_not_extended
 from failpred_jax.config.owners import OwnerSection, used_options
 from failpred_jax.config.reading import read_config
 from failpred_jax.config.sections import (
@@ -38,9 +38,11 @@ __all__ = [
     'StageConfig',
     'default_config',
     'differences',
+    'obstacles',
     'read_config',
     'to_config_dict',
     'to_dict',
     'used_options',
     'what_trains',
+    'why_not_extended',
 ]

@@ -6,6 +6,7 @@ from typing import Any
 from failpred_jax.config.owners import chosen_in, entries
 from failpred_jax.config.renamed import follow
 from failpred_jax.config.sections import Config
+from failpred_jax.registry import RECIPES, SCHEDULES
 
 
 def differences(there: Any, now: Mapping[str, Any]) -> list[str]:
@@ -47,6 +48,55 @@ def _compare(kind: type, there: Any, now: Mapping[str, Any], prefix: str, lines:
         # An unknown section belongs to something that is not registered any more: chosen, it would differ by name.
         if name not in known and not isinstance(value, Mapping):
             lines.append(f'{prefix}.{name}: {value!r} there, which this version does not know')
+
+
+def obstacles(there: Any, now: Mapping[str, Any]) -> list[str]:
+    """Return those of the differences for which a WORKDIR has to be refused.
+
+    More epochs of a stage that can be extended are none, nor are other options of the stages that train a head: those
+    stages are trained anew on the baseline that is there (see stages/continuing.py).
+    """
+    found = []
+    for line in differences(there, now):
+        path = line.partition(':')[0]
+        if path == 'config.baseline.epochs':
+            why = why_not_extended(there, now, 'baseline')
+            found += [f'{line}; {why}'] if why else []
+        elif not path.startswith(('config.confidence.', 'config.finetune.')) or _moves_validation(path, there, now):
+            found.append(line)
+    return found
+
+
+def _moves_validation(path: str, there: Any, now: Mapping[str, Any]) -> bool:
+    """Return whether the baseline is selected on other images: half of the validation part may be the head's."""
+    before = follow(there).get('confidence', {}).get('targets', 'train')
+    return path == 'config.confidence.targets' and 'validation' in (before, now['confidence']['targets'])
+
+
+def why_not_extended(there: Any, now: Mapping[str, Any], stage: str) -> str:
+    """Return why a stage trained with one config cannot go on to the epochs of another; '' if it can.
+
+    It can if the result is to the last bit that of so many epochs at once.
+    """
+    section = now[stage]
+    before = follow(there).get(stage, {}).get('epochs')
+    if before is None or section['epochs'] < before:
+        return 'a stage that is trained longer than that is not cut'
+    if not SCHEDULES.fact(section['schedule'], 'extends'):
+        others = ', '.join(name for name in SCHEDULES if SCHEDULES.fact(name, 'extends'))
+        return (
+            f"a '{section['schedule']}' schedule ends with the stage, so more epochs are another training "
+            f'(those that can be extended: {others})'
+        )
+    fixed = [name for name in section['recipes'] if not RECIPES.fact(name, 'extends')]
+    if fixed:
+        return f"the recipe '{fixed[0]}' may depend on how many epochs there are"
+    if before == 0 or before % section['eval_every_epochs']:
+        return (
+            f'it ended between two validations ({before} epochs, config.{stage}.eval_every_epochs='
+            f'{section["eval_every_epochs"]}), which a longer training would not have had'
+        )
+    return ''
 
 
 def what_trains(now: Mapping[str, Any], kind: type = Config) -> dict[str, Any]:

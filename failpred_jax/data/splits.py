@@ -150,6 +150,7 @@ def draw_split(config: DataConfig, raw: RawData) -> dict[str, np.ndarray]:
         num_val = whole_groups(order, round(len(order) * config.validation_fraction), raw.groups)
         split['validation'], order = np.sort(order[:num_val]), order[num_val:]
     if config.calibration_fraction:
+        num_calibration = whole_groups(order, num_calibration, raw.groups)
         split['calibration'], order = np.sort(order[:num_calibration]), order[num_calibration:]
     if config.num_train > len(order):
         raise UserError(

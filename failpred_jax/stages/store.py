@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from failpred_jax import processes
+from failpred_jax.config import Config
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.files import write_json
 from failpred_jax.models.network import Network
 from failpred_jax.stages import start_state
+from failpred_jax.stages.continuing import why_stale
 from failpred_jax.train.checkpoints import Checkpoints, Damaged, Progress, saved_digest
 from failpred_jax.train.loop import StageResult
 from failpred_jax.train.stage import Stage, TrainState
@@ -27,11 +29,11 @@ class Store:
       workdir: of a run of one seed.
       stages: of the run, in order.
       network: gives a restored state its structure.
-      seed: of the run.
+      config: of the run.
     """
 
-    def __init__(self, workdir: Path, stages: Sequence[Stage], network: Network, seed: int):
-        self.workdir, self.stages, self._network, self._seed = workdir, stages, network, seed
+    def __init__(self, workdir: Path, stages: Sequence[Stage], network: Network, config: Config):
+        self.workdir, self.stages, self._network, self._config = workdir, stages, network, config
 
     def folder(self, stage: Stage) -> Path:
         return self.workdir / stage.name
@@ -46,10 +48,15 @@ class Store:
         processes.from_main(lambda: write_json(folder / 'result.json', dataclasses.asdict(result)))
 
     def finished(self, stage: Stage) -> StageResult:
-        """Return what a stage left, or raise a UserError if it is not finished."""
+        """Return what a stage left, or raise a UserError if it is not finished as the config asks for it."""
         result = self.result(self.folder(stage))
         if result is None:
             raise UserError(f"the stage '{stage.name}' of '{self.workdir}' is not finished; --mode=run goes on with it")
+        why = processes.from_main(
+            lambda: why_stale(self.workdir, stage.name, stage.num_steps, result.step, self._config)
+        )
+        if why:
+            raise UserError(f"the stage '{stage.name}' of '{self.workdir}' {why}; --mode=run goes on with it")
         return result
 
     def up_to(self, last: str | None) -> list[Stage]:
@@ -80,7 +87,7 @@ class Store:
         previous = None
         if stage.starts_from is not None:
             previous = self.like(next(s for s in self.stages if s.name == stage.starts_from))
-        return start_state(stage, self._network, self._seed, previous)
+        return start_state(stage, self._network, self._config.seed, previous)
 
     def restore(self, folder: Path, step: int, like: TrainState) -> TrainState:
         """Return the checkpoint of a step, with the structure of `like`.

@@ -26,7 +26,7 @@ class CrlOptions:
     )
 
 
-@RECIPES.register('crl', options=CrlOptions, stages=('baseline',))
+@RECIPES.register('crl', options=CrlOptions, stages=('baseline',), extends=True)
 class Crl(Recipe):
     """Add, for each example i and the next one j of the global batch, a hinge loss on the order of their confidences.
 

@@ -18,7 +18,7 @@ class EmaOptions:
     decay: float = option(0.999, 'weight of the past in each step; 0 evaluates the trained weights', FRACTION)
 
 
-@RECIPES.register('ema', options=EmaOptions, replaces_evaluated=True)
+@RECIPES.register('ema', options=EmaOptions, replaces_evaluated=True, extends=True)
 class Ema(Recipe):
     """Evaluate an exponential moving average of the weights; training itself does not change.
 

@@ -20,7 +20,7 @@ class MixupOptions:
     alpha: float = option(0.2, 'shape of the Beta distribution of the shares; towards 0, nothing mixes', NOT_NEGATIVE)
 
 
-@RECIPES.register('mixup', options=MixupOptions, stages=('baseline',))
+@RECIPES.register('mixup', options=MixupOptions, stages=('baseline',), extends=True)
 class Mixup(Recipe):
     """Replace each example by a mixture with another: `share * own + (1 - share) * other`, images and targets alike.
 

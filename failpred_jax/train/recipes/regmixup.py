@@ -21,7 +21,7 @@ class RegMixupOptions:
     weight: float = option(1.0, "weight of the mixtures' loss; that of the examples is 1", NOT_NEGATIVE)
 
 
-@RECIPES.register('regmixup', options=RegMixupOptions, stages=('baseline',))
+@RECIPES.register('regmixup', options=RegMixupOptions, stages=('baseline',), extends=True)
 class RegMixup(Recipe):
     """Add a mixture of each example with the next to the batch, which doubles it: (loss + weight * mixtures' loss).
 

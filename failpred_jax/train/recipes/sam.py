@@ -19,7 +19,7 @@ class SamOptions:
     rho: float = option(0.05, 'distance at which the second gradient is taken; 0 takes none', NOT_NEGATIVE)
 
 
-@RECIPES.register('sam', options=SamOptions)
+@RECIPES.register('sam', options=SamOptions, extends=True)
 class Sam(Recipe):
     """Step by the gradient at `parameters + rho * gradient / its norm`; twice the work of a step.
 

@@ -9,7 +9,7 @@ from failpred_jax.registry import SCHEDULES
 from failpred_jax.train.optimizer import Span
 
 
-@SCHEDULES.register('exponential')
+@SCHEDULES.register('exponential', extends=True)
 def exponential(stage: StageConfig, options: Any, span: Span) -> optax.Schedule:
     """Return the peak times `decay` for each epoch that has passed.
 

@@ -15,7 +15,7 @@ def _problems(stage: StageConfig, path: str) -> Iterator[str]:
         yield f"{path}.milestones is (); schedule 'multi_step' needs the epochs of its steps"
 
 
-@SCHEDULES.register('multi_step', problems=_problems)
+@SCHEDULES.register('multi_step', problems=_problems, extends=True)
 def multi_step(stage: StageConfig, options: Any, span: Span) -> optax.Schedule:
     """Return the peak times `decay` for each of `milestones` that has passed; they count from the stage's first epoch.
 
