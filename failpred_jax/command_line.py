@@ -30,8 +30,8 @@ SHARED = (
 )  # fmt: skip
 JOB = (
     Flag('coordinator_address', str, '', 'HOST:PORT', 'where process 0 listens'),
-    Flag('num_processes', int, None, 'N', 'how many there are'),
-    Flag('process_id', int, None, 'K', 'which one this is, from 0'),
+    Flag('num_processes', int, None, 'N', 'how many processes the job has'),
+    Flag('process_id', int, None, 'K', 'number of this process, from 0'),
     Flag('wait_seconds', float, 300.0, 'N', 'how long to wait for the others (default 300)'),
 )
 _DEFINE = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_bool}
@@ -194,7 +194,7 @@ def help_text() -> str:
         f'  {"--version":<22} print the version',
         '',
         'Several hosts (docs/scaling.md): the same command on each, as launch/ has it. SLURM, Cloud TPU and the JAX_*',
-        'variables of launch/k8s_jobset.yaml are understood; elsewhere, each process is told where it stands:',
+        'variables of launch/k8s_jobset.yaml are understood; elsewhere, tell each process its place in the job:',
     ]
     for flag in JOB:
         lines += _flag_help(flag)
@@ -203,8 +203,8 @@ def help_text() -> str:
 
 _EXIT_CODES = """\
 Exit codes: 0 done; 2 something given is wrong, a disk cannot be written, or memory ran out (one message says what);
-75 stopped by SIGTERM or SIGINT with everything saved: the same command goes on, as it does after any other end
-(1: an error of ours, or another process of the job was lost; 130: a second SIGINT; 141: the reader of a pipe left)."""
+75 stopped by SIGTERM or SIGINT with everything saved: the same command continues, as it does after any other end
+(1: a bug of ours, or another process of the job was lost; 130: a second SIGINT; 141: the reader of a pipe left)."""
 
 
 def _flag_help(flag: Flag, prefix: str = '') -> list[str]:

@@ -12,7 +12,7 @@ from failpred_jax.stopping import EXIT_STOPPED, Stopped
 EXIT_OUR_ERROR, EXIT_USER_ERROR = 1, 2
 EXIT_KILLED, EXIT_NO_READER = 130, 141  # what a shell reports for SIGINT and SIGPIPE
 # A disk that is full, read-only, forbidden or failing, and a file where a folder must be (or the other way round), are
-# for the user to fix; any other OSError is for us.
+# for the user to fix; any other OSError is a bug of ours.
 DISK_ERRORS = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EEXIST,
     errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ESTALE, errno.EBUSY,
@@ -57,9 +57,9 @@ def _explained(error: BaseException) -> tuple[int, str, str]:
         case Stopped():
             return EXIT_STOPPED, 'stopped', str(error)
         case KeyboardInterrupt():
-            return EXIT_KILLED, 'stopped at once', 'the same command goes on from the last checkpoint'
+            return EXIT_KILLED, 'stopped at once', 'run the same command again to continue from the last checkpoint'
         case BrokenPipeError():
-            return EXIT_NO_READER, 'stopped', 'the reader of the output is gone; the same command continues'
+            return EXIT_NO_READER, 'stopped', 'the reader of the output is gone; run the same command again to continue'
         case OSError(errno=number) if number in DISK_ERRORS:
             where = f" '{error.filename}'" if error.filename else ''
             return (

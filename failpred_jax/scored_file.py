@@ -1,7 +1,7 @@
-"""A file of anybody's predictions on its way to an evaluation and a report: which WORKDIR it gets, and what is there.
+"""From a file of predictions to an evaluation and a report: which WORKDIR it gets, and what it already holds.
 
 A WORKDIR belongs to the content of one file, which `predictions.json` remembers from before anything is written. So an
-interrupted scoring goes on with the same command, and the result of another file is never overwritten.
+the same command continues an interrupted scoring, and the result of another file is never overwritten.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
-"""The same experiment for each of several seeds, each in a folder of its own, and what they say together.
+"""Runs the same experiment for each of several seeds, each in its own folder, and summarizes them.
 
-The folder of a seed is a run like any other, so one more seed trains that one alone.
+A seed's folder is an ordinary run, so adding a seed trains only that seed.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from failpred_jax.workdir import Workdir
 
 
 class SeveralSeeds:
-    """A run of several seeds in a WORKDIR that is locked already."""
+    """A run of several seeds in a WORKDIR that is already locked."""
 
     def __init__(self, config: Config, workdir: Path, stop: Stop):
         self.config, self.workdir, self.stop = config, workdir, stop
@@ -36,7 +36,7 @@ class SeveralSeeds:
         return self._made[seed]
 
     def train(self) -> None:
-        """Train what is not trained of each seed."""
+        """Train the unfinished stages of each seed."""
         for seed in self.config.seeds:
             say(f'seed {seed}:')
             self._experiment(seed).train()
@@ -50,7 +50,7 @@ class SeveralSeeds:
 
         Args:
           last, step: as in `Experiment.evaluate`; not allowed for several seeds.
-          again: also what is there already.
+          again: also if the evaluation is up to date.
 
         Returns:
           Whether anything was measured.

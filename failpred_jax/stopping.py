@@ -78,7 +78,7 @@ class Stop:
             os.write(2, f'{signal.Signals(number).name}: saving, then stopping\n'.encode())
         elif is_first:
             raise Stopped(
-                f'{signal.Signals(number).name}: nothing was being trained; the same command goes on from what is there'
+                f'{signal.Signals(number).name}: nothing was being trained; run the same command again to continue'
             )
 
 

@@ -1,4 +1,4 @@
-"""What the program says of its own end, on terminals and in logs of every kind. Imports nothing slow.
+"""The program's last message, on terminals and in logs of any encoding. Imports nothing slow.
 
 console.py says what a run has to say; this module can be used before jax is loaded.
 """
@@ -22,7 +22,7 @@ OUT_OF_MEMORY = (
 )
 LOST_IN_JOB = (
     'this process cannot go on, and the job ends with it. If the lines above tell of a lost connection, another '
-    'process was lost first: see what it says. The same command goes on from the last checkpoint'
+    'process was lost first: see what it says. Run the same command again to continue from the last checkpoint'
 )
 
 

@@ -1,4 +1,4 @@
-"""Any confidence as P(correct): fitted on held-out units, by the map that predicts best units it has not seen."""
+"""Any confidence as P(correct): fitted on held-out units, by the map that best predicts units it has not seen."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What can be wrong with the options that a command line sets, --config.a.b=value, and with a config file, in words."""
+"""Messages about wrong options on the command line (--config.a.b=value) and errors in a config file."""
 
 import re
 import traceback

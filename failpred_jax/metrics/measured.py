@@ -1,7 +1,7 @@
 """Everything that is registered, measured on arrays.
 
-Most metrics come from a pass that they share (one sort, one confusion matrix). Whatever else is registered is computed
-by its own function, so a metric in a file of its own is measured by being there.
+Most metrics come from a pass that they share (one sort, one confusion matrix). Every other registered metric
+is computed by its own function, so a new file is enough to have a metric measured.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""All that is known of a metric besides its value; no other file has a list of metrics or a name for one."""
+"""Everything known about a metric besides its value; no other file lists metrics or names one."""
 
 import dataclasses
 import math

@@ -49,13 +49,13 @@ class Counts(NamedTuple):
 class Found(NamedTuple):
     """What a walk has found; int32 counts, and sums as (high, low) pairs of the default float type.
 
-    One array a value: stacked, they would be copied at every step, which makes a walk four times slower on CPU.
+    One array per value: stacked, they would be copied at every step, which makes a walk four times slower on CPU.
 
     Attributes:
       sums: name -> (high, low).
-      at_tpr: one a TPR: errors above the first threshold that reaches it.
-      at_coverage: one a coverage: (units, errors) above the first threshold that reaches it.
-      at_risk: one a risk: most units above a threshold at which the risk is no higher.
+      at_tpr: one per TPR: errors above the first threshold that reaches it.
+      at_coverage: one per coverage: (units, errors) above the first threshold that reaches it.
+      at_risk: one per risk: most units above a threshold at which the risk is no higher.
     """
 
     sums: dict[str, tuple[jax.Array, jax.Array]]

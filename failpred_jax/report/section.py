@@ -126,7 +126,7 @@ def report_section(name: str, *, order: float, title: str, question: str) -> Cal
 
     Args:
       name: the section's anchor on the page.
-      order: its place on the page; see `SectionEntry`, as for all that follows.
+      order: its place on the page; see `SectionEntry` for this and what follows.
       title: its heading.
       question: the reader's question that it answers.
 

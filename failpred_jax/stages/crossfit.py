@@ -82,7 +82,7 @@ def held_out_logits(
 
 
 def _read(file: Path) -> np.ndarray | None:
-    """Return the logits of a finished file; None if it is not there, and its folder is."""
+    """Return the logits of a finished file; None if the file is missing but its folder exists."""
     file.parent.mkdir(exist_ok=True)
     try:
         return read_npz(file)['logits'] if file.exists() else None

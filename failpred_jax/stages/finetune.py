@@ -1,4 +1,4 @@
-"""The third stage: the head with an encoder of its own, which starts as a copy of the classifier's backbone."""
+"""The third stage: the head with its own encoder, which starts as a copy of the classifier's backbone."""
 
 from failpred_jax.config import Config
 from failpred_jax.stages.common import training
@@ -9,7 +9,7 @@ from failpred_jax.train.stage import Stage
 def make_stage(config: Config, num_train: int) -> Stage:
     """Return the stage that trains encoder and head, all dropout off and BatchNorm statistics frozen.
 
-    Predictions come from the classifier, which stays as it is to the last bit.
+    Predictions come from the classifier, which does not change by a single bit.
 
     Reference: Corbière et al., NeurIPS 2019, section 2.3.
     """

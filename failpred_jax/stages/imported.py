@@ -42,7 +42,7 @@ def import_torch(path: str, config: Config, info: DatasetInfo, store: Store) -> 
     A baseline becomes the stage 'baseline'; with a head it becomes 'confidence' too, and a fine-tuned one 'finetune'.
     Earlier stages that the WORKDIR has already stay as they are, if the checkpoint has the same classifier. Of a
     fine-tuned checkpoint nobody knows the head before fine-tuning: its 'confidence' is marked as unavailable, until
-    its own checkpoint is imported. Stages that are not there are trained by the next --mode=run.
+    its own checkpoint is imported. The next --mode=run trains the stages that are missing.
 
     Raises:
       UserError: the file cannot be used (see weights/), a stage it holds is switched off in the config, the WORKDIR

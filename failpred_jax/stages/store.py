@@ -93,7 +93,7 @@ class Store:
         """Return the checkpoint of a step, with the structure of `like`.
 
         Raises:
-          UserError: it is not there, or damaged.
+          UserError: it is missing or damaged.
         """
         checkpoints = Checkpoints(folder / 'checkpoints')
         try:
