@@ -1,7 +1,7 @@
 """Time a baseline training step of ours against PyTorch's, batch by batch, and print one table.
 
     python benchmarks/train_step.py [--models=mlp,vgg16] [--batch_size=128] [--steps=5] [--repeats=5] [--dtype=float32]
-        [--convolution=im2col]
+        [--convolution=im2col] [--against=REVISION]
 
 Both train on one batch that lies in memory: forward with dropout and batch statistics, cross-entropy, backward, SGD
 with momentum and weight decay. Ours runs as the training loop runs it, a jitted step inside a while loop; PyTorch
@@ -11,6 +11,8 @@ plain convolutions and matrix products, forward once and backward twice, so that
 shows as a higher figure. On a machine that others use too, the processor time of a step (summed over threads) says more
 than the wall clock: start with OMP_WAIT_POLICY=PASSIVE, or PyTorch's waiting threads count as work. Huge pages:
 GLIBC_TUNABLES=glibc.malloc.hugetlb=1 before the command.
+
+--against=REVISION times the step of a run as it is in this checkout against the same step of a commit instead.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import statistics
 import time
 from collections.abc import Callable
 
+import against
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -197,7 +200,11 @@ def main() -> None:
     parser.add_argument(
         '--convolution', choices=['native', 'direct', 'im2col', 'winograd'], help='use one form everywhere, to compare'
     )
+    parser.add_argument('--against', help='a revision, such as HEAD~1, to time instead of PyTorch')
     options = parser.parse_args()
+    if options.against:
+        against.compare(options.against, options.models.split(','), options.batch_size, options.steps, options.repeats)
+        return
     if options.convolution:
         layers.conv3x3 = getattr(convolution, options.convolution)
     peak = matmul_gflops()
