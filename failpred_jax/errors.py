@@ -18,9 +18,9 @@ class ScoreUnavailableError(Exception):
     """A confidence score cannot be computed for this run; the message says why, for the reader of the table."""
 
 
-def nearest(given: str, allowed: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the nearest of `allowed`, or an empty string if none is near."""
-    matches = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.6)
+def nearest(given: str, allowed: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return `; did you mean 'x'?` for the nearest of `allowed`, or '' if none is as like it as `cutoff` (1: equal)."""
+    matches = difflib.get_close_matches(given, list(allowed), n=1, cutoff=cutoff)
     return f"; did you mean '{matches[0]}'?" if matches else ''
 
 

@@ -1,6 +1,7 @@
 """Anybody's predictions: the evaluation and the report without a model, a config or a data set of ours."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,7 @@ from failpred_jax.data.disjoint import row_hashes, shared_rows
 from failpred_jax.errors import UserError
 from failpred_jax.evaluate.describe import describe
 from failpred_jax.evaluate.measure import measure
-from failpred_jax.evaluate.parts import Part, Parts
-from failpred_jax.evaluate.scoring import Plan, drop_normalized, make_plan
+from failpred_jax.evaluate.parts import Parts
 from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.prediction_file import Units, parse_arrays, read_predictions
 from failpred_jax.prediction_file.file import PARTS
@@ -22,8 +22,7 @@ from failpred_jax.prediction_file.part import CONFIDENCE
 from failpred_jax.registry import SCORES
 from failpred_jax.results import DatasetDescription, Evaluation
 from failpred_jax.results.codec import measures_to_json
-from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
-from failpred_jax.scores.score import SampleSummary, ScoreInputs
+from failpred_jax.scored_parts import part_of, plan_of
 from failpred_jax.types import Array
 from failpred_jax.workdir import environment
 
@@ -68,10 +67,11 @@ class Table:
 
 
 def evaluate_predictions(
-    labels: Array,
-    logits: Array,
+    labels: Array | None = None,
+    logits: Array | None = None,
     confidences: Mapping[str, Array] | None = None,
     *,
+    correct: Array | None = None,
     features: Array | None = None,
     mask: Array | None = None,
     mc_probs: Array | None = None,
@@ -83,14 +83,18 @@ def evaluate_predictions(
     class_names: Sequence[str] | None = None,
     ignore_label: int | None = None,
     resamples: int = 1000,
+    group: Array | None = None,
+    ids: Array | None = None,
+    right_at: float | None = None,
 ) -> Table:
-    """Compare confidence scores on the predictions of any classifier.
+    """Compare confidence scores on the predictions of any model.
 
     Args:
-      labels: [N] or [N, H, W]: class numbers in [0, C), class names, or one-hot.
+      labels: [N] or [N, H, W]: class numbers in [0, C), class names, or one-hot; None, as the logits, with `correct`.
       logits: [N, C] or [N, H, W, C]; probabilities and their logarithms are recognized by their values. Arrays of any
         framework and real type will do, and one column [N], that of class 1 of two.
       confidences: your own scores, name -> shaped as labels; higher means more confident.
+      correct: [N] bool, or grades in [0, 1], where labels and logits are not known; needs `confidences`.
       features: [N, D] float, for the scores that measure distances.
       mask: shaped as labels, bool; False leaves a unit out.
       mc_probs, ensemble_probs: [N, T, C] class probabilities of dropout passes, or of the members of an ensemble.
@@ -102,6 +106,9 @@ def evaluate_predictions(
       class_names: C names, in the order of the logits.
       ignore_label: units of this label are left out.
       resamples: bootstrap resamples behind the intervals; 0 for none.
+      group: [N] words or numbers; units of one group (a patient, a prompt) are resampled together.
+      ids: [N] words or numbers, what each unit is called.
+      right_at: grades of at least this are right, lower ones wrong; None measures the grades.
 
     Returns:
       Table.
@@ -110,17 +117,30 @@ def evaluate_predictions(
       UserError: naming everything that is wrong with the arrays.
     """
     _check_arguments(confidences=confidences, validation=validation, training=training, calibration=calibration)
-    if resamples < 0 or resamples != int(resamples):
-        raise UserError(f'resamples is {resamples}; it must be a whole number, 0 for no intervals')
-    arrays: dict[str, Any] = {'labels': labels, 'logits': logits}
-    if class_names is not None:
-        arrays['class_names'] = class_names
+    _check_numbers(resamples, right_at)
+    given = {
+        'labels': labels, 'logits': logits, 'correct': correct, 'class_names': class_names, 'features': features,
+        'mask': mask, 'mc_probs': mc_probs, 'ensemble_probs': ensemble_probs, 'group': group, 'id': ids,
+    }  # fmt: skip
+    arrays = {key: value for key, value in given.items() if value is not None}
     arrays |= {f'confidence_{key}': value for key, value in (confidences or {}).items()}
-    others = {'features': features, 'mask': mask, 'mc_probs': mc_probs, 'ensemble_probs': ensemble_probs}
-    arrays |= {key: value for key, value in others.items() if value is not None}
     for prefix, part in (('val_', validation), ('train_', training), ('cal_', calibration)):
         arrays |= {prefix + key: value for key, value in (part or {}).items()}
-    return _evaluate(parse_arrays(arrays, 'the arguments', ignore_label), name, resamples)
+    return _evaluate(parse_arrays(arrays, 'the arguments', ignore_label, right_at=right_at), name, resamples)
+
+
+def _check_numbers(resamples: Any, right_at: Any) -> None:
+    """Raise a UserError for resamples that are no whole number, or a grade that is none."""
+    count = _number(resamples)
+    if not 0 <= count < 2**31 or count != int(count):
+        raise UserError(f'resamples is {resamples!r}; it must be a whole number, 0 for no intervals')
+    if right_at is not None and not 0 < _number(right_at) <= 1:
+        raise UserError(f'right_at is {right_at!r}; it must be a grade above 0 and up to 1, such as 0.5')
+
+
+def _number(value: Any) -> float:
+    """Return a number of any type as float, NaN for what is none."""
+    return float(value) if isinstance(value, int | float | np.number) and not isinstance(value, bool) else math.nan
 
 
 def _check_arguments(**named: Mapping[str, Array] | None) -> None:
@@ -133,7 +153,11 @@ def _check_arguments(**named: Mapping[str, Array] | None) -> None:
 
 
 def evaluate_file(
-    path: Path, ignore_label: int | None = None, name: str = '', resamples: int = EvaluateConfig().resamples
+    path: Path,
+    ignore_label: int | None = None,
+    name: str = '',
+    resamples: int = EvaluateConfig().resamples,
+    right_at: float | None = None,
 ) -> Table:
     """Compare confidence scores on the predictions of a file; see prediction_file/file.py.
 
@@ -142,40 +166,44 @@ def evaluate_file(
       ignore_label: units of this label are left out.
       name: of the data, for the table; '' takes that of the file.
       resamples: bootstrap resamples behind the intervals; 0 for none.
+      right_at: grades of at least this are right, lower ones wrong; None measures the grades.
 
     Raises:
-      UserError: naming everything that is wrong with the file, or the file has no labels with logits or probs.
+      UserError: naming everything that is wrong with the file.
     """
-    return _evaluate(read_predictions(path, ignore_label), name or path.stem, resamples)
+    _check_numbers(resamples, right_at)
+    return _evaluate(read_predictions(path, ignore_label, right_at), name or path.stem, resamples)
 
 
 def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
     units = given['evaluated']
-    num_units = len(_classes(units)[0])
-    warnings = [*(note for part in given.values() for note in part.notes), *_unused(given), *_replaced(units)]
+    num_units = units.num_units
+    notes = [note for part in given.values() for note in part.notes]
+    warnings = [*notes, *_without_outputs(units), *_unused(given), *_replaced(units)]
     no_intervals = ''
     if resamples:
         no_intervals = PIXELS if units.is_segmentation else TOO_MANY if num_units > MAX_RESAMPLED else ''
     parts = Parts(
         task='segmentation' if units.is_segmentation else 'classification',
-        test=_part(units),
-        val=_part(given['validation']) if 'validation' in given else None,
-        train=_part(given['training']) if 'training' in given else None,
-        cal=_part(given['calibration']) if 'calibration' in given else None,
+        test=part_of(units),
+        val=part_of(given['validation']) if 'validation' in given else None,
+        train=part_of(given['training']) if 'training' in given else None,
+        cal=part_of(given['calibration']) if 'calibration' in given else None,
         no_intervals=no_intervals,
     )
     options = dataclasses.replace(EvaluateConfig(), resamples=resamples)
-    found = measure(parts, _plan(given, parts), options)
+    found = measure(parts, plan_of(given, parts), options)
     num_classes = units.num_classes
     dataset = DatasetDescription(
         name=name,
         task=parts.task,
         num_classes=num_classes,
         class_names=units.class_names,
-        num_train=len(_classes(given['training'])[0]) if 'training' in given else 0,
-        num_val=len(_classes(given['validation'])[0]) if 'validation' in given else 0,
+        num_train=given['training'].num_units if 'training' in given else 0,
+        num_val=given['validation'].num_units if 'validation' in given else 0,
         num_test=units.shape[0],
-        num_calibration=len(_classes(given['calibration'])[0]) if 'calibration' in given else 0,
+        num_calibration=given['calibration'].num_units if 'calibration' in given else 0,
+        unit='' if units.logits is not None or units.is_segmentation else 'unit',
     )
     run = describe(
         found.measures,
@@ -189,16 +217,14 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
     return Table(evaluation, to_markdown(found.measures, run))
 
 
-def _classes(units: Units) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels [N] and logits [N, C], or raise UserError where only `correct` is known."""
-    if units.labels is None or units.logits is None:
-        own = ', '.join(f"'{CONFIDENCE}{name}'" for name in units.confidences)
-        raise UserError(
-            f"the predictions have 'correct' and {own}, but no labels and outputs, and an evaluation needs them: add "
-            "'labels' with 'logits' or 'probs'. To judge a confidence by 'correct' (true or false) alone, call "
-            'failpred_jax.metrics.failure_metrics(confidence, correct)'
-        )
-    return units.labels, units.logits
+def _without_outputs(units: Units) -> list[str]:
+    """Return what a file without outputs cannot have."""
+    if units.logits is not None:
+        return []
+    return [
+        'the classes and their outputs are not known: only the scores that came with the predictions are measured '
+        "(with 'labels' and 'logits' or 'probs', those computed here are too)"
+    ]
 
 
 def _replaced(units: Units) -> list[str]:
@@ -214,11 +240,13 @@ def _unused(given: Mapping[str, Units]) -> list[str]:
         if part not in given:
             continue
         units = given[part]
-        found = {'group': units.group, 'id': units.ids, **units.slices}
+        found = {} if part == 'evaluated' else {'weight': units.weight, **units.slices}
+        if part in ('validation', 'training'):
+            found |= {'group': units.group, 'id': units.ids}
         if part == 'training':
             found |= {CONFIDENCE + name: values for name, values in units.confidences.items()} | dict(units.samples)
         names += [f"'{prefix}{name}'" for name, values in found.items() if values is not None]
-    return [f'given, but not used yet: {", ".join(names)}'] if names else []
+    return [f'given, but not used: {", ".join(names)}'] if names else []
 
 
 def _shared_units(given: Mapping[str, Units]) -> list[str]:
@@ -262,58 +290,3 @@ def _rows(units: Units) -> np.ndarray | None:
     # The label tells units apart whose logits are saturated alike.
     labels = np.ascontiguousarray(units.labels, np.int32)[:, None]
     return np.concatenate([labels.view(np.uint8), np.ascontiguousarray(units.logits).view(np.uint8)], axis=1)
-
-
-def _part(units: Units) -> Part:
-    labels, logits = _classes(units)
-    inputs = ScoreInputs(
-        logits=logits,
-        features=units.features,
-        mc_dropout=_summary(units.samples.get('mc_probs')),
-        ensemble=_summary(units.samples.get('ensemble_probs')),
-    )
-    return Part(inputs, labels, units.confidences)
-
-
-def _summary(probs: np.ndarray | None) -> SampleSummary | None:
-    """Return the summary of class probabilities [N, T, C] of several distributions."""
-    if probs is None:
-        return None
-    samples = init_samples(probs[:, 0].shape)
-    for number in range(probs.shape[1]):
-        samples = add_sample(samples, probs[:, number])
-    return finish_samples(samples)
-
-
-def _plan(given: Mapping[str, Units], parts: Parts) -> Plan:
-    """Return which scores these predictions can have; the user's own columns of the same name take their place."""
-    own = given['evaluated'].confidences
-    reasons = {
-        'features': "it reads features: add 'features'",
-        'confidence_logit': 'it is the output of a trained confidence head',
-        'finetuned_logit': 'it is the output of a trained confidence head',
-        'mc_dropout': "it needs dropout passes of the model: add 'mc_probs'",
-        'ensemble': "it needs several models: add 'ensemble_probs'",
-    }
-    inputs = parts.test.inputs if isinstance(parts.test, Part) else None
-    reasons = {need: reason for need, reason in reasons.items() if getattr(inputs, need, None) is None}
-    plan = drop_normalized(make_plan(('all',), reasons, parts.task), *(_classes(units)[1] for units in given.values()))
-    kept, unavailable = [], {k: v for k, v in plan.unavailable.items() if k not in own}
-    for score in plan.scores:
-        if score.name in own:
-            continue
-        if score.fit is None:
-            kept.append(score)
-            continue
-        asked = [('validation', 'val_')] + ([('training', 'train_')] if score.fits_on_train else [])
-        lacking = []
-        for part, prefix in asked:
-            if part not in given:
-                lacking.append(f"'{prefix}labels' and '{prefix}logits' (from Python: {part}=)")
-            if 'features' in score.needs and (part not in given or given[part].features is None):
-                lacking.append(f"'{prefix}features'")
-        if lacking:
-            unavailable[score.name] = f'it is fitted on other units: add {", ".join(lacking)}'
-        else:
-            kept.append(score)
-    return Plan(tuple(kept), unavailable)

@@ -6,8 +6,9 @@ the same command continues an interrupted scoring, and the result of another fil
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from failpred_jax import compiler, files, processes
 from failpred_jax.console import say
@@ -29,6 +30,7 @@ def score(
     force: bool = False,
     ignore_label: int | None = None,
     resamples: int | None = None,
+    right_at: float | None = None,
 ) -> None:
     """Evaluate a file of predictions into a WORKDIR and build the report there; see prediction_file.py.
 
@@ -38,31 +40,32 @@ def score(
       force: move what the WORKDIR holds aside first.
       ignore_label: units of this label are left out.
       resamples: behind the intervals; 0 for none, None for the usual number.
+      right_at: grades of at least this are right, lower ones wrong; None measures the grades.
 
     Raises:
       UserError: the file has problems, or the WORKDIR holds something else.
     """
     compiler.keep_compilations()
     # There is nothing to divide; the other processes of a job wait.
-    processes.from_main(lambda: _score(predictions, workdir, force, ignore_label, resamples))
+    options = {'ignore_label': ignore_label, 'right_at': right_at}
+    options |= {} if resamples is None else {'resamples': resamples}
+    processes.from_main(lambda: _score(predictions, workdir, force, options))
 
 
 def _score(
     predictions: Path,
     workdir: Path | None,
     force: bool,
-    ignore_label: int | None,
-    resamples: int | None,
+    options: Mapping[str, Any],
     name: str = '',
 ) -> None:
     if str(predictions) == PIPE:
         with spooled_input() as file:
-            _score(file, workdir or Path('runs') / 'standard_input', force, ignore_label, resamples, 'standard input')
+            _score(file, workdir or Path('runs') / 'standard_input', force, options, 'standard input')
         return
     digest = _digest(predictions)
     with _opened(predictions, digest, workdir, force) as folder:
-        asked = {} if resamples is None else {'resamples': resamples}
-        table = evaluate_file(predictions, ignore_label, name, **asked)
+        table = evaluate_file(predictions, name=name, **options)
         write_evaluation(table.evaluation, table.text, folder / 'evaluation')
         say(str(table))
         # plotly takes a second to import.

@@ -275,15 +275,6 @@ def test_validation_units_that_are_the_evaluated_ones_are_told(rng):
     assert warnings(validation=held_out, calibration=own) == ()
 
 
-def test_correct_alone_is_refused_with_what_to_do_instead(tmp_path):
-    file = tmp_path / 'p.npz'
-    np.savez(file, correct=[True, False], confidence_mine=[0.5, 0.25], confidence_other=[1, 2])
-    with pytest.raises(UserError, match="'correct' and 'confidence_mine', 'confidence_other', but no labels") as error:
-        failpred_jax.predictions.evaluate_file(file)
-    assert "add 'labels' with 'logits' or 'probs'" in str(error.value)
-    assert 'failpred_jax.metrics.failure_metrics(confidence, correct)' in str(error.value)
-
-
 def test_arrays_that_are_not_used_are_named(arrays, tmp_path):
     file = tmp_path / 'p.npz'
     held_out = {'val_labels': arrays['labels'][:30], 'val_logits': arrays['logits'][:30] + 1, 'val_site': np.zeros(30)}
@@ -294,5 +285,6 @@ def test_arrays_that_are_not_used_are_named(arrays, tmp_path):
         'cal_age': np.arange(9),
     }
     np.savez(file, **arrays, **held_out, **more, **for_certificates)
-    (text,) = failpred_jax.predictions.evaluate_file(file).evaluation.run.warnings
-    assert text == "given, but not used yet: 'group', 'id', 'age', 'val_site', 'cal_age'"
+    table = failpred_jax.predictions.evaluate_file(file)
+    assert table.evaluation.run.warnings == ("given, but not used: 'val_site', 'cal_age'",)
+    assert table.evaluation.test.about.columns['age'].tolist() == list(range(60))

@@ -14,6 +14,9 @@ IGNORE_LABEL = Flag('ignore_label', int, None, 'LABEL', 'leave out the units of 
 RESAMPLES = Flag(
     'resamples', int, None, 'N', 'bootstrap resamples behind the intervals (default 1000); 0 for no intervals'
 )
+RIGHT_AT = Flag(
+    'right_at', float, None, 'GRADE', 'where correct holds grades from 0 to 1: take those of at least GRADE as right'
+)
 
 
 def _check(given: Given) -> None:
@@ -28,14 +31,17 @@ def _run(given: Given) -> None:
 
     flags = given.flags
     workdir = Path(flags['workdir']) if flags['workdir'] else None
-    scored_file.score(Path(flags['predictions']), workdir, flags['force'], flags['ignore_label'], flags['resamples'])
+    options = {'ignore_label': flags['ignore_label'], 'right_at': flags['right_at']}
+    if flags['resamples'] is not None:
+        options['resamples'] = flags['resamples']
+    scored_file.score(Path(flags['predictions']), workdir, flags['force'], **options)
 
 
 COMMANDS.register('score')(
     Command(
         "evaluate a file of anybody's predictions and build its report; needs no config",
         _run,
-        (PREDICTIONS, IGNORE_LABEL, RESAMPLES),
+        (PREDICTIONS, IGNORE_LABEL, RIGHT_AT, RESAMPLES),
         _check,
         needs_config=False,
     )

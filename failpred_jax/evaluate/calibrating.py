@@ -7,8 +7,11 @@ import numpy as np
 
 from failpred_jax.calibrate.confidence import fit_all, fit_confidence
 from failpred_jax.calibrate.intervals import calibration_intervals
+from failpred_jax.calibrate.piece_intervals import calibration_intervals_of_pieces
 from failpred_jax.errors import UserError
-from failpred_jax.metrics import measure_calibration
+from failpred_jax.evaluate.resampling import group_of
+from failpred_jax.evaluate.scoring import is_probability
+from failpred_jax.metrics import is_graded, measure_calibration
 from failpred_jax.registry import METRICS, SCORES
 from failpred_jax.results import CalibratedScore, Interval, Predictions
 
@@ -34,7 +37,13 @@ def calibrate_scores(
         probabilities |= {f'{name} {key}': value for key, value in of_score.items()}
     if not num_resamples:
         return found
-    intervals = calibration_intervals(probabilities, test.correct, num_resamples, level)
+    group = group_of(test.about)
+    if group is not None or is_graded(test.correct):
+        if group is not None and group.max() == 0:
+            return found
+        intervals = calibration_intervals_of_pieces(probabilities, test.correct, group, num_resamples, level)
+    else:
+        intervals = calibration_intervals(probabilities, test.correct, num_resamples, level)
     return {name: _with_intervals(name, score, intervals) for name, score in found.items()}
 
 
@@ -42,11 +51,11 @@ def _calibrate(
     name: str, validation: Predictions | None, confidence: np.ndarray, correct: np.ndarray
 ) -> tuple[CalibratedScore, dict[str, np.ndarray]]:
     """Return a score as P(correct) without intervals, and its probabilities under each of the keys of `figures`."""
-    is_probability = name in SCORES and SCORES[name].is_probability
+    is_meant = is_probability(name, confidence)
     probabilities: dict[str, np.ndarray] = {}
     unavailable: dict[str, str] = {}
     notes, chosen = (), ''
-    if is_probability:
+    if is_meant:
         probabilities[BEFORE] = confidence
     else:
         unavailable[BEFORE] = 'it is not meant as a probability'
@@ -57,7 +66,7 @@ def _calibrate(
         maps, refused = fit_all(*given)
         unavailable |= refused
         try:
-            best = fit_confidence(*given, is_probability=is_probability)
+            best = fit_confidence(*given, is_probability=is_meant)
             chosen, notes = best.method, best.notes
             probabilities |= {method: fitted(confidence) for method, fitted in maps.items()}
         except UserError as error:

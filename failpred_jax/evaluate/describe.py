@@ -22,7 +22,7 @@ def describe(measures: Measures, dataset: DatasetDescription, interval: float, *
         dataset=dataset,
         interval=interval,
         metrics=describe_metrics(measures),
-        scores=describe_scores(measures.scores),
+        scores={**describe_scores(measures.scores), **describe_given(measures)},
         **facts,
     )
 
@@ -35,6 +35,15 @@ def describe_metrics(measures: Measures) -> Mapping[str, MetricDescription]:
         for figures in score.calibrated.figures.values() if score.calibrated else ():
             found |= figures.keys()
     return {name: METRICS[name].describe() for name in METRICS if name in found}
+
+
+def describe_given(measures: Measures) -> Mapping[str, ScoreDescription]:
+    """Return what the scores are that came with the predictions."""
+    return {
+        name: ScoreDescription('given with the predictions', '', '', bool(score.calibration))
+        for name, score in measures.scores.items()
+        if name not in SCORES
+    }
 
 
 def describe_scores(names: Iterable[str]) -> Mapping[str, ScoreDescription]:

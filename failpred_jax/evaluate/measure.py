@@ -13,27 +13,30 @@ from failpred_jax.evaluate.comparing import compare_scores, reference_of
 from failpred_jax.evaluate.operating import with_operating
 from failpred_jax.evaluate.parts import Part, Parts
 from failpred_jax.evaluate.pixels import count_pixels
-from failpred_jax.evaluate.scoring import Fitted, Plan, compute_scores, fit_scores
-from failpred_jax.evaluate.tally import RESAMPLES_SEED, Tally
+from failpred_jax.evaluate.resampling import accuracy_interval, resample
+from failpred_jax.evaluate.scoring import WITHIN_UNIT, Fitted, Plan, compute_scores, fit_scores, is_probability
+from failpred_jax.evaluate.tally import Tally
 from failpred_jax.metrics import (
-    Resamples,
-    bootstrap,
     interval_warning,
     intervals,
-    is_affordable,
+    is_graded,
     measure_calibration,
     measure_classifier,
+    measure_outcome,
     measure_score,
     no_interval,
-    resample_others,
+    undefined_of_grades,
     undefined_reasons,
     without_shared_pass,
 )
-from failpred_jax.outcomes import is_correct
 from failpred_jax.registry import METRICS, SCORES
 from failpred_jax.results import Interval, Measures, Predictions, ScoreResult
 from failpred_jax.scores.score import FitInputs
 
+GRADED = (
+    'correct holds grades: risk is 1 - grade, and metrics that need right or wrong (AUROC, AUPR, FPR at a TPR) are '
+    'undefined; right_at=0.5 (--right_at=0.5) makes them right or wrong'
+)
 NOT_RESAMPLED = 'it is computed by a function of its own, which would take too long on every resample'
 
 
@@ -91,6 +94,8 @@ def measure(parts: Parts, plan: Plan, options: EvaluateConfig) -> Measured:
 def _fit(parts: Parts, plan: Plan) -> Fitted:
     if parts.val is None:
         return Fitted()
+    if not plan.scores:
+        return Fitted(columns=dict(parts.val.confidences))
     train = parts.train
     given = FitInputs(
         val=parts.val.inputs,
@@ -106,7 +111,7 @@ def _validation(parts: Parts, fitted: Fitted) -> Predictions | None:
     if parts.val is None:
         return None
     logits, labels = np.asarray(parts.val.inputs.logits), np.asarray(parts.val.labels)
-    return Predictions(labels, logits, np.asarray(is_correct(logits, labels)), fitted.columns)
+    return Predictions(labels, logits, parts.val.outcome(), fitted.columns, parts.val.about)
 
 
 def predict_part(part: Part, plan: Plan, fitted: Fitted) -> Predictions:
@@ -115,9 +120,9 @@ def predict_part(part: Part, plan: Plan, fitted: Fitted) -> Predictions:
     inputs = part.inputs._replace(labels=labels)
     lacking = {need for need in inputs._fields if getattr(inputs, need) is None} - {'columns'}
     scores = tuple(score for score in plan.scores if not score.needs & lacking)
-    computed, _ = compute_scores(Plan(scores, {}), inputs, fitted, part.confidences)
+    computed = compute_scores(Plan(scores, {}), inputs, fitted, part.confidences)[0] if scores else {}
     confidences = {**part.confidences, **{k: v for k, v in computed.items() if k not in part.confidences}}
-    return Predictions(labels, logits, np.asarray(is_correct(logits, labels)), confidences)
+    return Predictions(labels, logits, part.outcome(), confidences, part.about)
 
 
 def count_units(parts: Parts, plan: Plan, fitted: Fitted, options: EvaluateConfig) -> Tally:
@@ -125,40 +130,36 @@ def count_units(parts: Parts, plan: Plan, fitted: Fitted, options: EvaluateConfi
     test = parts.test
     assert isinstance(test, Part)
     logits, labels = np.asarray(test.inputs.logits), np.asarray(test.labels)
-    correct = np.asarray(is_correct(logits, labels))
-    computed, unavailable = compute_scores(
-        plan, test.inputs._replace(labels=labels), fitted, test.confidences
-    )  # fmt: skip
+    correct = test.outcome()
+    computed, unavailable = {}, {}
+    if plan.scores:
+        computed, unavailable = compute_scores(plan, test.inputs._replace(labels=labels), fitted, test.confidences)
     # Scores that came with the units first: they are what the units were given for.
     confidences = {**test.confidences, **{k: v for k, v in computed.items() if k not in test.confidences}}
     scores = {name: _score(name, confidence, correct) for name, confidence in confidences.items()}
-    resamples = None
+    resamples, accuracy = None, {}
     if options.resamples and confidences and not parts.no_intervals:
-        resamples = _resample(confidences, correct, scores, options.resamples)
+        resamples, notes = resample(confidences, correct, test.about, scores, options)
+        accuracy = accuracy_interval(resamples, options.interval)
+    else:
+        notes = ()
+    classifier = measure_classifier(logits, labels, parts.task) if test.has_classes else measure_outcome(correct)
     return Tally(
-        classifier=measure_classifier(logits, labels, parts.task),
+        classifier=replace(classifier, intervals={**classifier.intervals, **accuracy}),
         scores=scores,
         unavailable=unavailable,
-        kept=Predictions(labels, logits, correct, confidences),
+        kept=Predictions(labels, logits, correct, confidences, test.about),
         resamples=resamples,
+        undefined=undefined_of_grades() if is_graded(correct) else {},
+        notes=(*notes, *([GRADED] if is_graded(correct) else [])),
     )
-
-
-def _resample(
-    confidences: Mapping[str, np.ndarray], correct: np.ndarray, scores: Mapping[str, ScoreResult], num_resamples: int
-) -> Resamples:
-    """Return every metric on the same resamples, as far as that takes no more than about a minute."""
-    drawn = bootstrap(confidences, correct, num_resamples=num_resamples, seed=RESAMPLES_SEED)
-    others = without_shared_pass()
-    if not others or not is_affordable(len(correct), num_resamples, len(confidences)):
-        return drawn
-    values = {name: score.metrics for name, score in scores.items()}
-    return resample_others(drawn, others, values, confidences, correct, RESAMPLES_SEED)
 
 
 def _score(name: str, confidence: np.ndarray, correct: np.ndarray) -> ScoreResult:
     calibration, notes = {}, ()
-    if name in SCORES and SCORES[name].is_probability:
+    if is_probability(name, confidence):
+        if name not in SCORES:
+            notes = (WITHIN_UNIT,)
         try:
             calibration = measure_calibration(confidence, correct)
         except UserError as error:
@@ -222,7 +223,9 @@ def _undefined(measures: Measures) -> Iterator[tuple[str, str]]:
             yield name, f'undefined for {int(np.isnan(values).sum())} classes: {METRICS[name].undefined}'
     for score, found in measures.scores.items():
         others = {metric.name for metric in without_shared_pass()}
-        shared = undefined_reasons({name: value for name, value in found.metrics.items() if name not in others})
+        from_sort = {name: value for name, value in found.metrics.items() if name not in others}
+        # Of grades, nothing that is measured is undefined.
+        shared = undefined_reasons(from_sort) if 'num_errors' in from_sort else {}
         for name, value in found.metrics.items():
             if not math.isfinite(value):
                 yield (name, shared[name]) if name in shared else (f'{score}.{name}', METRICS[name].reason(value))

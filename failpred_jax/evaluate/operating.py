@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from failpred_jax.evaluate.resampling import group_of
 from failpred_jax.metrics import class_failure_metrics, compared, working_points
 from failpred_jax.metrics.ranking import names
 from failpred_jax.outcomes import predicted_classes
@@ -33,7 +34,9 @@ def with_operating(
     """
     usable = [name for name, score in measures.scores.items() if not score.is_bound and name in test.confidences]
     per_class = _per_class({name: test.confidences[name] for name in usable}, test)
-    points = {name: _points(name, validation, test, is_pixels, level) for name in usable}
+    # Units of a group err together, as neighboring pixels do.
+    is_together = is_pixels or group_of(test.about) is not None
+    points = {name: _points(name, validation, test, is_together, level) for name in usable}
     scores = {name: replace(score, working_points=points.get(name, ())) for name, score in measures.scores.items()}
     undefined = {**measures.undefined, **dict(_undefined(per_class))}
     return replace(measures, scores=scores, per_class=per_class, undefined=undefined)

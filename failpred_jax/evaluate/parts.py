@@ -7,6 +7,8 @@ import jax
 import numpy as np
 
 from failpred_jax.evaluate.collect import Reader
+from failpred_jax.outcomes import is_correct
+from failpred_jax.results import About
 from failpred_jax.scores.score import ScoreInputs
 from failpred_jax.types import Array, DatasetInfo, Examples
 
@@ -17,13 +19,28 @@ class Part:
 
     Attributes:
       inputs: what scores read of them; `labels` and `columns` are filled by whoever computes scores.
-      labels: [N] int32 in [0, C).
+      labels: [N] int32 in [0, C); empty, as the logits are, where only `correct` is known.
       confidences: scores that came with the units, name -> [N] of any real type; ranked exactly, never rounded.
+      correct: [N] bool, or float grades in [0, 1], as given; None where it follows from labels and logits.
+      about: what is known of the units besides: what they belong to, their names, what they count.
     """
 
     inputs: ScoreInputs
     labels: np.ndarray
     confidences: Mapping[str, np.ndarray] = field(default_factory=dict)
+    correct: np.ndarray | None = None
+    about: About = field(default_factory=About)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether labels and outputs are known, and not only what is right."""
+        return len(self.labels) > 0
+
+    def outcome(self) -> np.ndarray:
+        """Return what is right: [N] bool, or float grades."""
+        if self.correct is not None:
+            return self.correct
+        return np.asarray(is_correct(np.asarray(self.inputs.logits), np.asarray(self.labels)))
 
 
 @dataclass(frozen=True)

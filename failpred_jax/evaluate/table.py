@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from failpred_jax.evaluate.operating import PER_CLASS
 from failpred_jax.metrics import Metric, main_columns
 from failpred_jax.registry import METRICS
-from failpred_jax.results import Measures, RunDescription, ScoreResult, WorkingPoint
+from failpred_jax.results import ClassifierResult, Measures, RunDescription, ScoreResult, WorkingPoint
 
 # What a confidence is worth as P(correct), in the table of calibration.
 CALIBRATION = ('ece', 'ece_debiased', 'brier', 'nll')
@@ -51,12 +51,18 @@ def _score_table(title: str, measures: Measures, run: RunDescription) -> list[st
         for name, score in measures.scores.items()
     ]
     return [
-        f'{title}: accuracy {percent(classifier.metrics.get("accuracy", math.nan))}, '
-        f'{classifier.num_errors:,} errors in {classifier.num_units:,} test {run.unit}s '
+        f'{title}: {_accuracy(classifier)} {classifier.num_units:,} test {run.unit}s '
         '(percent, unless marked otherwise)',
         '',
         *rule_table(['score', *map(heading, columns)], rows),
     ]
+
+
+def _accuracy(classifier: ClassifierResult) -> str:
+    share = percent(classifier.metrics.get('accuracy', math.nan))
+    return (
+        f'mean grade {share} in' if classifier.is_graded else f'accuracy {share}, {classifier.num_errors:,} errors in'
+    )
 
 
 def _calibration_table(scores: Mapping[str, ScoreResult], run: RunDescription) -> list[str]:

@@ -29,11 +29,14 @@ from failpred_jax.metrics.measured import (
     classifier_from_confusion,
     measure_calibration,
     measure_classifier,
+    measure_outcome,
     measure_score,
+    undefined_of_grades,
     without_shared_pass,
 )
 from failpred_jax.metrics.metric import Metric, compared, main_columns
 from failpred_jax.metrics.per_class import class_failure_metrics
+from failpred_jax.metrics.pieces import bootstrap_pieces, drawn_pieces
 from failpred_jax.metrics.ranking import (
     FAILURE_METRICS,
     failure_metrics,
@@ -58,6 +61,7 @@ from failpred_jax.metrics.streaming import (
     update_counts,
 )
 from failpred_jax.metrics.walk import Points
+from failpred_jax.metrics.weighted import graded_names, has_grades, is_graded, values_of_units
 from failpred_jax.metrics.working_points import WorkingPoint, working_points
 
 __all__ = [
@@ -80,6 +84,7 @@ __all__ = [
     'bfloat16_levels',
     'bootstrap',
     'bootstrap_clusters',
+    'bootstrap_pieces',
     'calibration_from_sums',
     'calibration_metrics',
     'calibration_sums',
@@ -96,12 +101,16 @@ __all__ = [
     'confidence_calibration',
     'confusion_matrix',
     'confusion_values',
+    'drawn_pieces',
     'failure_metrics',
     'fpr_at_tpr',
+    'graded_names',
+    'has_grades',
     'init_counts',
     'interval_warning',
     'intervals',
     'is_affordable',
+    'is_graded',
     'join_seeds',
     'joined_interval',
     'level_with_best',
@@ -109,6 +118,7 @@ __all__ = [
     'main_columns',
     'measure_calibration',
     'measure_classifier',
+    'measure_outcome',
     'measure_score',
     'merge_counts',
     'multiclass_brier',
@@ -130,8 +140,10 @@ __all__ = [
     'thin_curve',
     'threshold_counts',
     'top_k_accuracy',
+    'undefined_of_grades',
     'undefined_reasons',
     'update_counts',
+    'values_of_units',
     'weighted_metrics',
     'without_shared_pass',
     'working_points',

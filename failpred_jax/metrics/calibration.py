@@ -28,7 +28,7 @@ def confidence_calibration(
 
     Args:
       confidence: [N] float in [0, 1].
-      correct: [N] bool.
+      correct: [N] bool, or float grades in [0, 1], which stand for the chance of being right.
       mask: [N] bool or None.
       num_bins: K.
 
@@ -45,7 +45,6 @@ def confidence_calibration(
     sure, right = confidence.astype(float_type()), correct.astype(float_type())
     accuracy = masked_mean(right, mask)
     spread = jnp.where(width.count > 0, width.accuracy - accuracy, 0)
-    of_truth = jnp.where(correct, sure, 1 - sure)
     found = {
         'ece': jnp.sum(bin_shares(width) * jnp.abs(bin_gaps(width))),
         'ece_equal_mass': jnp.sum(bin_shares(mass) * jnp.abs(bin_gaps(mass))),
@@ -54,11 +53,26 @@ def confidence_calibration(
         'brier': masked_mean((sure - right) ** 2, mask),
         'brier_reliability': jnp.sum(bin_shares(width) * bin_gaps(width) ** 2),
         'brier_resolution': jnp.sum(bin_shares(width) * spread**2),
-        'brier_uncertainty': accuracy * (1 - accuracy),
-        'nll': masked_mean(-jnp.log(jnp.where(mask, of_truth, 1)), mask),
+        'brier_uncertainty': _uncertainty(correct, right, accuracy, mask),
+        'nll': masked_mean(jnp.where(mask, _cross_entropy(correct, sure), 0), mask),
     }
     defined = _is_probability(confidence, mask)
     return {name: nan_unless(defined, value) for name, value in found.items()}
+
+
+def _uncertainty(correct: jax.Array, right: jax.Array, accuracy: jax.Array, mask: jax.Array) -> jax.Array:
+    """Return the variance of what is right; of right and wrong it is accuracy (1 - accuracy)."""
+    if correct.dtype == bool:
+        return accuracy * (1 - accuracy)
+    return masked_mean((right - jnp.where(jnp.any(mask), accuracy, 0)) ** 2, mask)
+
+
+def _cross_entropy(correct: jax.Array, sure: jax.Array) -> jax.Array:
+    """Return -(g log s + (1 - g) log(1 - s)) of each unit, where 0 log 0 is 0."""
+    if correct.dtype == bool:
+        return -jnp.log(jnp.where(correct, sure, 1 - sure))
+    of_right = jnp.where(correct > 0, correct * jnp.log(jnp.where(correct > 0, sure, 1)), 0)
+    return -(of_right + jnp.where(correct < 1, (1 - correct) * jnp.log(jnp.where(correct < 1, 1 - sure, 1)), 0))
 
 
 def _units(probs: Array, labels: Array, mask: Array | None) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
@@ -159,7 +173,11 @@ _BINNED = f'{NUM_BINS} bins (k/K, (k+1)/K] of equal width'
 
 def _register(name: str, **facts: Any) -> None:
     fn = functools.partial(_one, name)
-    register(Metric(name=name, family='calibration', inputs='probability', fn=fn, undefined=_OUTSIDE, **facts))
+    register(
+        Metric(
+            name=name, family='calibration', inputs='probability', fn=fn, undefined=_OUTSIDE, has_grades=True, **facts
+        )
+    )
 
 
 def _register_of_classes(fn: Callable[..., jax.Array], **facts: Any) -> None:
@@ -244,8 +262,8 @@ _register(
     'brier_uncertainty',
     label='Brier: uncertainty',
     meaning='what the error rate alone costs',
-    definition='The Brier score of always saying the accuracy: accuracy (1 - accuracy). It belongs to the classifier, '
-    'not to the score.',
+    definition='The Brier score of always saying the accuracy: accuracy (1 - accuracy), or the variance of grades. It '
+    'belongs to the classifier, not to the score.',
     reference=f'{_MURPHY}, third term',
     higher_is_better=None,
     high=0.25,

@@ -54,9 +54,15 @@ def calibration_metrics(
 
     Reference: Guo et al., ICML 2017, equations 3 and 5; Murphy, Journal of Applied Meteorology 1973.
     """
-    narrow = np.asarray(confidence, np.float32)
-    _, correct, mask = check_inputs(narrow, correct, mask)
-    narrow = narrow.reshape(-1)
+    _, correct, mask = check_inputs(np.asarray(confidence, np.float32), correct, mask)
+    return checked_calibration(confidence, correct, mask, num_bins)
+
+
+def checked_calibration(
+    confidence: Array, correct: Array, mask: Array | None = None, num_bins: int = NUM_BINS
+) -> dict[str, float]:
+    """Return what `calibration_metrics` does, of `correct` [N] that was checked: bool, or float grades in [0, 1]."""
+    narrow = np.asarray(confidence, np.float32).reshape(-1)
     counted = narrow if mask is None else narrow[np.asarray(mask)]
     outside = int(np.sum(~((counted >= 0) & (counted <= 1))))
     if outside:

@@ -9,6 +9,7 @@ import numpy as np
 from failpred_jax.errors import UserError
 from failpred_jax.metrics.ranking import check_inputs
 from failpred_jax.metrics.sorting import COUNTED, THRESHOLD, sort_order
+from failpred_jax.metrics.weighted import has_grades
 from failpred_jax.types import Array
 
 
@@ -32,7 +33,7 @@ class ThresholdCounts(NamedTuple):
     Attributes:
       threshold: [P] float64.
       units: [P] int64.
-      correct: [P] int64.
+      correct: [P] int64; of grades their sum, float64.
     """
 
     threshold: np.ndarray
@@ -52,7 +53,7 @@ def threshold_counts(confidence: Array, correct: Array, mask: Array | None = Non
 
     Args:
       confidence: [...] of any real type, higher means more confident.
-      correct: [...] bool.
+      correct: [...] bool, or float grades in [0, 1].
       mask: [...] bool or None.
 
     Returns:
@@ -61,7 +62,9 @@ def threshold_counts(confidence: Array, correct: Array, mask: Array | None = Non
     Raises:
       UserError: as `failure_metrics`, and where no unit is counted.
     """
-    exact, correct, mask = check_inputs(confidence, correct, mask)
+    grades = np.asarray(correct).reshape(-1) if has_grades(correct) else None
+    right = np.ones(np.shape(correct), bool) if grades is not None else correct
+    exact, correct, mask = check_inputs(confidence, right, mask)
     confidence = np.asarray(confidence).reshape(-1)
     counted = np.ones(confidence.shape, bool) if mask is None else np.asarray(mask)
     if not counted.any():
@@ -70,6 +73,9 @@ def threshold_counts(confidence: Array, correct: Array, mask: Array | None = Non
         raise UserError('confidence holds NaN; a curve needs numbers: repair the score, or mask those units')
     order, flags = (np.asarray(x) for x in _sort(exact, mask))
     ends = np.flatnonzero((flags & (THRESHOLD | COUNTED)) == (THRESHOLD | COUNTED))
+    if grades is not None:
+        total: np.ndarray = np.cumsum(np.where(counted[order], grades[order], 0.0))
+        return ThresholdCounts(confidence[order[ends]].astype(np.float64), ends + 1, total[ends])
     right = np.cumsum(np.asarray(correct)[order], dtype=np.int64)
     return ThresholdCounts(confidence[order[ends]].astype(np.float64), ends + 1, right[ends])
 

@@ -86,6 +86,7 @@ _register(
     reference='scikit-learn accuracy_score',
     higher_is_better=True,
     column=None,
+    has_grades=True,
 )
 _register(
     'num_errors',

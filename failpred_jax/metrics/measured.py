@@ -11,11 +11,12 @@ import jax
 import numpy as np
 
 from failpred_jax.metrics.classification import class_values
-from failpred_jax.metrics.classifier import calibration_metrics
+from failpred_jax.metrics.classifier import calibration_metrics, checked_calibration
 from failpred_jax.metrics.metric import Metric, of_inputs
 from failpred_jax.metrics.ranking import check_inputs, names, score_metrics
 from failpred_jax.metrics.reliability import NUM_BINS
 from failpred_jax.metrics.segmentation import overlap_values
+from failpred_jax.metrics.weighted import UNGRADED, has_grades, is_graded, values_of_units
 from failpred_jax.outcomes import predicted_classes
 from failpred_jax.results import ClassifierResult, Confusion
 from failpred_jax.types import Array
@@ -24,14 +25,22 @@ _SEGMENTATION = 'segmentation'
 
 
 def measure_score(confidence: Array, correct: Array) -> dict[str, float]:
-    """Return every metric of the inputs 'ranking': confidence [N] of any real type, correct [N] bool.
+    """Return every metric of the inputs 'ranking'.
+
+    Args:
+      confidence: [N] of any real type, higher means more confident.
+      correct: [N] bool, or float grades in [0, 1].
 
     Returns:
-      {name: float}, those from one sort first; NaN where undefined.
+      {name: float}, those from one sort first; NaN where undefined. Of grades, the metrics that have a meaning for
+      them: those of a mean risk, which is 1 - grade.
 
     Raises:
       UserError: as `failure_metrics`.
     """
+    correct = np.asarray(correct)
+    if has_grades(correct):
+        return values_of_units(np.asarray(confidence), correct)
     found = score_metrics(confidence, correct)
     others = without_shared_pass()
     if others:
@@ -47,11 +56,14 @@ def without_shared_pass() -> list[Metric]:
 
 
 def measure_calibration(confidence: Array, correct: Array, num_bins: int = NUM_BINS) -> dict[str, float]:
-    """Return every metric of the inputs 'probability': confidence [N] in [0, 1], correct [N] bool.
+    """Return every metric of the inputs 'probability': confidence [N] in [0, 1], correct [N] bool or float grades.
 
     Raises:
       UserError: as `calibration_metrics`.
     """
+    correct = np.asarray(correct)
+    if has_grades(correct):
+        return checked_calibration(confidence, correct, num_bins=num_bins)
     found = calibration_metrics(confidence, correct, num_bins=num_bins)
     others = [metric for metric in of_inputs('probability') if metric.name not in found]
     more = _each(others, np.asarray(confidence, np.float32), np.asarray(correct, bool))
@@ -83,6 +95,24 @@ def measure_classifier(logits: Array, labels: Array, task: str) -> ClassifierRes
     return _with_values(found, metrics)
 
 
+def measure_outcome(correct: Array) -> ClassifierResult:
+    """Return what is known of a classifier of which only right and wrong [N] bool, or float grades, are known."""
+    correct = np.asarray(correct)
+    graded = is_graded(correct)
+    num_errors = 0 if graded else int(np.count_nonzero(~correct.astype(bool)))
+    return ClassifierResult(len(correct), num_errors, {'accuracy': float(np.mean(correct))}, is_graded=graded)
+
+
+def undefined_of_grades() -> dict[str, str]:
+    """Return, for each metric that needs right or wrong, why it has no value for grades."""
+    return {
+        metric.name: UNGRADED
+        for kind in ('ranking', 'probability')
+        for metric in of_inputs(kind)
+        if not metric.has_grades
+    }
+
+
 def classifier_from_confusion(confusion: Confusion, task: str) -> ClassifierResult:
     """Return the metrics that follow from the confusion matrix."""
     right, occurs, chosen = confusion.marginals()
@@ -106,6 +136,7 @@ def _with_values(found: ClassifierResult, values: Mapping[str, Array]) -> Classi
         {**found.per_class, **lists},
         found.confusion,
         found.intervals,
+        found.is_graded,
     )
 
 

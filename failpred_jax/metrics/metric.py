@@ -44,6 +44,8 @@ class Metric:
       infinite: when the value is infinite, in words; '' if never.
       from_logits: for 'classes', where probabilities would lose digits: the same function of logits [..., C].
       min_classes: for 'classes': fewest classes with which the value says anything.
+      has_grades: whether it has a meaning where units are right by a share: grades in [0, 1] in the place of right
+        and wrong.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Metric:
     infinite: str = ''
     from_logits: Callable[..., jax.Array] | None = None
     min_classes: int = 2
+    has_grades: bool = False
 
     def __post_init__(self):
         # Frozen, so that no caller changes what all others read.

@@ -21,7 +21,7 @@ class Bins(NamedTuple):
     Attributes:
       count: [K] int32, units in the bin.
       confidence: [K] float, their mean confidence; NaN for an empty bin.
-      accuracy: [K] float, their share of correct units; NaN for an empty bin.
+      accuracy: [K] float, their share of correct units (their mean grade); NaN for an empty bin.
     """
 
     count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]  # tuple.count is never called
@@ -40,7 +40,7 @@ def reliability_bins(
 
     Args:
       confidence: [...] float32 (or float16, bfloat16) in [0, 1].
-      correct: [...] bool.
+      correct: [...] bool, or float grades in [0, 1].
       mask: [...] bool or None.
       num_bins: K, static.
       equal_mass: static; False cuts [0, 1] into intervals (k/K, (k+1)/K], True puts a unit that has a share q of the
@@ -70,7 +70,10 @@ def reliability_bins(
     def of_bin(k: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         inside = mask & (bin_of == k)
         count = jnp.sum(inside, dtype=jnp.int32)
-        right = jnp.sum(inside & correct, dtype=jnp.int32).astype(float_type())
+        if correct.dtype == bool:
+            right = jnp.sum(inside & correct, dtype=jnp.int32).astype(float_type())
+        else:
+            right = compensated_sum(jnp.where(inside, correct, 0))
         sure = compensated_sum(jnp.where(inside, confidence, 0))
         mean_sure, mean_right = (
             nan_unless(count > 0, x / jnp.maximum(count, 1).astype(x.dtype)) for x in (sure, right)
@@ -81,8 +84,10 @@ def reliability_bins(
 
 
 def flatten(confidence: Array, correct: Array, mask: Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return [N] confidence (float), correct (bool) and mask (bool; all True for None)."""
-    confidence, correct = jnp.ravel(jnp.asarray(confidence)), jnp.ravel(jnp.asarray(correct)).astype(bool)
+    """Return [N] confidence (float), correct (bool, or float grades) and mask (bool; all True for None)."""
+    confidence, correct = jnp.ravel(jnp.asarray(confidence)), jnp.ravel(jnp.asarray(correct))
+    if not jnp.issubdtype(correct.dtype, jnp.floating):
+        correct = correct.astype(bool)
     mask = jnp.ones(confidence.shape, bool) if mask is None else jnp.ravel(jnp.asarray(mask))
     if not jnp.issubdtype(confidence.dtype, jnp.floating):
         confidence = confidence.astype(float_type())

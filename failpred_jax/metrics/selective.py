@@ -66,7 +66,9 @@ def _one(name: str, confidence: Array, correct: Array, mask: Array | None = None
 
 
 def _register(name: str, **facts: Any) -> None:
-    register(Metric(name=name, family='selective', inputs='ranking', fn=functools.partial(_one, name), **facts))
+    # All of them are means of a risk, which may be 1 - grade.
+    fn = functools.partial(_one, name)
+    register(Metric(name=name, family='selective', inputs='ranking', fn=fn, has_grades=True, **facts))
 
 
 _register(

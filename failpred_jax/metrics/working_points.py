@@ -11,7 +11,9 @@ from scipy.special import betaincinv
 
 from failpred_jax.errors import UserError
 from failpred_jax.metrics.curves import ThresholdCounts, threshold_counts
+from failpred_jax.metrics.ranking import check_inputs
 from failpred_jax.metrics.walk import STANDARD
+from failpred_jax.metrics.weighted import has_grades
 from failpred_jax.results import WorkingPoint
 from failpred_jax.types import Array
 
@@ -31,7 +33,7 @@ def working_points(
       val_confidence: [M] of any real type, higher means more confident.
       val_correct: [M] bool.
       confidence: [N], of the same score.
-      correct: [N] bool.
+      correct: [N] bool, or float grades in [0, 1], whose risk is 1 - grade and has no interval.
       coverages: shares of the units to accept, in (0, 1].
       risks: shares of errors to allow among the accepted, in (0, 1).
       level: of the intervals, in (0, 1).
@@ -47,7 +49,10 @@ def working_points(
     if not np.size(val_correct) or not np.size(correct):
         raise UserError('there is no validation unit or no test unit; working points need some of both')
     on_val = threshold_counts(np.asarray(val_confidence), np.asarray(val_correct))
-    confidence, correct = np.asarray(confidence).ravel(), np.asarray(correct, bool).ravel()
+    graded = has_grades(correct)
+    if not graded:
+        _, correct, _ = check_inputs(confidence, correct, None)
+    confidence, lost = np.asarray(confidence).ravel(), 1.0 - np.asarray(correct, np.float64).ravel()
     if np.issubdtype(confidence.dtype, np.floating) and np.isnan(confidence).any():
         raise UserError(f'confidence holds {np.count_nonzero(np.isnan(confidence))} NaN; repair the score')
     points = [('coverage', target, _at_coverage(on_val, target)) for target in coverages]
@@ -55,9 +60,9 @@ def working_points(
     found = []
     for aim, target, row in points:
         threshold = np.inf if row is None else on_val.threshold[row]
-        accepted = np.zeros(len(correct), bool) if row is None else confidence >= threshold
-        count, errors = int(accepted.sum()), int(np.count_nonzero(accepted & ~correct))
-        val_units, val_right = (0, 0) if row is None else (int(on_val.units[row]), int(on_val.correct[row]))
+        accepted = np.zeros(len(lost), bool) if row is None else confidence >= threshold
+        count, errors = int(accepted.sum()), float(lost[accepted].sum())
+        val_units, val_right = (0, 0) if row is None else (int(on_val.units[row]), float(on_val.correct[row]))
         found.append(
             WorkingPoint(
                 aim,
@@ -65,10 +70,10 @@ def working_points(
                 float(threshold),
                 val_units / int(on_val.units[-1]),
                 (val_units - val_right) / val_units if val_units else np.nan,
-                count / len(correct),
+                count / len(lost),
                 errors / count if count else np.nan,
-                *binomial_interval(count, len(correct), level),
-                *binomial_interval(errors, count, level),
+                *binomial_interval(count, len(lost), level),
+                *((np.nan, np.nan) if graded else binomial_interval(round(errors), count, level)),
             )  # fmt: skip
         )
     return tuple(found)

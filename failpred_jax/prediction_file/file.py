@@ -3,21 +3,22 @@
   labels              [N] or [N, H, W]: class numbers from 0, class names, truth values, or one-hot [N, C]
   logits, probs or log_probs
                       [N, C] or [N, H, W, C]; a single column [N] is that of class 1 of two
-  correct             [N], truth values or grades in [0, 1], checked against labels and outputs. A file with nothing but
-                      this and a confidence can be read, but not evaluated yet: use metrics.failure_metrics
+  correct             [N], truth values or grades in [0, 1]: this and a confidence are enough, without labels and
+                      outputs; beside those, it is checked against them
+  predicted           [N], the predicted class: with labels, and without outputs, it says what is correct
   confidence_<name>   shaped as labels, of any real type: your own scores, higher means more confident
   features            [N, D], for the scores that measure distances
   mask                shaped as labels, bool: False leaves a unit out
   class_names         [C], the names of the classes in the order of the logits
-  group, id           [N]: units that belong together (a patient, an image), and a name for each unit; not used yet
+  group, id           [N]: units that belong together (a patient, a prompt), and a name for each unit
+  weight              [N], 0 or greater: what a unit counts in the weighted figures
   mc_probs, ensemble_probs
                       [N, T, C]: class probabilities of dropout passes, or of the members of an ensemble
   val_..., train_..., cal_...
                       the same of held-out units, of the training units, and of units for certificates alone, on which
                       nothing is fitted
 
-Any other column [N] is kept as a slice, which is not used yet. Names close to one of these are taken for misspellings.
-An evaluation warns of the arrays that it does not use.
+Any other column [N] can be sliced by. Names close to one of these are taken for misspellings.
 """
 
 import re
@@ -33,34 +34,43 @@ from failpred_jax.readers.reading import PIPE, read_file
 
 PARTS = {'': 'evaluated', 'val_': 'validation', 'train_': 'training', 'cal_': 'calibration'}
 SINGLE = (
-    'labels', 'logits', 'probs', 'log_probs', 'correct', 'features', 'mask', 'group', 'id', 'mc_probs',
-    'ensemble_probs',
+    'labels', 'logits', 'probs', 'log_probs', 'correct', 'predicted', 'features', 'mask', 'group', 'id', 'weight',
+    'mc_probs', 'ensemble_probs',
 )  # fmt: skip
 # What other tools call the same things.
 SYNONYMS = {
     'label': 'labels', 'y_true': 'labels', 'target': 'labels', 'targets': 'labels', 'probabilities': 'probs',
     'logprobs': 'log_probs', 'groups': 'group', 'ids': 'id', 'confidence': 'confidence_confidence',
+    'prediction': 'predicted', 'predictions': 'predicted', 'y_pred': 'predicted', 'weights': 'weight',
+    'sample_weight': 'weight',
 }  # fmt: skip
-UNSUPPORTED = ('weight', 'weights', 'sample_weight')
+
+# Too near to the names of columns that people slice by, such as 'height' and 'predictor'.
+UNLIKELY = ('weight', 'predicted', 'id')
 
 
-def read_predictions(path: Path, ignore_label: int | None = None) -> dict[str, Units]:
+def read_predictions(path: Path, ignore_label: int | None = None, right_at: float | None = None) -> dict[str, Units]:
     """Return part ('evaluated', 'validation', 'training', 'calibration') -> Units; the first is always there.
 
     Args:
       path: of a file in any format of readers/, or '-' for standard input.
       ignore_label: units of this label are left out; None where there is none.
+      right_at: grades of at least this are right; None leaves grades as they are.
 
     Raises:
       UserError: naming everything that is wrong with the file.
     """
     arrays = read_file(path)
     where = 'standard input' if str(path) == PIPE else f"'{path}'"
-    return parse_arrays(arrays, where, ignore_label, arrays.notes)
+    return parse_arrays(arrays, where, ignore_label, arrays.notes, right_at)
 
 
 def parse_arrays(
-    arrays: Mapping[str, Any], where: str, ignore_label: int | None = None, notes: tuple[str, ...] = ()
+    arrays: Mapping[str, Any],
+    where: str,
+    ignore_label: int | None = None,
+    notes: tuple[str, ...] = (),
+    right_at: float | None = None,
 ) -> dict[str, Units]:
     """Return part -> Units of named arrays; see read_predictions.
 
@@ -69,6 +79,7 @@ def parse_arrays(
       where: the name of the file, for messages.
       ignore_label: units of this label are left out; None where there is none.
       notes: what the reader of the file had to say; they become those of the evaluated part.
+      right_at: grades of at least this are right; None leaves grades as they are.
     """
     problems: list[str] = []
     parts: dict[str, dict[str, np.ndarray]] = {name: {} for name in PARTS.values()}
@@ -83,7 +94,7 @@ def parse_arrays(
             class_names = _names(array, problems)
             continue
         prefix = next((p for p in ('val_', 'train_', 'cal_') if name.startswith(p)), '')
-        stem = SYNONYMS.get(name.removeprefix(prefix), name.removeprefix(prefix))
+        stem = _stem(name.removeprefix(prefix), array)
         problem = _name_problem(name, stem, array)
         part = parts[PARTS[prefix]]
         if problem:
@@ -95,7 +106,7 @@ def parse_arrays(
     found = {}
     for prefix, part in PARTS.items():
         if parts[part] or not prefix:
-            units = parse_part(parts[part], prefix, class_names, ignore_label, problems)
+            units = parse_part(parts[part], prefix, class_names, ignore_label, problems, right_at)
             if units is not None:
                 found[part] = units
     if not problems:
@@ -172,15 +183,22 @@ def _names(array: np.ndarray, problems: list[str]) -> tuple[str, ...]:
     return names
 
 
+def _stem(name: str, array: np.ndarray) -> str:
+    """Return what an array is called here, without the prefix of its part."""
+    stem = SYNONYMS.get(name, name)
+    # Predictions of several numbers per unit are outputs, under a name that does not tell which.
+    return name if stem == 'predicted' and array.ndim == 2 and array.shape[1] > 1 else stem
+
+
 def _name_problem(name: str, stem: str, array: np.ndarray) -> str:
     """Return what is wrong with the name of an array, or ''."""
     if stem in SINGLE or (stem.startswith(CONFIDENCE) and stem != CONFIDENCE):
         return ''
-    if stem in UNSUPPORTED:
-        return f"'{name}': weights are not supported, and are not ignored either; drop the column"
     if re.fullmatch(r'arr_[0-9]+', stem):
         return f"'{name}' was saved without a name; name the arrays: numpy.savez(FILE, labels=..., logits=...)"
-    hint = nearest(stem, (*SINGLE, 'class_names', 'confidence_'))
+    known_names = (*(known for known in SINGLE if known not in UNLIKELY), 'class_names', 'confidence_')
+    # Any column may be one to slice by; only what can hardly be meant otherwise is a misspelling.
+    hint = nearest(stem, known_names, 0.75 if array.ndim == 1 else 0.6)
     if hint or array.ndim != 1:
         known = ', '.join((*SINGLE, CONFIDENCE + '<name>', 'class_names'))
         return f"unknown array '{name}'{hint} (known: {known}, each also with val_, train_ or cal_ before it)"

@@ -140,24 +140,3 @@ def _range_problem(labels: np.ndarray, num_classes: int, name: str, prefix: str)
         f"'{name}' has {count:,} values out of range, such as {found[0]:g}; with {num_classes} classes they must be "
         f"0 to {num_classes - 1} (leave units out with '{prefix}mask')"
     )
-
-
-def read_correct(correct: np.ndarray, kept: np.ndarray, prefix: str, problems: list[str]) -> np.ndarray | None:
-    """Return `correct` as bool, or as float64 grades in [0, 1]; None, with a problem added, if it is neither."""
-    if correct.dtype.kind in 'SU':
-        lowered = np.char.lower(np.char.strip(correct.astype(str)))
-        if np.isin(lowered[kept], ('true', 'false')).all():
-            return lowered == 'true'
-    elif correct.dtype.kind == 'b':
-        return correct
-    elif correct.dtype.kind in 'iuf':
-        values = correct[kept].astype(np.float64)
-        if np.isin(values, (0, 1)).all():
-            return np.where(kept, correct, 0).astype(bool)
-        if np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1:
-            return np.where(kept, correct, 0).astype(np.float64)
-    problems.append(
-        f"'{prefix}correct' must hold True and False (or 1 and 0), or grades from 0 to 1; it holds "
-        f'{correct.dtype} such as {correct[kept].reshape(-1)[:3].tolist()}'
-    )
-    return None

@@ -6,12 +6,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from failpred_jax.prediction_file.labels import read_correct, read_labels
+from failpred_jax.prediction_file.belonging import read_group, read_ids, read_weight
+from failpred_jax.prediction_file.correctness import check_predicted, compared, read_correct, right_from
+from failpred_jax.prediction_file.labels import read_labels
 from failpred_jax.prediction_file.outputs import LOG_FLOOR, read_outputs
 
 CONFIDENCE = 'confidence_'
 OUTPUTS = ('logits', 'probs', 'log_probs')
 SAMPLES = ('mc_probs', 'ensemble_probs')
+# What has a meaning of its own, so that it is no further column to slice by.
+NO_SLICES = (*OUTPUTS, 'labels', 'predicted', 'correct', 'features', 'mask', 'group', 'id', 'weight')
+
+# Where only these say what is right, units can be told apart by them.
+COMPARED = {'labels': 'true_class', 'predicted': 'predicted_class'}
 
 
 @dataclass(frozen=True)
@@ -27,8 +34,10 @@ class Units:
       confidences: the user's own scores, each [N] in the type in which it was given.
       samples: 'mc_probs' and 'ensemble_probs', each [N, T, C] float32, where they are there.
       group: [N] int64, equal for units that belong together, or None.
+      group_names: [G] what the file calls them, in the order of `group`.
       ids: [N] words, or None.
-      slices: further columns, each [N]; no evaluation uses them yet, nor `group` and `ids`.
+      weight: [N] float64, 0 or greater, what each unit counts; None where all count alike.
+      slices: further columns, each [N].
       class_names: C names, in the order of the logits.
       shape: of the labels as given.
       notes: sentences on what was read otherwise than it was given.
@@ -42,11 +51,19 @@ class Units:
     confidences: Mapping[str, np.ndarray] = field(default_factory=dict)
     samples: Mapping[str, np.ndarray] = field(default_factory=dict)
     group: np.ndarray | None = None
+    group_names: np.ndarray | None = None
     ids: np.ndarray | None = None
+    weight: np.ndarray | None = None
     slices: Mapping[str, np.ndarray] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def num_units(self) -> int:
+        """N, of the units that are kept."""
+        first = self.correct if self.labels is None else self.labels
+        return 0 if first is None else len(first)
 
     @property
     def is_segmentation(self) -> bool:
@@ -74,6 +91,7 @@ def parse_part(
     class_names: tuple[str, ...],
     ignore_label: int | None,
     problems: list[str],
+    right_at: float | None = None,
 ) -> Units | None:
     """Return the units of one part, or None, having added what is wrong to `problems`.
 
@@ -83,6 +101,7 @@ def parse_part(
       class_names: of all parts; () if the file has none.
       ignore_label: units of this label are left out.
       problems: sentences for the user, added to.
+      right_at: grades of at least this are right, others wrong; None leaves grades as they are.
     """
     before = len(problems)
     # A frame of one column comes as [N, 1].
@@ -101,7 +120,9 @@ def parse_part(
     if any(name in given for name in OUTPUTS):
         labels, logits, outputs_are, kept = _classes(given, kept, class_names, ignore_label, prefix, notes, problems)
     if 'correct' in given:
-        correct = read_correct(given['correct'], kept, prefix, problems)
+        correct = right_from(read_correct(given['correct'], kept, prefix, problems), right_at, prefix, notes)
+    elif 'predicted' in given and not any(name in given for name in OUTPUTS):
+        correct, kept = compared(given['predicted'], given['labels'], ignore_label, kept, prefix, notes, problems)
     if not kept.any():
         problems.append(f'no unit of the {prefix or "evaluated "}part is left after the mask and the ignored label')
         return None
@@ -115,6 +136,8 @@ def parse_part(
             notes += _zero_labels(labels, logits, prefix)
         if correct is not None:
             correct = _agreeing(correct.reshape(-1)[flat], labels, logits, prefix, problems)
+        if 'predicted' in given:
+            check_predicted(given['predicted'].reshape(-1)[flat], logits, class_names, prefix, problems)
     elif correct is not None:
         correct = correct.reshape(-1)[flat]
     if len(problems) > before:
@@ -124,7 +147,7 @@ def parse_part(
         logits=logits,
         correct=correct,
         outputs_are=outputs_are,
-        class_names=class_names or tuple(str(i) for i in range(0 if logits is None else logits.shape[-1])),
+        class_names=() if logits is None else class_names or tuple(str(i) for i in range(logits.shape[-1])),
         shape=shape,
         notes=tuple(notes),
         **units,
@@ -165,32 +188,43 @@ def _unit_shape(given: Mapping[str, np.ndarray], prefix: str, problems: list[str
     outputs = [name for name in OUTPUTS if name in given]
     if len(outputs) > 1:
         problems.append(f"'{prefix}{outputs[0]}' and '{prefix}{outputs[1]}' are both there; keep one")
-    if not outputs and 'correct' not in given:
+    has_outcome = 'correct' in given or {'labels', 'predicted'} <= given.keys()
+    if not outputs and not has_outcome:
         there = f'; what is there: {", ".join(list(given)[:12])}' if given else ''
         both = 'it' if 'labels' in given else 'both'
         problems.append(
-            f"'{prefix}logits' (or probs, or log_probs) with '{prefix}labels' is missing; add {both}{there}"
+            f"'{prefix}logits' (or probs, or log_probs) with '{prefix}labels' is missing; add {both}, or give "
+            f"'{prefix}correct' (or '{prefix}predicted' beside the labels) and a '{prefix}confidence_<name>'{there}"
         )
     elif outputs and 'labels' not in given:
         problems.append(f"'{prefix}labels' is missing")
-    elif not outputs and 'labels' in given:
-        problems.append(f"'{prefix}labels' is there without '{prefix}logits' or '{prefix}probs'; drop it, or add them")
+    elif not outputs and 'labels' in given and 'predicted' not in given:
+        problems.append(
+            f"'{prefix}labels' is there without '{prefix}logits' or '{prefix}probs'; drop it, or add them, or "
+            f"'{prefix}predicted'"
+        )
     elif not outputs and not any(name.startswith(CONFIDENCE) for name in given):
-        problems.append(f"'{prefix}correct' is there without a '{prefix}confidence_<name>' to judge")
+        what = 'correct' if 'correct' in given else 'predicted'
+        others = [name for name, array in given.items() if name not in NO_SLICES and array.ndim == 1][:8]
+        there = f' (columns that may be one: {", ".join(others)})' if others else ''
+        problems.append(
+            f"'{prefix}{what}' is there without a '{prefix}confidence_<name>' to judge; rename the column{there}"
+        )
+    elif not outputs and {'correct', 'predicted'} <= given.keys():
+        problems.append(f"'{prefix}correct' and '{prefix}predicted' both say what is right; keep one")
     if len(problems) > before:
         return ()
+    first = 'labels' if outputs or 'correct' not in given else 'correct'
     if not outputs:
-        shape = given['correct'].shape
+        shape = given[first].shape
     else:
         labels = given['labels']
         is_one_hot = labels.ndim == 2 and labels.shape == given[outputs[0]].shape and labels.dtype.kind not in 'USO'
         shape = labels.shape[:1] if is_one_hot else labels.shape
     if len(shape) not in (1, 3):
-        problems.append(
-            f"'{prefix}{'labels' if outputs else 'correct'}' has shape {shape}; it must be (N,) or (N, H, W)"
-        )
+        problems.append(f"'{prefix}{first}' has shape {shape}; it must be (N,) or (N, H, W)")
     elif 0 in shape:
-        problems.append(f"'{prefix}{'labels' if outputs else 'correct'}' is empty")
+        problems.append(f"'{prefix}{first}' is empty")
     else:
         problems += _misshapen(given, shape, prefix)
     return shape
@@ -236,8 +270,10 @@ def _flattened(given: Mapping[str, np.ndarray], flat: np.ndarray, prefix: str, p
                 problems.append(f"'{prefix}{name}' {problem}")
         elif name in SAMPLES:
             samples[name] = _samples(array.reshape(-1, *array.shape[-2:])[flat], prefix + name, problems)
-        elif name not in (*OUTPUTS, 'labels', 'correct', 'features', 'mask', 'group', 'id'):
+        elif name not in NO_SLICES:
             slices[name] = array.reshape(-1)[flat]
+        elif name in COMPARED and not any(output in given for output in OUTPUTS):
+            slices[COMPARED[name]] = array.reshape(-1)[flat]
     features = given.get('features')
     if features is not None:
         features = features.reshape(-1, features.shape[-1])[flat]
@@ -245,13 +281,10 @@ def _flattened(given: Mapping[str, np.ndarray], flat: np.ndarray, prefix: str, p
             problems.append(f"'{prefix}features' holds values that are not finite numbers")
         else:
             features = features.astype(np.float32)
-    group = None
-    if 'group' in given:
-        group = np.unique(given['group'].reshape(-1)[flat], return_inverse=True)[1].astype(np.int64)
-    ids = given['id'].reshape(-1)[flat].astype(str) if 'id' in given else None
+    group, group_names = read_group(given, flat, prefix, problems)
     return {
         'confidences': confidences, 'slices': slices, 'samples': samples, 'features': features, 'group': group,
-        'ids': ids,
+        'group_names': group_names, 'ids': read_ids(given, flat), 'weight': read_weight(given, flat, prefix, problems),
     }  # fmt: skip
 
 

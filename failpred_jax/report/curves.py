@@ -88,14 +88,15 @@ def reliability(confidence: np.ndarray, correct: np.ndarray, num_bins: int = 15)
 
     Args:
       confidence: [N] float in [0, 1].
-      correct: [N] bool.
+      correct: [N] bool, or float grades in [0, 1].
       num_bins: K.
 
     Returns:
       'confidence' [K] and 'accuracy' [K] float64 (NaN in an empty bin), 'count' [K] int64.
     """
     # A calibrated sum of floats may end a rounding error outside [0, 1].
-    bins = _reliability_bins(np.clip(confidence, 0, 1).astype(np.float32), np.asarray(correct, bool), num_bins=num_bins)
+    correct = np.asarray(correct, np.float32 if metrics.is_graded(correct) else bool)
+    bins = _reliability_bins(np.clip(confidence, 0, 1).astype(np.float32), correct, num_bins=num_bins)
     return {
         'confidence': np.asarray(bins.confidence, np.float64),
         'accuracy': np.asarray(bins.accuracy, np.float64),

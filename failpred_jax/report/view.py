@@ -125,8 +125,14 @@ class View:
     def num_units(self) -> int:
         return self.classifier.num_units or len(self.test.correct)
 
+    @property
+    def is_graded(self) -> bool:
+        """Whether units are right by a share: then there is a mean grade, and no errors to count."""
+        return self.classifier.is_graded
+
     @cached_property
     def num_errors(self) -> int:
+        """Wrong predictions; 0 where units are graded."""
         return self.classifier.num_errors if self.classifier.num_units else int(np.sum(~self.test.correct))
 
     @property
@@ -135,17 +141,23 @@ class View:
 
     @property
     def accuracy(self) -> float | None:
-        """In [0, 1]; None without a unit."""
+        """In [0, 1], the mean grade where units are graded; None without a unit."""
+        if self.is_graded:
+            return self.classifier.metrics.get('accuracy')
         return self.num_correct / self.num_units if self.num_units else None
 
     @property
     def error_rate(self) -> float | None:
         """In [0, 1]; None without a unit."""
+        if self.is_graded:
+            return None if self.accuracy is None else 1 - self.accuracy
         return self.num_errors / self.num_units if self.num_units else None
 
     @property
     def scarce(self) -> str:
         """What the failure metrics have too few of, such as '12 errors' or '3 correct predictions'; '' if enough."""
+        if self.is_graded:
+            return ''
         found = (self.num_errors, 'error'), (self.num_correct, 'correct prediction')
         return words.listed([words.count(num, noun) for num, noun in found if self.num_units and num < FEW])
 
@@ -281,10 +293,13 @@ class View:
             histogram = {'edges': given.edges, 'correct': given.in_bins_correct, 'wrong': given.in_bins_wrong}
         elif confidence is not None:
             counts = metrics.threshold_counts(confidence, self.test.correct)
-            histogram = curves.histogram(confidence, self.test.correct)
+            histogram = None if self.is_graded else curves.histogram(confidence, self.test.correct)
         else:
             return ScoreFigures(None, None, None, None, None)
         thinned = curves.thin_counts(counts)
+        if self.is_graded:
+            # Whom to find is not known where all are right in part.
+            return ScoreFigures(counts, curves.curve_of('risk_coverage', thinned), None, None, None)
         return ScoreFigures(
             counts=counts,
             risk_coverage=curves.curve_of('risk_coverage', thinned),

@@ -8,7 +8,7 @@ from failpred_jax.results.description import (
     StageDescription,
     TargetsDescription,
 )
-from failpred_jax.results.evaluation import Evaluation, Predictions, SeedResult
+from failpred_jax.results.evaluation import About, Evaluation, Predictions, SeedResult
 from failpred_jax.results.folder import read_evaluation, write_evaluation
 from failpred_jax.results.measures import (
     CalibratedScore,
@@ -26,6 +26,7 @@ from failpred_jax.results.measures import (
 from failpred_jax.results.operating import ClassFailures, WorkingPoint
 
 __all__ = [
+    'About',
     'CalibratedScore',
     'ClassFailures',
     'ClassifierResult',

@@ -94,7 +94,8 @@ def measures_from_json(value: Any, curves: Any = None, cells: Mapping[str, np.nd
 
 
 def _classifier_to_json(found: ClassifierResult) -> dict[str, Any]:
-    more: dict[str, Any] = {'ci': found.intervals} if found.intervals else {}
+    known: dict[str, Any] = {'ci': found.intervals, 'is_graded': found.is_graded}
+    more = {name: value for name, value in known.items() if value}
     if found.confusion is not None and found.confusion.num_classes <= MAX_DENSE_CLASSES:
         more['confusion'] = found.confusion.dense()
     elif found.confusion is not None:
@@ -105,7 +106,7 @@ def _classifier_to_json(found: ClassifierResult) -> dict[str, Any]:
     return {
         **found.metrics,
         **found.per_class,
-        'num_errors': found.num_errors,
+        'num_errors': None if found.is_graded else found.num_errors,
         'num_units': found.num_units,
         **more,
     }
@@ -123,6 +124,7 @@ def _classifier_from_json(value: Mapping, cells: Mapping[str, np.ndarray] | None
     rows = known((name, tuple[float, ...], row) for name, row in lists.items())
     return ClassifierResult(
         metrics=numbers({k: v for k, v in value.items() if k not in counts}),
+        is_graded=value.get('is_graded') is True,
         per_class={name: np.array(row, np.float64) for name, row in rows.items()},
         confusion=confusion,
         intervals=_intervals(value, 'ci'),

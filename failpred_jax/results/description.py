@@ -20,6 +20,7 @@ class DatasetDescription:
       ignore_label: the label whose units count nowhere, or None.
       num_train, num_val, num_test: examples.
       num_calibration: those that certificates alone read.
+      unit: what is evaluated, in the singular, where it is neither an image nor a pixel; '' where it is one of these.
     """
 
     name: str = ''
@@ -32,6 +33,7 @@ class DatasetDescription:
     num_val: int = 0
     num_test: int = 0
     num_calibration: int = 0
+    unit: str = ''
 
 
 @dataclass(frozen=True)
@@ -171,5 +173,5 @@ class RunDescription:
 
     @property
     def unit(self) -> str:
-        """What is classified: 'image' or 'pixel'."""
-        return 'pixel' if self.is_segmentation else 'image'
+        """What is evaluated: 'image', 'pixel', or what the data say."""
+        return self.dataset.unit or ('pixel' if self.is_segmentation else 'image')

@@ -10,20 +10,39 @@ from failpred_jax.results.measures import ClassifierResult, Measures, ScoreResul
 
 
 @dataclass(frozen=True)
+class About:
+    """What is known of units besides what was predicted of them; each [N], or None.
+
+    Attributes:
+      ids: words, what each unit is called.
+      group: words or numbers, equal for units that belong together: they are resampled together.
+      weight: float64, 0 or greater, what each unit counts.
+      columns: name -> words, numbers or truth values, by which units can be told apart.
+    """
+
+    ids: np.ndarray | None = None
+    group: np.ndarray | None = None
+    weight: np.ndarray | None = None
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Predictions:
     """Units of one split with what was predicted of them.
 
     Attributes:
-      labels: [N] int32.
+      labels: [N] int32; empty, as the logits are, where only what is right is known.
       logits: [N, C] float32.
-      correct: [N] bool.
+      correct: [N] bool, or float grades in [0, 1].
       confidences: score name -> [N] of any real type, higher means more confident.
+      about: what is known of the units besides.
     """
 
     labels: np.ndarray
     logits: np.ndarray
     correct: np.ndarray
     confidences: Mapping[str, np.ndarray] = field(default_factory=dict)
+    about: About = field(default_factory=About)
 
 
 @dataclass(frozen=True)

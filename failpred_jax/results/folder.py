@@ -4,7 +4,8 @@ metrics.json      {'classifier': {metric: value}, 'scores': {score: {metric: val
                   'per_class': the failure metrics within each predicted class, ...}; an undefined value is null, with
                   its reason under 'undefined'
 table.md          the same for people
-predictions.npz   labels, logits, correct, confidence_<score>: one row per unit (of a segmentation: a uniform sample)
+predictions.npz   labels, logits, correct, confidence_<score>: one row per unit (of a segmentation: a uniform sample);
+                  of a file of predictions also its id, group, weight and further columns
 validation.npz    the same of the validation units
 calibration.npz   the same of the units that certificates alone read, where the config keeps some
 confusion.npz     with more than 100 classes: label, predicted, count [M], the cells that are not zero, and num_classes
@@ -28,12 +29,13 @@ import numpy as np
 from failpred_jax.errors import UserError
 from failpred_jax.files import DAMAGE, read_json, read_npz, whole_files, write_json, write_npz, write_text
 from failpred_jax.results import codec
-from failpred_jax.results.evaluation import Evaluation, Predictions
+from failpred_jax.results.evaluation import About, Evaluation, Predictions
 
 PREFIX = 'confidence_'
 _OPTIONAL = (
     'images.npz', 'validation.npz', 'calibration.npz', 'confusion.npz', 'maps.npz', 'augmentation.npz', 'curves.json',
 )  # fmt: skip
+OWN = ('labels', 'logits', 'correct', 'id', 'group', 'weight')
 
 
 def write_evaluation(evaluation: Evaluation, table: str, folder: Path) -> None:
@@ -101,10 +103,17 @@ def read_evaluation(folder: Path) -> Evaluation:
 
 
 def _arrays(found: Predictions) -> dict[str, np.ndarray]:
-    own = {'labels': found.labels, 'logits': found.logits, 'correct': found.correct}
-    return own | {PREFIX + name: value for name, value in found.confidences.items()}
+    about = found.about
+    known = {'id': about.ids, 'group': about.group, 'weight': about.weight, **about.columns}
+    # Without classes, only what is right is known.
+    own = {'labels': found.labels, 'logits': found.logits} if len(found.labels) else {}
+    own |= {'correct': found.correct} | {PREFIX + name: value for name, value in found.confidences.items()}
+    return own | {name: value for name, value in known.items() if value is not None and name not in own}
 
 
 def _predictions(arrays: Mapping[str, np.ndarray]) -> Predictions:
     confidences = {k.removeprefix(PREFIX): v for k, v in arrays.items() if k.startswith(PREFIX)}
-    return Predictions(arrays['labels'], arrays['logits'], arrays['correct'], confidences)
+    columns = {k: v for k, v in arrays.items() if k not in OWN and not k.startswith(PREFIX)}
+    about = About(arrays.get('id'), arrays.get('group'), arrays.get('weight'), columns)
+    labels, logits = arrays.get('labels', np.zeros(0, np.int32)), arrays.get('logits', np.zeros((0, 0), np.float32))
+    return Predictions(labels, logits, arrays['correct'], confidences, about)

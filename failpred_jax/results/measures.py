@@ -83,6 +83,8 @@ class ClassifierResult:
       per_class: metric -> [C] float64; NaN where undefined.
       confusion: None where nothing is known of it.
       intervals: metric -> interval, where one was measured.
+      is_graded: whether units are right by a share, a grade in [0, 1]: the accuracy is then the mean grade, and there
+        are no errors to count.
     """
 
     num_units: int = 0
@@ -91,6 +93,7 @@ class ClassifierResult:
     per_class: Mapping[str, np.ndarray] = field(default_factory=dict)
     confusion: Confusion | None = None
     intervals: Mapping[str, Interval] = field(default_factory=dict)
+    is_graded: bool = False
 
 
 @dataclass(frozen=True)

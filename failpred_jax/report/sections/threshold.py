@@ -114,7 +114,7 @@ def _working_points(view: View, counts: ThresholdCounts, score: str) -> Table:
         if index in seen:
             continue
         seen.add(index)
-        accepted, errors = int(counts.units[index]), int(counts.errors[index])
+        accepted, errors = int(counts.units[index]), counts.errors[index].item()
         low, high = words.wilson(errors, accepted)
         rows.append(
             {

@@ -33,6 +33,10 @@ def _accuracy(view: View) -> h.Node:
     if view.accuracy is None:
         return [model, ' on ', data, ': accuracy unavailable, as no prediction was evaluated.']
     ends, level = view.classifier.intervals.get('accuracy'), view.run.interval
+    if view.is_graded:
+        spread = f' ({_level(level)} interval {words.interval(*ends)})' if ends else ''
+        units = f'{spread} on the {words.count(view.num_units, f"test {view.unit}")} of '
+        return [model, ' has a mean grade of ', h.b[words.percent(view.accuracy)], units, data, '.']
     if ends is None and not view.is_segmentation:
         # Images are independent; neighboring pixels are not, and without resampled images they have no interval.
         ends, level = words.wilson(view.num_correct, view.num_units), 0.95
@@ -97,14 +101,15 @@ def _rejection(view: View) -> h.Node:
     if counts is None or not counts.errors[-1]:
         return None
     row = curves.row_at_coverage(counts, 0.9)
-    accepted, errors = int(counts.units[row]), int(counts.errors[row])
+    accepted, errors = int(counts.units[row]), float(counts.errors[row])
     rejected = 1 - accepted / counts.units[-1]
     if rejected < 0.02:
         return None
     return [
         f'If the least confident {words.percent(rejected, 0)} are rejected, ',
         h.b[words.percent(errors / accepted)],
-        f' of the rest are wrong, instead of {words.percent(counts.errors[-1] / counts.units[-1])}.',
+        f' of the rest {"is lost" if view.is_graded else "are wrong"}, instead of '
+        f'{words.percent(counts.errors[-1] / counts.units[-1])}.',
     ]
 
 
@@ -112,7 +117,9 @@ def _tiles(view: View) -> list[tuple[str, str, str]]:
     """Return (value, label, note) of the main numbers."""
     tiles = []
     if view.accuracy is not None:
-        tiles.append((words.percent(view.accuracy), 'accuracy', f'{words.count(view.num_units, view.unit)} tested'))
+        name = 'mean grade' if view.is_graded else 'accuracy'
+        tiles.append((words.percent(view.accuracy), name, f'{words.count(view.num_units, view.unit)} tested'))
+    if view.accuracy is not None and not view.is_graded:
         tiles.append((words.number(view.num_errors), 'errors', 'the basis of every failure metric'))
     for metric in TILE_METRICS:
         value = view.metric(view.best, metric) if view.best else None
@@ -147,6 +154,12 @@ def warnings_of(view: View) -> list[h.Node]:
     """Return what training and evaluation warned of, then what the numbers themselves show."""
     told = (*view.run.warnings, *view.evaluation.measures.notes)
     warnings: list[h.Node] = [warning[:1].upper() + warning[1:] for warning in told]
+    if view.is_graded:
+        return [
+            *warnings,
+            'Predictions are right by a share, a grade: wherever this page says error rate, errors or risk, it is 1 '
+            'less the grade.',
+        ]
     if view.num_units and view.num_errors == 0:
         warnings.append('The model makes no error on the test set, so no failure metric is defined.')
     elif view.num_units and view.num_correct == 0:

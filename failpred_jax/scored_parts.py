@@ -1,0 +1,78 @@
+"""From the checked units of a file of predictions to what an evaluation measures, and which scores it computes."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from failpred_jax.evaluate.parts import Part, Parts
+from failpred_jax.evaluate.scoring import Plan, drop_normalized, make_plan
+from failpred_jax.prediction_file import Units
+from failpred_jax.results import About
+from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
+from failpred_jax.scores.score import SampleSummary, ScoreInputs
+
+
+def part_of(units: Units) -> Part:
+    """Return units as an evaluation takes them."""
+    group = None if units.group is None or units.group_names is None else units.group_names[units.group]
+    about = About(units.ids, group, units.weight, units.slices)
+    if units.labels is None or units.logits is None:
+        nothing = ScoreInputs(np.zeros((0, 0), np.float32))
+        return Part(nothing, np.zeros(0, np.int32), units.confidences, units.correct, about)
+    logits = units.logits
+    inputs = ScoreInputs(
+        logits=logits,
+        features=units.features,
+        mc_dropout=_summary(units.samples.get('mc_probs')),
+        ensemble=_summary(units.samples.get('ensemble_probs')),
+    )
+    return Part(inputs, units.labels, units.confidences, about=about)
+
+
+def _summary(probs: np.ndarray | None) -> SampleSummary | None:
+    """Return the summary of class probabilities [N, T, C] of several distributions."""
+    if probs is None:
+        return None
+    samples = init_samples(probs[:, 0].shape)
+    for number in range(probs.shape[1]):
+        samples = add_sample(samples, probs[:, number])
+    return finish_samples(samples)
+
+
+def plan_of(given: Mapping[str, Units], parts: Parts) -> Plan:
+    """Return which scores these predictions can have; the user's own columns of the same name take their place."""
+    if given['evaluated'].logits is None:
+        # Forty lines that all say the same would hide what was measured.
+        return Plan((), {})
+    own = given['evaluated'].confidences
+    reasons = {
+        'features': "it reads features: add 'features'",
+        'confidence_logit': 'it is the output of a trained confidence head',
+        'finetuned_logit': 'it is the output of a trained confidence head',
+        'mc_dropout': "it needs dropout passes of the model: add 'mc_probs'",
+        'ensemble': "it needs several models: add 'ensemble_probs'",
+    }
+    inputs = parts.test.inputs if isinstance(parts.test, Part) else None
+    reasons = {need: reason for need, reason in reasons.items() if getattr(inputs, need, None) is None}
+    plan = drop_normalized(
+        make_plan(('all',), reasons, parts.task), *(u.logits for u in given.values() if u.logits is not None)
+    )
+    kept, unavailable = [], {k: v for k, v in plan.unavailable.items() if k not in own}
+    for score in plan.scores:
+        if score.name in own:
+            continue
+        if score.fit is None:
+            kept.append(score)
+            continue
+        asked = [('validation', 'val_')] + ([('training', 'train_')] if score.fits_on_train else [])
+        lacking = []
+        for part, prefix in asked:
+            if part not in given:
+                lacking.append(f"'{prefix}labels' and '{prefix}logits' (from Python: {part}=)")
+            if 'features' in score.needs and (part not in given or given[part].features is None):
+                lacking.append(f"'{prefix}features'")
+        if lacking:
+            unavailable[score.name] = f'it is fitted on other units: add {", ".join(lacking)}'
+        else:
+            kept.append(score)
+    return Plan(tuple(kept), unavailable)
