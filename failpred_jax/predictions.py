@@ -15,6 +15,7 @@ from failpred_jax.errors import UserError
 from failpred_jax.evaluate.describe import describe
 from failpred_jax.evaluate.measure import measure
 from failpred_jax.evaluate.parts import Parts
+from failpred_jax.evaluate.slices import check_columns, with_slices
 from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.prediction_file import Units, parse_arrays, read_predictions
 from failpred_jax.prediction_file.file import PARTS
@@ -86,6 +87,9 @@ def evaluate_predictions(
     group: Array | None = None,
     ids: Array | None = None,
     right_at: float | None = None,
+    weight: Array | None = None,
+    columns: Mapping[str, Array] | None = None,
+    slice_by: Sequence[str] = (),
 ) -> Table:
     """Compare confidence scores on the predictions of any model.
 
@@ -109,6 +113,9 @@ def evaluate_predictions(
       group: [N] words or numbers; units of one group (a patient, a prompt) are resampled together.
       ids: [N] words or numbers, what each unit is called.
       right_at: grades of at least this are right, lower ones wrong; None measures the grades.
+      weight: [N] 0 or greater, what each unit counts in the weighted figures, which stand beside the others.
+      columns: name -> [N] words, numbers or truth values, by which units can be told apart.
+      slice_by: names of columns; the units of each value, or range of values, are reported for themselves.
 
     Returns:
       Table.
@@ -116,17 +123,26 @@ def evaluate_predictions(
     Raises:
       UserError: naming everything that is wrong with the arrays.
     """
-    _check_arguments(confidences=confidences, validation=validation, training=training, calibration=calibration)
+    _check_arguments(
+        confidences=confidences, validation=validation, training=training, calibration=calibration, columns=columns
+    )
     _check_numbers(resamples, right_at)
     given = {
         'labels': labels, 'logits': logits, 'correct': correct, 'class_names': class_names, 'features': features,
         'mask': mask, 'mc_probs': mc_probs, 'ensemble_probs': ensemble_probs, 'group': group, 'id': ids,
+        'weight': weight,
     }  # fmt: skip
     arrays = {key: value for key, value in given.items() if value is not None}
     arrays |= {f'confidence_{key}': value for key, value in (confidences or {}).items()}
+    for key, value in (columns or {}).items():
+        if key in arrays:
+            raise UserError(f"columns names '{key}', which is an argument of its own; give it there, or rename it")
+        arrays[key] = value
     for prefix, part in (('val_', validation), ('train_', training), ('cal_', calibration)):
         arrays |= {prefix + key: value for key, value in (part or {}).items()}
-    return _evaluate(parse_arrays(arrays, 'the arguments', ignore_label, right_at=right_at), name, resamples)
+    return _evaluate(
+        parse_arrays(arrays, 'the arguments', ignore_label, right_at=right_at), name, resamples, _words(slice_by)
+    )
 
 
 def _check_numbers(resamples: Any, right_at: Any) -> None:
@@ -136,6 +152,11 @@ def _check_numbers(resamples: Any, right_at: Any) -> None:
         raise UserError(f'resamples is {resamples!r}; it must be a whole number, 0 for no intervals')
     if right_at is not None and not 0 < _number(right_at) <= 1:
         raise UserError(f'right_at is {right_at!r}; it must be a grade above 0 and up to 1, such as 0.5')
+
+
+def _words(names: Sequence[str]) -> Sequence[str]:
+    """Return names that were given as one word as a list of it."""
+    return [names] if isinstance(names, str) else names
 
 
 def _number(value: Any) -> float:
@@ -158,6 +179,7 @@ def evaluate_file(
     name: str = '',
     resamples: int = EvaluateConfig().resamples,
     right_at: float | None = None,
+    slice_by: Sequence[str] = (),
 ) -> Table:
     """Compare confidence scores on the predictions of a file; see prediction_file/file.py.
 
@@ -167,16 +189,18 @@ def evaluate_file(
       name: of the data, for the table; '' takes that of the file.
       resamples: bootstrap resamples behind the intervals; 0 for none.
       right_at: grades of at least this are right, lower ones wrong; None measures the grades.
+      slice_by: names of columns; the units of each value, or range of values, are reported for themselves.
 
     Raises:
-      UserError: naming everything that is wrong with the file.
+      UserError: naming everything that is wrong with the file, or there is no column of such a name.
     """
     _check_numbers(resamples, right_at)
-    return _evaluate(read_predictions(path, ignore_label, right_at), name or path.stem, resamples)
+    return _evaluate(read_predictions(path, ignore_label, right_at), name or path.stem, resamples, slice_by)
 
 
-def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
+def _evaluate(given: Mapping[str, Units], name: str, resamples: int, slice_by: Sequence[str]) -> Table:
     units = given['evaluated']
+    check_columns(units.slices, slice_by)
     num_units = units.num_units
     notes = [note for part in given.values() for note in part.notes]
     warnings = [*notes, *_without_outputs(units), *_unused(given), *_replaced(units)]
@@ -193,6 +217,7 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
     )
     options = dataclasses.replace(EvaluateConfig(), resamples=resamples)
     found = measure(parts, plan_of(given, parts), options)
+    measures = with_slices(found.measures, found.test, slice_by, options, no_intervals)
     num_classes = units.num_classes
     dataset = DatasetDescription(
         name=name,
@@ -206,15 +231,15 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int) -> Table:
         unit='' if units.logits is not None or units.is_segmentation else 'unit',
     )
     run = describe(
-        found.measures,
+        measures,
         dataset,
         options.interval,
         mode='score',
         warnings=(*warnings, *filter(None, [no_intervals]), *_shared_units(given)),
         environment=environment(),
     )
-    evaluation = Evaluation(found.measures, run, found.test, found.validation, calibration=found.calibration)
-    return Table(evaluation, to_markdown(found.measures, run))
+    evaluation = Evaluation(measures, run, found.test, found.validation, calibration=found.calibration)
+    return Table(evaluation, to_markdown(measures, run))
 
 
 def _without_outputs(units: Units) -> list[str]:

@@ -6,7 +6,7 @@ the same command continues an interrupted scoring, and the result of another fil
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ def score(
     ignore_label: int | None = None,
     resamples: int | None = None,
     right_at: float | None = None,
+    slice_by: Sequence[str] = (),
 ) -> None:
     """Evaluate a file of predictions into a WORKDIR and build the report there; see prediction_file.py.
 
@@ -41,31 +42,33 @@ def score(
       ignore_label: units of this label are left out.
       resamples: behind the intervals; 0 for none, None for the usual number.
       right_at: grades of at least this are right, lower ones wrong; None measures the grades.
+      slice_by: names of columns, whose values are reported for themselves.
 
     Raises:
       UserError: the file has problems, or the WORKDIR holds something else.
     """
     compiler.keep_compilations()
     # There is nothing to divide; the other processes of a job wait.
-    options = {'ignore_label': ignore_label, 'right_at': right_at}
-    options |= {} if resamples is None else {'resamples': resamples}
-    processes.from_main(lambda: _score(predictions, workdir, force, options))
+    asked = {'right_at': right_at, 'slice_by': slice_by or None, 'resamples': resamples}
+    options = {name: value for name, value in asked.items() if value is not None}
+    processes.from_main(lambda: _score(predictions, workdir, force, ignore_label, options))
 
 
 def _score(
     predictions: Path,
     workdir: Path | None,
     force: bool,
+    ignore_label: int | None,
     options: Mapping[str, Any],
     name: str = '',
 ) -> None:
     if str(predictions) == PIPE:
         with spooled_input() as file:
-            _score(file, workdir or Path('runs') / 'standard_input', force, options, 'standard input')
+            _score(file, workdir or Path('runs') / 'standard_input', force, ignore_label, options, 'standard input')
         return
     digest = _digest(predictions)
     with _opened(predictions, digest, workdir, force) as folder:
-        table = evaluate_file(predictions, name=name, **options)
+        table = evaluate_file(predictions, ignore_label, name, **options)
         write_evaluation(table.evaluation, table.text, folder / 'evaluation')
         say(str(table))
         # plotly takes a second to import.

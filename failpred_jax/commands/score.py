@@ -14,6 +14,9 @@ IGNORE_LABEL = Flag('ignore_label', int, None, 'LABEL', 'leave out the units of 
 RESAMPLES = Flag(
     'resamples', int, None, 'N', 'bootstrap resamples behind the intervals (default 1000); 0 for no intervals'
 )
+SLICE_BY = Flag(
+    'slice_by', str, '', 'COLUMNS', 'report the units of each value of these columns too, as in site,scanner'
+)
 RIGHT_AT = Flag(
     'right_at', float, None, 'GRADE', 'where correct holds grades from 0 to 1: take those of at least GRADE as right'
 )
@@ -31,7 +34,8 @@ def _run(given: Given) -> None:
 
     flags = given.flags
     workdir = Path(flags['workdir']) if flags['workdir'] else None
-    options = {'ignore_label': flags['ignore_label'], 'right_at': flags['right_at']}
+    columns = [name.strip() for name in flags['slice_by'].split(',') if name.strip()]
+    options = {'ignore_label': flags['ignore_label'], 'right_at': flags['right_at'], 'slice_by': columns}
     if flags['resamples'] is not None:
         options['resamples'] = flags['resamples']
     scored_file.score(Path(flags['predictions']), workdir, flags['force'], **options)
@@ -41,7 +45,7 @@ COMMANDS.register('score')(
     Command(
         "evaluate a file of anybody's predictions and build its report; needs no config",
         _run,
-        (PREDICTIONS, IGNORE_LABEL, RIGHT_AT, RESAMPLES),
+        (PREDICTIONS, IGNORE_LABEL, RIGHT_AT, SLICE_BY, RESAMPLES),
         _check,
         needs_config=False,
     )

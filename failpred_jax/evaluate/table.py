@@ -4,9 +4,17 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from failpred_jax.evaluate.operating import PER_CLASS
-from failpred_jax.metrics import Metric, main_columns
+from failpred_jax.metrics import Metric, compared, main_columns
 from failpred_jax.registry import METRICS
-from failpred_jax.results import ClassifierResult, Measures, RunDescription, ScoreResult, WorkingPoint
+from failpred_jax.results import (
+    ClassifierResult,
+    Interval,
+    Measures,
+    RunDescription,
+    ScoreResult,
+    Slice,
+    WorkingPoint,
+)
 
 # What a confidence is worth as P(correct), in the table of calibration.
 CALIBRATION = ('ece', 'ece_debiased', 'brier', 'nll')
@@ -38,6 +46,7 @@ def to_markdown(measures: Measures, run: RunDescription) -> str:
     lines += _calibration_table(measures.scores, run)
     lines += _working_points_table(measures.scores)
     lines += _class_table(measures, run)
+    lines += _slice_tables(measures, run)
     return '\n'.join(lines) + '\n'
 
 
@@ -163,6 +172,59 @@ def _remarks(measures: Measures, columns: Sequence[Metric], warnings: Sequence[s
         if name.rpartition('.')[2] in names and not name.startswith(PER_CLASS)
     ]
     return [*remarks, *measures.notes, *warnings]
+
+
+def _slice_tables(measures: Measures, run: RunDescription) -> list[str]:
+    """Return a table for each column that units were told apart by, with the figures of the best score."""
+    lines: list[str] = []
+    best = best_score(measures)
+    for by in dict.fromkeys(one.by for one in measures.slices):
+        found = [one for one in measures.slices if one.by == by]
+        metrics = [
+            m for m in main_columns() if any(m.name in s.scores[best].metrics for s in found if best in s.scores)
+        ]
+        rows = [
+            [
+                one.name,
+                f'{one.num_units:,}',
+                *([f'{one.num_groups:,}'] if found[0].num_groups else []),
+                *([] if measures.classifier.is_graded else [f'{one.num_errors:,}']),
+                _with_ends(one.accuracy, one.accuracy_interval, 100),
+                *(_slice_cell(one, best, metric) for metric in metrics),
+            ]
+            for one in found
+        ]
+        groups = ['groups'] if found[0].num_groups else []
+        shares = ['mean grade'] if measures.classifier.is_graded else ['errors', 'accuracy']
+        lines += ['', f'By {by}: {best}, with {run.interval:.0%} intervals, each for itself (percent, unless marked '
+                  'otherwise):', '']  # fmt: skip
+        lines += rule_table(['slice', f'{run.unit}s', *groups, *shares, *map(heading, metrics)], rows)
+        lines += ['', *(f'- {one.name}: {one.unavailable}' for one in found if one.unavailable)]
+    return lines
+
+
+def best_score(measures: Measures) -> str:
+    """Return the score that slices are shown for: the best on these data, else the first that can be used."""
+    named = [names[0] for metric in compared() if (names := measures.best.get(metric.name))]
+    aurc = measures.best.get('aurc') or ()
+    usable = [name for name, score in measures.scores.items() if not score.is_bound]
+    return next(iter((*aurc, *named, *usable)), '')
+
+
+def _slice_cell(one: Slice, score: str, metric: Metric) -> str:
+    found = one.scores.get(score)
+    if found is None or metric.name not in found.metrics:
+        return '-'
+    ends = found.intervals.get(metric.name, Interval(math.nan, math.nan))
+    return _with_ends(found.metrics[metric.name], ends, metric.scale)
+
+
+def _with_ends(value: float, ends: Interval, scale: float) -> str:
+    if math.isnan(value):
+        return 'undefined'
+    digits = 1 if scale == 100 else 0
+    spread = '' if math.isnan(ends.low) else f' ({ends.low * scale:.{digits}f}-{ends.high * scale:.{digits}f})'
+    return f'{value * scale:.{digits}f}{spread}'
 
 
 def shown_columns(scores: Mapping[str, ScoreResult]) -> list[Metric]:

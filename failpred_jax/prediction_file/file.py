@@ -41,8 +41,7 @@ SINGLE = (
 SYNONYMS = {
     'label': 'labels', 'y_true': 'labels', 'target': 'labels', 'targets': 'labels', 'probabilities': 'probs',
     'logprobs': 'log_probs', 'groups': 'group', 'ids': 'id', 'confidence': 'confidence_confidence',
-    'prediction': 'predicted', 'predictions': 'predicted', 'y_pred': 'predicted', 'weights': 'weight',
-    'sample_weight': 'weight',
+    'prediction': 'predicted', 'predictions': 'predicted', 'y_pred': 'predicted',
 }  # fmt: skip
 
 # Too near to the names of columns that people slice by, such as 'height' and 'predictor'.
@@ -194,6 +193,9 @@ def _name_problem(name: str, stem: str, array: np.ndarray) -> str:
     """Return what is wrong with the name of an array, or ''."""
     if stem in SINGLE or (stem.startswith(CONFIDENCE) and stem != CONFIDENCE):
         return ''
+    if stem in ('weights', 'sample_weight'):
+        # Weights of training stand in many files, and are none of the evaluation.
+        return f"'{name}' is not ignored: name it 'weight' if units shall count by it, else drop the column"
     if re.fullmatch(r'arr_[0-9]+', stem):
         return f"'{name}' was saved without a name; name the arrays: numpy.savez(FILE, labels=..., logits=...)"
     known_names = (*(known for known in SINGLE if known not in UNLIKELY), 'class_names', 'confidence_')

@@ -24,6 +24,7 @@ from failpred_jax.results.measures import (
     Spread,
 )
 from failpred_jax.results.operating import ClassFailures, WorkingPoint
+from failpred_jax.results.slices import Slice, SliceScore
 
 __all__ = [
     'About',
@@ -45,6 +46,8 @@ __all__ = [
     'SeedComparison',
     'SeedResult',
     'SeedsSummary',
+    'Slice',
+    'SliceScore',
     'Spread',
     'StageDescription',
     'TargetsDescription',

@@ -6,6 +6,7 @@ How single values become JSON, and what counts as missing, is in plain.py.
 import dataclasses
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from failpred_jax.results.measures import (
 from failpred_jax.results.operating import ClassFailures, WorkingPoint
 from failpred_jax.results.plain import dataclass_from_json, hints, known, numbers, part, to_json
 from failpred_jax.results.plain import from_json as from_json
+from failpred_jax.results.slices import Slice, SliceScore
 
 # Above so many classes the confusion matrix is a file of its own, and JSON has its largest cells.
 MAX_DENSE_CLASSES = 100
@@ -55,6 +57,8 @@ def measures_to_json(measures: Measures) -> dict[str, Any]:
     }
     if measures.seeds is not None:
         found['seeds'] = measures.seeds
+    if measures.slices:
+        found['slices'] = [_slice_to_json(one) for one in measures.slices]
     if measures.per_class is not None:
         found['per_class'] = _class_failures_to_json(measures.per_class)
     if measures.own:
@@ -89,6 +93,7 @@ def measures_from_json(value: Any, curves: Any = None, cells: Mapping[str, np.nd
         curves=curves_from_json(curves),
         own={str(name): measures_from_json(own) for name, own in part(value, 'own').items()},
         per_class=_class_failures_from_json(value['per_class']) if part(value, 'per_class') else None,
+        slices=tuple(_slice_from_json(row) for row in value.get('slices') or () if isinstance(row, Mapping)),
         **plain,
     )
 
@@ -179,7 +184,7 @@ def _class_failures_to_json(found: ClassFailures) -> dict[str, Any]:
         }
         for name, of_score in found.scores.items()
     }
-    return {**to_json(dataclasses.replace(found, scores={})), 'scores': scores}
+    return {**to_json(replace(found, scores={})), 'scores': scores}
 
 
 def _class_failures_from_json(value: Mapping) -> ClassFailures:
@@ -192,7 +197,21 @@ def _class_failures_from_json(value: Mapping) -> ClassFailures:
         for name, of_score in part(value, 'scores').items()
         if isinstance(of_score, Mapping)
     }
-    return dataclasses.replace(found, scores=scores)
+    return replace(found, scores=scores)
+
+
+def _slice_to_json(found: Slice) -> dict[str, Any]:
+    """Return a slice with its scores laid out as those of all units are."""
+    scores = {name: {**score.metrics, 'ci': score.intervals} for name, score in found.scores.items()}
+    return {**to_json(replace(found, scores={})), 'scores': scores}
+
+
+def _slice_from_json(value: Mapping) -> Slice:
+    found: Slice = dataclass_from_json(
+        Slice, {'by': '', 'name': '', **{k: v for k, v in value.items() if k != 'scores'}}
+    )
+    rows = {str(name): row for name, row in part(value, 'scores').items() if isinstance(row, Mapping)}
+    return replace(found, scores={name: SliceScore(numbers(row), _intervals(row, 'ci')) for name, row in rows.items()})
 
 
 def _intervals(value: Mapping, name: str) -> dict[str, Interval]:

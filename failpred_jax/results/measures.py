@@ -2,18 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
+from failpred_jax.results.interval import Interval as Interval
 from failpred_jax.results.operating import ClassFailures, WorkingPoint
-
-
-class Interval(NamedTuple):
-    """A confidence interval, or limits; NaN ends where there is none."""
-
-    low: float
-    high: float
+from failpred_jax.results.slices import Slice
 
 
 @dataclass(frozen=True)
@@ -287,6 +281,7 @@ class Measures:
       notes: sentences on what the figures are worth.
       own: 'ensemble' or 'mc_dropout' -> the same for these as a classifier with predictions, and errors, of its own.
       per_class: the failure metrics within each predicted class; None where they were not measured.
+      slices: parts of the units, by the columns that were asked for; and all of them, weighted.
     """
 
     classifier: ClassifierResult = field(default_factory=ClassifierResult)
@@ -301,3 +296,4 @@ class Measures:
     own: Mapping[str, 'Measures'] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     per_class: ClassFailures | None = None
+    slices: tuple[Slice, ...] = ()
