@@ -1,8 +1,8 @@
 """Time a training step of this checkout against that of another revision, alternating; see train_step.py --against.
 
-Each side is a process with its own code: this file, run with that tree first on the path. Both train the baseline as a run
-does (`make_stages`, `make_chunk`: augmentation, normalization, loss, optimizer, recipes), on random
-images that lie on the device. The revision must have these functions under today's names.
+Each side is a process with its own code: this file, run with that tree first on the path. Both train the baseline as a
+run does (`make_stages`, `make_chunk`: augmentation, normalization, loss, optimizer, recipes), on random images that lie
+on the device. The revision must have these functions under today's names.
 """
 
 import contextlib
