@@ -1,9 +1,12 @@
 """What the documentation shows runs, and the files it links to are there."""
 
+import importlib.util
 import re
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from failpred_jax.prediction_file import read_predictions
@@ -12,14 +15,37 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 
 
+def _what_the_reader_has() -> dict:
+    """Return what the snippets of other libraries take as given, where these themselves are too large to install."""
+    labels, logits = np.array([0, 1, 1, 0, 1, 0]), np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)
+    found = {
+        'trainer': SimpleNamespace(predict=lambda _: SimpleNamespace(label_ids=labels, predictions=logits)),
+        'keras_model': SimpleNamespace(predict=lambda _: 1 / (1 + np.exp(-logits[:, :1]))),
+        'labels': labels,
+        'images': None,
+        'test_set': None,
+    }
+    if importlib.util.find_spec('torch') is None:
+        return found
+    import torch
+
+    batch = torch.from_numpy(logits[:3]), torch.from_numpy(labels[:3])
+    return {**found, 'model': torch.nn.Identity(), 'batches': [batch, batch]}
+
+
 def test_the_predictions_page_runs(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r'```python\n(.*?)```', (ROOT / 'docs' / 'predictions.md').read_text(), re.DOTALL)
     for block in blocks:
+        if 'import torch' in block and importlib.util.find_spec('torch') is None:
+            continue
         with warnings.catch_warnings():
             # scikit-learn's solver stops early, which is quick and good enough here.
             warnings.simplefilter('ignore')
-            exec(compile(block, 'predictions.md', 'exec'), {})  # noqa: S102  (our own page)
+            exec(compile(block, 'predictions.md', 'exec'), _what_the_reader_has())  # noqa: S102  (our own page)
+    for file in ('predictions.pt', 'predictions.npz', 'colleague.csv', 'answers.jsonl'):
+        if (tmp_path / file).exists():
+            assert read_predictions(tmp_path / file)['evaluated'].num_units in (2, 3, 6), file
     assert '| mine' in capsys.readouterr().out
     units = read_predictions(tmp_path / 'predictions.csv')['evaluated']
     assert units.outputs_are == 'probabilities'
