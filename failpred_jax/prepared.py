@@ -71,6 +71,7 @@ def prepare_run(config: Config, workdir: Path) -> PreparedRun:
     elif config.confidence.targets == 'crossfit':
         check_can_crossfit(data.info)
     network = make_network(config.model, data.info)
+    _check_classifier(config, network)
     program = _make_program(config, data, network)
     head_program = program
     if config.confidence.targets == 'crossfit':
@@ -119,6 +120,22 @@ def _check_same_data(workdir: Path, data: data_room.Data) -> None:
     if there and there != now:
         say('note: the test part holds other images or labels than before; what was trained stays')
     write_json(file, now)
+
+
+def _check_classifier(config: Config, network: Network) -> None:
+    """Refuse a classifier that is neither finished nor trained, or that should be trained and cannot be."""
+    epochs = config.baseline.epochs
+    if not epochs and not config.baseline.init_from and not network.is_given:
+        raise UserError(
+            f"config.baseline.epochs is 0, but the classifier '{config.model.name}' comes without parameters: give "
+            'config.model.custom.params, or train it'
+        )
+    if epochs and not network.can_train:
+        raise UserError(
+            f'config.baseline.epochs is {epochs}, but what config.model.custom.factory makes is a finished '
+            'classifier; only '
+            'a Flax linen module is trained here: set it to 0'
+        )
 
 
 def _make_program(config: Config, data: data_room.Data, network: Network) -> Program:

@@ -111,8 +111,9 @@ class Registry:
 
 
 SOURCES = Registry('data source', 'failpred_jax.data')
-# task: 'classification' or 'segmentation'; min_size: of images, in pixels.
-MODELS = Registry('model', 'failpred_jax.models', {'task': 'classification', 'min_size': 1})
+# task: 'classification' or 'segmentation'; min_size: of images, in pixels; may_be_given: its options may name
+# parameters, so that a run can begin with a finished classifier.
+MODELS = Registry('model', 'failpred_jax.models', {'task': 'classification', 'min_size': 1, 'may_be_given': False})
 # is_per_unit: the value of a unit depends on that unit alone; reads: which of the options 'error_weight' and
 # 'temperature' it uses.
 LOSSES = Registry('confidence loss', 'failpred_jax.losses', {'is_per_unit': True, 'reads': ()})

@@ -6,10 +6,15 @@ import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
+from failpred_jax.config import ModelConfig
+from failpred_jax.models.custom import CustomOptions
+from failpred_jax.models.network import make_network
 from failpred_jax.prediction_file import read_predictions
+from failpred_jax.types import DatasetInfo
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
@@ -56,6 +61,24 @@ def test_the_images_page_runs(capsys):
     for block in re.findall(r'```python\n(.*?)```', (ROOT / 'docs' / 'images.md').read_text(), re.DOTALL):
         exec(compile(block, 'images.md', 'exec'), {})  # noqa: S102  (our own page)
     assert "('bright', 'dark') (18, 8, 8, 3)" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+def test_the_models_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    blocks = re.findall(r'```python\n(.*?)```', (ROOT / 'docs' / 'models.md').read_text(), re.DOTALL)
+    for block in blocks[:2]:
+        (tmp_path / block.split()[1]).write_text(block)
+    exec(compile(blocks[2], 'models.md', 'exec'), {})  # noqa: S102  (our own page)
+    units = read_predictions(tmp_path / 'predictions.npz')
+    assert units['evaluated'].features.shape == (120, 16)
+    assert sorted(units) == ['evaluated', 'training', 'validation']
+    info = DatasetInfo('digits', 'classification', (8, 8, 1), tuple('0123456789'))
+    custom = {'custom': CustomOptions('my_model:make')}
+    network = make_network(ModelConfig(name='custom', owned=custom), info)
+    shapes = jax.eval_shape(network.init, jax.random.key(0))[0]['backbone']['inner']
+    assert shapes['Dense_1']['kernel'].shape == (32, 10)
 
 
 def test_the_readme_shows_the_score_that_the_tests_run():

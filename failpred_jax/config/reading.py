@@ -11,7 +11,7 @@ from failpred_jax.config.renamed import resolve
 from failpred_jax.config.sections import Config
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.options import Rule
-from failpred_jax.registry import LOSSES, OPTIMIZERS, RECIPES, SCHEDULES
+from failpred_jax.registry import LOSSES, MODELS, OPTIMIZERS, RECIPES, SCHEDULES
 
 # Counters on the devices are of 32 bits.
 LARGEST_INTEGER = 2**31 - 1
@@ -169,7 +169,7 @@ def _check_combinations(config: Config) -> list[str]:
 def _problems_of_start(config: Config) -> typing.Iterator[str]:
     """Yield what is wrong with where the classifier comes from."""
     baseline = config.baseline
-    if not baseline.epochs and not baseline.init_from:
+    if not baseline.epochs and not baseline.init_from and not MODELS.fact(config.model.name, 'may_be_given'):
         yield (
             'config.baseline.epochs is 0; a classifier that is not trained has nothing to predict: set it above 0, or '
             'name a finished classifier with config.baseline.init_from'

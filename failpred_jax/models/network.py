@@ -6,9 +6,9 @@ on and where BatchNorm uses batch statistics are sets of these names, so this fi
 """
 
 import zlib
-from collections.abc import Set
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Set
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,18 @@ from failpred_jax.types import Array, Cached, DatasetInfo, Outputs, PyTree
 _FIRST_NAMES = {'backbone': 'trunk', 'classifier': 'top'}
 
 
+class Joint(NamedTuple):
+    """What a backbone returns that makes the logits itself; its network's classifier is then empty.
+
+    Attributes:
+      features: [B, D].
+      logits: [B, C].
+    """
+
+    features: Array
+    logits: Array
+
+
 @dataclass(frozen=True)
 class Architecture:
     """What an architecture's factory returns.
@@ -33,11 +45,18 @@ class Architecture:
         `dropout` (whether it has any). Calling it is `suffix(prefix(images))`.
       classifier: features -> logits.
       head: features -> confidence logit.
+      start: what a backbone's variables are before any training, by collection, where they are given; None for fresh
+        ones.
+      is_given: whether the classifier is a finished one, whatever `start` is.
+      can_train: whether the classifier can be trained here.
     """
 
     backbone: linen.Module
     classifier: linen.Module
     head: linen.Module
+    start: PyTree = field(default=None, compare=False)
+    is_given: bool = False
+    can_train: bool = True
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,16 @@ class Network:
         """Whether repeated passes with dropout differ at all."""
         return self.architecture.backbone.dropout
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the classifier is finished before any training."""
+        return self.architecture.is_given or self.architecture.start is not None
+
+    @property
+    def can_train(self) -> bool:
+        """Whether the classifier can be trained here."""
+        return self.architecture.can_train
+
     def init(self, key: Array) -> tuple[PyTree, PyTree]:
         """Return fresh parameters and BatchNorm statistics; each sub-tree depends on the key and its own shape only.
 
@@ -67,17 +96,22 @@ class Network:
         image = jax.ShapeDtypeStruct((1, *self.image_shape), jnp.float32)
         params, batch_stats = {}, {}
 
-        def add(name: str, inputs: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        def add(name: str, inputs: Any) -> Any:
             # lazy_init runs the initializers but never the layers, which for a segmenter would take seconds.
             module = self._module(name)
             variables = module.lazy_init(_subkey(key, name), inputs)
-            params[name] = variables['params']
+            if name == 'backbone' and self.architecture.start is not None:
+                variables = {kind: {'inner': tree} for kind, tree in self.architecture.start.items()}
+            params[name] = variables.get('params', {})
             if 'batch_stats' in variables:
                 batch_stats[name] = variables['batch_stats']
             return jax.eval_shape(module.apply, variables, inputs)
 
         features = add('backbone', image)
-        add('classifier', features)
+        if isinstance(features, Joint):
+            params['classifier'], features = {}, features.features
+        else:
+            add('classifier', features)
         add('head', features)
         return params, batch_stats
 
@@ -128,10 +162,11 @@ class Network:
             features = run('backbone', cached.hidden, 'suffix')
         else:
             features = run('backbone', images)
-        logits = run('classifier', features) if cached.logits is None else cached.logits
+        features, logits = _parted(features, lambda given: run('classifier', given), cached.logits)
         confidence_logit = None
         if with_confidence:
             seen = run('encoder', images) if 'encoder' in params else jax.lax.stop_gradient(features)
+            seen = seen.features if isinstance(seen, Joint) else seen
             confidence_logit = run('head', seen)
         return _in_float32(logits, features, confidence_logit), new_stats
 
@@ -164,7 +199,9 @@ class Network:
         """
         mode = Mode(dropout=dropout_key is not None)
         features, _ = self._run('backbone', params, batch_stats, hidden, mode, dropout_key, method='suffix')
-        logits, _ = self._run('classifier', params, batch_stats, features, mode, dropout_key)
+        features, logits = _parted(
+            features, lambda given: self._run('classifier', params, batch_stats, given, mode, dropout_key)[0]
+        )
         confidence_logit = None
         if with_confidence:
             seen = jax.lax.stop_gradient(features)
@@ -180,7 +217,12 @@ class Network:
         """
         hidden = self.prefix(params, batch_stats, images)
         features, _ = self._run('backbone', params, batch_stats, hidden, EVAL, None, method='suffix')
-        logits, _ = self._run('classifier', params, batch_stats, features, EVAL, None)
+        if isinstance(features, Joint):
+            # Nothing makes its logits of its features, so what takes these as given needs those.
+            names = {*names, 'logits'} if 'features' in names else names
+        features, logits = _parted(
+            features, lambda given: self._run('classifier', params, batch_stats, given, EVAL, None)[0]
+        )
         # What is not asked for is not computed: the compiler drops it.
         fields = Cached(hidden, features, logits.astype(jnp.float32))._asdict()
         return Cached(**{name: value for name, value in fields.items() if name in names})
@@ -206,7 +248,7 @@ class Network:
         method: str = '__call__',
     ) -> tuple[Any, PyTree]:
         """Return a sub-tree's output, and its new running statistics (empty unless mode.batch_norm)."""
-        variables = {'params': params[name], 'batch_stats': batch_stats.get(name, {})}
+        variables = {'params': params.get(name, {}), 'batch_stats': batch_stats.get(name, {})}
         rngs = {}
         if mode.dropout:
             if dropout_key is None:
@@ -214,7 +256,11 @@ class Network:
             rngs = {'dropout': _subkey(dropout_key, name)}
         mutable = ['batch_stats'] if mode.batch_norm else []
         output, updated = self._module(name).apply(variables, inputs, mode, rngs=rngs, mutable=mutable, method=method)
-        return output, updated.get('batch_stats', {})
+        new_stats = updated.get('batch_stats', {})
+        if isinstance(output, Joint) and new_stats and mode.axis_name is not None:
+            # Our own BatchNorm agrees with the other devices by itself; other people's does not know of them.
+            new_stats = jax.lax.pmean(new_stats, mode.axis_name)
+        return output, new_stats
 
 
 def make_network(model: ModelConfig, info: DatasetInfo) -> Network:
@@ -253,6 +299,18 @@ def _check_fits(name: str, info: DatasetInfo) -> None:
 def _subkey(key: Array, name: str) -> jax.Array:
     # A checksum, not hash(), which differs from process to process.
     return jax.random.fold_in(key, zlib.crc32(_FIRST_NAMES.get(name, name).encode()))
+
+
+def _parted(
+    features: Any, classify: Callable[[Array], Array], known_logits: Array | None = None
+) -> tuple[Array, Array]:
+    """Return features and logits: those given, those that a backbone made itself, or those of the classifier."""
+    own = None
+    if isinstance(features, Joint):
+        features, own = features.features, features.logits
+    if known_logits is not None:
+        return features, known_logits
+    return features, classify(features) if own is None else own
 
 
 def _in_float32(logits: Array, features: Array, confidence_logit: Array | None) -> Outputs:

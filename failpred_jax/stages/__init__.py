@@ -4,6 +4,7 @@ from failpred_jax import devices
 from failpred_jax.config import Config
 from failpred_jax.errors import UserError
 from failpred_jax.models.network import Network
+from failpred_jax.registry import MODELS
 from failpred_jax.stages import baseline, confidence, finetune
 from failpred_jax.stages.common import stage_key
 from failpred_jax.train.stage import Stage, TrainState
@@ -28,7 +29,8 @@ def make_stages(config: Config, num_train: int, num_targets: int | None = None) 
     stages = []
     for name, make_stage in _MAKERS.items():
         section = getattr(config, name)
-        if section.epochs or (name == 'baseline' and section.init_from):
+        is_given = section.init_from or MODELS.fact(config.model.name, 'may_be_given') if name == 'baseline' else False
+        if section.epochs or is_given:
             devices.check_batch_size(section.batch_size, f'config.{name}.batch_size')
             stages.append(make_stage(config, num_train if name == 'baseline' else num_targets or num_train))
             _check_length(stages[-1], section.epochs)
