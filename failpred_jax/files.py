@@ -114,5 +114,6 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """Read all arrays of an npz, never unpickling."""
-    with np.load(path, allow_pickle=False) as archive:
+    # Opened here: numpy leaves a file open in which it finds no archive.
+    with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}

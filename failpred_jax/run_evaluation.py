@@ -77,7 +77,9 @@ def _is_there(run: PreparedRun, fingerprint: str) -> bool:
     folder = run.workdir / 'evaluation'
     try:
         context = json.loads((folder / 'context.json').read_text(encoding='utf-8'))
-        is_whole = all((folder / name).exists() for name in ('metrics.json', 'predictions.npz', 'table.md'))
+        is_whole = all(
+            (folder / name).exists() for name in ('metrics.json', 'predictions.npz', 'table.md', 'fitted/fitted.json')
+        )
         return is_whole and context.get('fingerprint') == fingerprint
     except (OSError, ValueError, AttributeError):
         return False
@@ -126,6 +128,10 @@ def _measure(
             environment=run.environment,
             targets=targets_from_json(targets) if targets else None,
             fingerprint=fingerprint,
+            weights={
+                stage.name: {'step': steps[stage.name], 'digest': run.store.digest(stage, steps[stage.name])}
+                for stage in chosen
+            },
             augmented=data_room.draw_augmented(run.config.data.augment, run.data.info, run.data.train, run.config.seed),
         ),
     )
@@ -153,13 +159,13 @@ def class_probs(run: PreparedRun) -> dict[str, np.ndarray]:
     stage = run.stages[0]
     result = run.store.finished(stage)
     weights = _weights({stage.name: run.store.load(stage, result.best_step)}, {stage.name: result})
+    reader = Reader(
+        run.network, weights, run.program.prepare_eval_fn, frozenset(), run.program.eval_batch_size, 0,
+        jax.random.key(0),
+    )  # fmt: skip
     found = {}
     for name, examples in (('val', run.data.val), ('test', run.data.test), ('cal', run.data.calibration)):
         if examples is None:
             continue
-        reader = Reader(
-            run.network, weights, run.program.prepare_eval_fn, frozenset(), run.program.eval_batch_size, 0,
-            jax.random.key(0),
-        )  # fmt: skip
         found[name] = np.asarray(jax.nn.softmax(collect(reader, examples).logits))
     return found

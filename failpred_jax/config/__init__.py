@@ -7,7 +7,7 @@ computed, and returns frozen dataclasses.
 
 from failpred_jax.config.comparing import differences, obstacles, what_trains, why_not_extended
 from failpred_jax.config.owners import OwnerSection, used_options
-from failpred_jax.config.reading import read_config
+from failpred_jax.config.reading import read_config, read_saved
 from failpred_jax.config.sections import (
     AugmentConfig,
     BaselineConfig,
@@ -40,6 +40,7 @@ __all__ = [
     'differences',
     'obstacles',
     'read_config',
+    'read_saved',
     'to_config_dict',
     'to_dict',
     'used_options',

@@ -7,7 +7,7 @@ from typing import Any
 import ml_collections
 
 from failpred_jax.config.owners import OwnerSection, entries, to_dict
-from failpred_jax.config.renamed import resolve
+from failpred_jax.config.renamed import follow, resolve
 from failpred_jax.config.sections import Config
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.options import Rule
@@ -20,8 +20,8 @@ LARGEST_FLOAT = 3.4e38
 STAGES = ('baseline', 'confidence', 'finetune')
 
 
-def read_config(given: ml_collections.ConfigDict) -> Config:
-    """Check a ConfigDict and return it as frozen dataclasses.
+def read_config(given: ml_collections.ConfigDict | dict[str, Any]) -> Config:
+    """Check a ConfigDict (or nested dicts) and return it as frozen dataclasses.
 
     Raises:
       UserError: naming every problem at once: unknown or missing keys, wrong types, values that are not allowed,
@@ -38,6 +38,26 @@ def read_config(given: ml_collections.ConfigDict) -> Config:
     if problems:
         raise UserError('\n'.join(['the config has problems:', *(f'  - {p}' for p in problems)]))
     return config
+
+
+def read_saved(there: typing.Any) -> Config:
+    """Return the config that a config.json holds; a key that its version did not have is at its default.
+
+    Raises:
+      UserError: it is none, or of a version that knew options that this one does not.
+    """
+    if not isinstance(there, dict):
+        raise UserError(f'config.json holds {there!r}, which is no config; restore it from a copy')
+    return read_config(_filled(to_dict(Config()), follow(there)))
+
+
+def _filled(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return `given` with what it lacks of `defaults`."""
+    found = {**defaults, **given}
+    for key, default in defaults.items():
+        if isinstance(default, dict) and isinstance(found[key], dict):
+            found[key] = _filled(default, found[key])
+    return found
 
 
 def _read_section(kind: type, given: Any, prefix: str, problems: list[str]) -> Any:

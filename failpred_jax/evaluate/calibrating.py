@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from failpred_jax.calibrate.confidence import fit_all, fit_confidence
+from failpred_jax.calibrate.confidence import Calibrator, fit_all, fit_confidence
 from failpred_jax.calibrate.intervals import calibration_intervals
 from failpred_jax.calibrate.piece_intervals import calibration_intervals_of_pieces
 from failpred_jax.errors import UserError
@@ -19,7 +19,11 @@ BEFORE = 'before'
 
 
 def calibrate_scores(
-    validation: Predictions | None, test: Predictions, num_resamples: int = 0, level: float = 0.95
+    validation: Predictions | None,
+    test: Predictions,
+    num_resamples: int = 0,
+    level: float = 0.95,
+    kept: dict[str, Calibrator] | None = None,
 ) -> dict[str, CalibratedScore]:
     """Return how well each score serves as P(correct), before and after each calibration.
 
@@ -28,12 +32,14 @@ def calibrate_scores(
       test: the evaluated units, or a sample of them. Scores that read the label are left out.
       num_resamples: behind the intervals; 0 for none, as for the pixels of a few images.
       level: of the intervals.
+      kept: the map that was chosen for each score is put here.
     """
     found, probabilities = {}, {}
+    chosen = {} if kept is None else kept
     for name, confidence in test.confidences.items():
         if name in SCORES and SCORES[name].reads_label:
             continue
-        found[name], of_score = _calibrate(name, validation, confidence, test.correct)
+        found[name], of_score = _calibrate(name, validation, confidence, test.correct, chosen)
         probabilities |= {f'{name} {key}': value for key, value in of_score.items()}
     if not num_resamples:
         return found
@@ -48,7 +54,11 @@ def calibrate_scores(
 
 
 def _calibrate(
-    name: str, validation: Predictions | None, confidence: np.ndarray, correct: np.ndarray
+    name: str,
+    validation: Predictions | None,
+    confidence: np.ndarray,
+    correct: np.ndarray,
+    kept: dict[str, Calibrator],
 ) -> tuple[CalibratedScore, dict[str, np.ndarray]]:
     """Return a score as P(correct) without intervals, and its probabilities under each of the keys of `figures`."""
     is_meant = is_probability(name, confidence)
@@ -67,6 +77,7 @@ def _calibrate(
         unavailable |= refused
         try:
             best = fit_confidence(*given, is_probability=is_meant)
+            kept[name] = best
             chosen, notes = best.method, best.notes
             probabilities |= {method: fitted(confidence) for method, fitted in maps.items()}
         except UserError as error:

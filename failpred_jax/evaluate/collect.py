@@ -1,5 +1,6 @@
 """From a data set and trained weights to arrays: one pass over the data for everything that scores need."""
 
+import copy
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +78,12 @@ class Reader:
         self._finetuned = devices.replicate(weights.finetuned if 'finetuned_logit' in needs else None)
         self._key_data = jax.random.key_data(key)
 
+    def with_key(self, key: Array) -> 'Reader':
+        """Return the same compiled pass with another key of the dropout passes."""
+        other = copy.copy(self)
+        other._key_data = jax.random.key_data(key)
+        return other
+
     def batches(
         self, examples: Examples, numbers: np.ndarray | None = None, places: np.ndarray | None = None
     ) -> Iterator[tuple[ScoreInputs, int]]:
@@ -93,14 +100,20 @@ class Reader:
         """
         numbers = np.arange(len(examples.labels)) if numbers is None else numbers
         start = 0
+        # The devices are given a batch before the one that they finished is fetched and looked at.
+        ahead: tuple[ScoreInputs, int] | None = None
         for batch, real in batches_in_order(examples, self.batch_size):
             rows = np.full(self.batch_size, start)
             rows[:real] += np.arange(real)
             of_batch = (numbers[rows].astype(np.int32), None if places is None else places[rows])
             own, picked = devices.shard(jax.tree.map(devices.local_part, of_batch))
             found = self._forward(self._classifier, self._finetuned, batch, own, picked, self._key_data)
-            yield devices.gather(found), real
+            if ahead is not None:
+                yield devices.gather(ahead[0]), ahead[1]
+            ahead = found, real
             start += real
+        if ahead is not None:
+            yield devices.gather(ahead[0]), ahead[1]
 
 
 def collect(reader: Reader, examples: Examples) -> ScoreInputs:

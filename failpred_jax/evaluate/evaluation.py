@@ -1,6 +1,7 @@
 """The evaluation of a run: trained weights and data in, `Evaluation` out."""
 
-from collections.abc import Mapping, Sequence, Set
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from failpred_jax.data import Data
 from failpred_jax.data.prepare import PrepareFn
 from failpred_jax.evaluate.collect import Reader, Weights, collect, missing_needs
 from failpred_jax.evaluate.describe import describe
+from failpred_jax.evaluate.fits import keep_fits
 from failpred_jax.evaluate.measure import measure
 from failpred_jax.evaluate.own_classifier import SAMPLED, measure_own
 from failpred_jax.evaluate.parts import Part, Parts, PixelStream
@@ -25,6 +27,8 @@ from failpred_jax.types import Examples
 
 # Keeps the randomness of the evaluation apart from that of training.
 _EVALUATION = 0x65766C
+# Of the numbered passes, that over the test split; see `evaluation_key`.
+TEST = 3
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class RunRecord:
       targets: what the head learned from, or None.
       fingerprint: digest of all that decides the result, or ''.
       augmented: a few training images under random changes, or None; see results/folder.py.
+      weights: stage -> {'step', 'digest'} of the checkpoint that is measured.
     """
 
     stages: Sequence[StageDescription] = ()
@@ -69,6 +74,7 @@ class RunRecord:
     targets: TargetsDescription | None = None
     fingerprint: str = ''
     augmented: Mapping[str, np.ndarray] | None = None
+    weights: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
@@ -109,11 +115,23 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
         test=found.test,
         validation=found.validation,
         calibration=found.calibration,
+        fits=keep_fits(found.fits, _facts(run, record)),
         images=images if keeps_images else None,
         history=record.history,
         maps=found.maps,
         augmented=record.augmented,
     )
+
+
+def _facts(run: TrainedRun, record: RunRecord) -> dict[str, Any]:
+    """Return what the fits say of the run that they belong to: all that new images need besides config and weights."""
+    info = dataclasses.asdict(run.data.info)
+    return {
+        'fingerprint': record.fingerprint,
+        'weights': {name: dict(facts) for name, facts in record.weights.items()},
+        'no_head': '' if run.weights.has_head else run.weights.no_head,
+        'info': {key: list(value) if isinstance(value, tuple) else value for key, value in info.items()},
+    }
 
 
 def describe_dataset(data: Data) -> DatasetDescription:
@@ -144,25 +162,33 @@ def _plan(run: TrainedRun) -> Plan:
     return make_plan(run.config.evaluate.scores, missing, run.data.info.task)
 
 
-def _key(run: TrainedRun, number: int) -> jax.Array:
-    """Return the key of the numbered pass; 2 is that of the fits."""
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(run.config.seed), _EVALUATION), number)
+def evaluation_key(seed: int, number: int) -> jax.Array:
+    """Return the key of a run's numbered pass: 0 to 4 are validation, training, the fits, TEST, and calibration."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _EVALUATION), number)
 
 
-def _reader(run: TrainedRun, needs: Set[str], number: int) -> Reader:
-    options = run.config.evaluate
-    return Reader(
-        run.network, run.weights, run.prepare_fn, needs, options.batch_size, options.mc_samples, _key(run, number)
-    )
+def _readers(run: TrainedRun) -> Callable[[Set[str], int], Reader]:
+    """Return (needs, number of the pass) -> Reader; passes with the same needs share a compiled program."""
+    options, made = run.config.evaluate, {}
+
+    def reader(needs: Set[str], number: int) -> Reader:
+        key = evaluation_key(run.config.seed, number)
+        if frozenset(needs) not in made:
+            made[frozenset(needs)] = Reader(
+                run.network, run.weights, run.prepare_fn, needs, options.batch_size, options.mc_samples, key
+            )
+        return made[frozenset(needs)].with_key(key)
+
+    return reader
 
 
 def _images_of(run: TrainedRun, plan: Plan) -> Parts:
     """Return the splits of a classifier's run, each read once."""
     needs, train_needs = plan.needs() - {'labels', 'ensemble'}, plan.train_needs()
-    ensemble = run.ensemble or {}
+    ensemble, reader = run.ensemble or {}, _readers(run)
 
     def part(examples: Examples, needs: Set[str], number: int, split: str) -> Part:
-        inputs = collect(_reader(run, needs, number), examples)
+        inputs = collect(reader(needs, number), examples)
         return Part(inputs._replace(ensemble=ensemble.get(split)), examples.labels)
 
     data = run.data
@@ -170,27 +196,27 @@ def _images_of(run: TrainedRun, plan: Plan) -> Parts:
         task=data.info.task,
         val=part(data.val, needs, 0, 'val'),
         train=part(data.train, train_needs, 1, 'train') if train_needs else None,
-        test=part(data.test, needs, 3, 'test'),
+        test=part(data.test, needs, TEST, 'test'),
         cal=None if data.calibration is None else part(data.calibration, needs, 4, 'cal'),
-        key=_key(run, 2),
+        key=evaluation_key(run.config.seed, 2),
     )
 
 
 def _pixels_of(run: TrainedRun, plan: Plan) -> Parts:
     """Return samples of the pixels that scores are fitted on, and the stream of those that are measured."""
     needs, train_needs = plan.needs() - {'labels', 'ensemble'}, plan.train_needs()
-    data, options, seed = run.data, run.config.evaluate, run.config.seed
+    data, options, seed, reader = run.data, run.config.evaluate, run.config.seed, _readers(run)
 
     def part(examples: Examples, needs: Set[str], number: int, num_pixels: int) -> Part:
         sample = draw_pixels(examples.labels, data.info.ignore_label, num_pixels, seed)
-        return Part(collect_pixels(_reader(run, needs, number), examples, sample), sample.labels)
+        return Part(collect_pixels(reader(needs, number), examples, sample), sample.labels)
 
     return Parts(
         task=data.info.task,
         val=part(data.val, needs, 0, options.sample_pixels),
         train=part(data.train, train_needs, 1, options.train_pixels) if train_needs else None,
-        test=PixelStream(_reader(run, needs, 3), data.test, data.info, seed),
+        test=PixelStream(reader(needs, TEST), data.test, data.info, seed),
         # Pixels of one image err together: certificates on units are for images.
         cal=None if data.calibration is None else part(data.calibration, needs, 4, options.sample_pixels),
-        key=_key(run, 2),
+        key=evaluation_key(run.config.seed, 2),
     )

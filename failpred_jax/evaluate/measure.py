@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from failpred_jax.calibrate.confidence import Calibrator
 from failpred_jax.config import EvaluateConfig
 from failpred_jax.errors import UserError
 from failpred_jax.evaluate.calibrating import calibrate_scores
 from failpred_jax.evaluate.comparing import compare_scores, reference_of
+from failpred_jax.evaluate.fits import Fits
 from failpred_jax.evaluate.operating import with_operating
 from failpred_jax.evaluate.parts import Part, Parts
 from failpred_jax.evaluate.pixels import count_pixels
@@ -49,6 +51,7 @@ class Measured:
       test: the evaluated units, or a sample of the pixels.
       validation: those that scores were fitted on, or None.
       calibration: those that certificates alone read, or None; scores that they lack something for are left out.
+      fits: what was fitted, for new units.
       maps: segmentation: maps of a few images; see results/folder.py.
     """
 
@@ -57,6 +60,7 @@ class Measured:
     validation: Predictions | None = None
     maps: Mapping[str, np.ndarray] | None = None
     calibration: Predictions | None = None
+    fits: Fits = field(default_factory=Fits)
 
 
 def measure(parts: Parts, plan: Plan, options: EvaluateConfig) -> Measured:
@@ -82,13 +86,16 @@ def measure(parts: Parts, plan: Plan, options: EvaluateConfig) -> Measured:
     measures = _assemble(tally, plan, fitted, options)
     # Of pixels a sample is calibrated, without intervals: neighbors err together.
     num_resamples = options.resamples if isinstance(parts.test, Part) and not parts.no_intervals else 0
-    calibrated = calibrate_scores(validation, tally.kept, num_resamples, options.interval)
+    calibrators: dict[str, Calibrator] = {}
+    calibrated = calibrate_scores(validation, tally.kept, num_resamples, options.interval, calibrators)
     scores = {name: replace(score, calibrated=calibrated.get(name)) for name, score in measures.scores.items()}
     measures = replace(measures, scores=scores)
     # Pixels of a file err together as those of a run do.
     measures = with_operating(measures, validation, tally.kept, parts.task == 'segmentation', options.interval)
     calibration = None if parts.cal is None else predict_part(parts.cal, plan, fitted)
-    return Measured(measures, tally.kept, validation, tally.maps, calibration)
+    names = tuple(score.name for score in plan.scores if score.name in measures.scores)
+    fits = Fits(names, fitted.values, measures.unavailable, calibrators)
+    return Measured(measures, tally.kept, validation, tally.maps, calibration, fits)
 
 
 def _fit(parts: Parts, plan: Plan) -> Fitted:

@@ -9,6 +9,7 @@ from failpred_jax.results.description import (
     TargetsDescription,
 )
 from failpred_jax.results.evaluation import About, Evaluation, Predictions, SeedResult
+from failpred_jax.results.fits import KeptFits, read_fits
 from failpred_jax.results.folder import read_evaluation, write_evaluation
 from failpred_jax.results.measures import (
     CalibratedScore,
@@ -36,6 +37,7 @@ __all__ = [
     'DatasetDescription',
     'Evaluation',
     'Interval',
+    'KeptFits',
     'Measures',
     'MetricDescription',
     'Predictions',
@@ -53,5 +55,6 @@ __all__ = [
     'TargetsDescription',
     'WorkingPoint',
     'read_evaluation',
+    'read_fits',
     'write_evaluation',
 ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from failpred_jax.results.description import RunDescription
+from failpred_jax.results.fits import KeptFits
 from failpred_jax.results.measures import ClassifierResult, Measures, ScoreResult
 
 
@@ -71,6 +72,8 @@ class Evaluation:
       calibration: the units for certificates alone, with their confidences by the fits on the validation units; None
         where there are none. Of a segmentation a sample of pixels, of which those of one image err together: a
         certificate that takes them for independent does not hold.
+      fits: what was fitted, on its way to the folder `fitted`, from where `read_fits` alone reads it; None where it is
+        not kept.
     """
 
     measures: Measures
@@ -83,6 +86,7 @@ class Evaluation:
     augmented: Mapping[str, np.ndarray] | None = None
     seeds: tuple[SeedResult, ...] = ()
     calibration: Predictions | None = None
+    fits: KeptFits | None = None
 
     @property
     def classifier(self) -> ClassifierResult:

@@ -18,6 +18,7 @@ curves.json       segmentation: {score: {'counts': {threshold, units, correct}, 
                   over all pixels
 context.json      what the report says of the run besides its figures
 history.json      the stages' curves
+fitted/           of a run: what the evaluation fitted, for new images; see fits.py
 """
 
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ from failpred_jax.errors import UserError
 from failpred_jax.files import DAMAGE, read_json, read_npz, whole_files, write_json, write_npz, write_text
 from failpred_jax.results import codec
 from failpred_jax.results.evaluation import About, Evaluation, Predictions
+from failpred_jax.results.fits import write_fits
 
 PREFIX = 'confidence_'
 _OPTIONAL = (
@@ -52,6 +54,8 @@ def write_evaluation(evaluation: Evaluation, table: str, folder: Path) -> None:
         'augmentation.npz': evaluation.augmented,
         'curves.json': codec.curves_to_json(measures.curves) if measures.curves else None,
     }
+    # First: they name the evaluation that they belong to, and are of no use to another.
+    write_fits(evaluation.fits, folder)
     with whole_files(folder, last='metrics.json') as aside:
         write_npz(aside / 'predictions.npz', _arrays(evaluation.test))
         for name, kept in optional.items():

@@ -1,0 +1,82 @@
+"""What a finished run leaves for new images: config, weights and fits, read from its WORKDIR and checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from failpred_jax.config import Config, read_saved
+from failpred_jax.errors import UserError
+from failpred_jax.evaluate.collect import Weights
+from failpred_jax.evaluate.fits import Fits, kept_fits
+from failpred_jax.files import DAMAGE, read_json
+from failpred_jax.results import read_fits
+from failpred_jax.train.checkpoints import Damaged, read_weights, saved_digest
+from failpred_jax.types import DatasetInfo
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run of one seed that was evaluated.
+
+    Attributes:
+      workdir: where it lives.
+      config: the experiment.
+      info: of its data set.
+      weights: those that were evaluated.
+      fits: what the evaluation fitted.
+    """
+
+    workdir: Path
+    config: Config
+    info: DatasetInfo
+    weights: Weights
+    fits: Fits
+
+
+def read_run(workdir: Path) -> FinishedRun:
+    """Return what new images need of a WORKDIR.
+
+    Raises:
+      UserError: there is no run of one seed, its evaluation kept no fits, or a file is damaged or was changed since.
+    """
+    file = workdir / 'config.json'
+    if not file.exists():
+        raise UserError(f"the WORKDIR '{workdir}' holds no run; name one that was trained and evaluated")
+    try:
+        there = read_json(file)
+    except DAMAGE as error:
+        raise UserError(f"'{file}' cannot be read ({error}); restore it from a copy") from error
+    if isinstance(there, dict) and there.get('seeds'):
+        folders = ', '.join(f'seed_{seed}' for seed in there['seeds'])
+        raise UserError(f"the WORKDIR '{workdir}' holds a run of several seeds; name the folder of one: {folders}")
+    config = read_saved(there)
+    kept = read_fits(workdir / 'evaluation')
+    facts = kept.meta['run']
+    known = facts['info']
+    info = DatasetInfo(
+        known['name'], known['task'], tuple(known['image_shape']), tuple(known['class_names']), known['ignore_label']
+    )
+    if info.task != 'classification':
+        raise UserError(
+            f"the run in '{workdir}' is a {info.task}; new images are for classifiers: see its report's maps"
+        )
+    variables = {name: _read_stage(workdir / name, found) for name, found in facts['weights'].items()}
+    classifier = variables.get('confidence', variables['baseline'])
+    no_head = facts['no_head']
+    weights = Weights(classifier, variables.get('finetune'), not no_head, no_head)
+    return FinishedRun(workdir, config, info, weights, kept_fits(kept))
+
+
+def _read_stage(folder: Path, found: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return (params, batch_stats) of the checkpoint of a stage that was evaluated."""
+    step, checkpoints = int(found['step']), folder / 'checkpoints'
+    if found['digest'] and saved_digest(checkpoints, step) not in ('', found['digest']):
+        raise UserError(
+            f"the checkpoint {step} of '{folder}' is not the one that was evaluated; --mode=evaluate measures it again"
+        )
+    try:
+        params, batch_stats = read_weights(checkpoints, step)
+    except Damaged as error:
+        raise UserError(f'{error}; restore it from a copy') from error
+    return {name: params.get(name, {}) for name in {*params, 'backbone', 'classifier', 'head'}}, batch_stats

@@ -1,0 +1,136 @@
+"""New images from where people have them: a folder of pictures, one picture, a table of paths, or arrays."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+
+import numpy as np
+
+from failpred_jax.data.decoding import decode
+from failpred_jax.data.listing import is_picture, list_below
+from failpred_jax.data.pictures import is_stored_as_gray, read_picture
+from failpred_jax.errors import UserError, nearest
+from failpred_jax.files import DAMAGE
+from failpred_jax.readers.reading import read_file
+
+PATHS = ('path', 'file', 'filename', 'file_name', 'filepath', 'image', 'image_path', 'img')
+IDS = ('id', 'ids')
+
+
+@dataclass(frozen=True)
+class Form:
+    """In which form a run takes its images.
+
+    Attributes:
+      shape: (H, W, channels).
+      resizes: whether pictures of other sizes are brought to it.
+    """
+
+    shape: tuple[int, int, int]
+    resizes: bool
+
+
+@dataclass(frozen=True)
+class NewImages:
+    """Images that are read a part at a time.
+
+    Attributes:
+      ids: [N] words: file names, or what the file says.
+      read: (start, stop) -> images [stop - start, H, W, channels] uint8.
+    """
+
+    ids: np.ndarray
+    read: Callable[[int, int], np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def open_images(path: Path, form: Form) -> NewImages:
+    """Return the images that a path names; pictures are opened when they are read.
+
+    Args:
+      path: a folder of pictures (with those of the folders below), a picture, an .npy of images, or a file that
+        readers/ reads, with 'images', or with a column of paths; with a column 'id' if there is one.
+      form: in which the run takes them.
+
+    Raises:
+      UserError: it is not there, empty, or holds no images.
+    """
+    if path.is_dir() and not any(path.glob('*.npy')):
+        found = list_below(path)
+        if not found.pictures:
+            others = f' (it holds {len(found.others)} other files)' if found.others else ''
+            raise UserError(f"the folder '{path}' holds no pictures{others}; png, jpg, bmp, webp and tiff are read")
+        return _of_files(found.pictures, [file.relative_to(path).as_posix() for file in found.pictures], form)
+    if path.is_file() and is_picture(path):
+        return _of_files([path], [path.name], form)
+    if path.suffix.lower() == '.npy' and path.is_file():
+        try:
+            return _of_array(np.load(path, mmap_mode='r', allow_pickle=False), None, path)
+        except DAMAGE as error:
+            raise UserError(f"'{path}' cannot be read as an array ({error}); nothing is ever unpickled") from error
+    columns = dict(read_file(path))
+    ids = next((columns.pop(name) for name in IDS if name in columns), None)
+    if 'images' in columns:
+        return _of_array(columns['images'], ids, path)
+    name = next((name for name in PATHS if name in columns and columns[name].dtype.kind in 'US'), None)
+    if name is None:
+        hint = nearest('images', columns)
+        raise UserError(
+            f"'{path}' holds neither an array 'images' nor a column of paths ({', '.join(PATHS)}); it holds: "
+            f'{", ".join(columns) or "nothing"}{hint}'
+        )
+    words = [str(word).strip() for word in columns[name].tolist()]
+    files = [_file_of(path.parent, word) for word in words]
+    lost = [f"'{file}'" for file in files if not file.is_file()]
+    if lost:
+        raise UserError(
+            f"'{path}' names {len(lost):,} pictures of {len(files):,} that are not there, such as {lost[0]}; paths "
+            f"begin at '{path.parent}'"
+        )
+    return _of_files(files, words if ids is None else ids.astype(str).tolist(), form)
+
+
+def _file_of(folder: Path, word: str) -> Path:
+    """Return the file that a path in a table names; backslashes separate folders too."""
+    file = folder / word
+    return folder / PureWindowsPath(word).as_posix() if '\\' in word and not file.is_file() else file
+
+
+def _of_array(images: np.ndarray, ids: np.ndarray | None, path: Path) -> NewImages:
+    if images.ndim < 3:
+        raise UserError(
+            f"'{path}': the images have shape {images.shape}; they must be (N, H, W, channels) or (N, H, W)"
+        )
+    if len(images) == 0:
+        raise UserError(f"'{path}' holds no images: the array is empty")
+    names = np.arange(len(images)).astype(str) if ids is None else ids.reshape(-1).astype(str)
+    if len(names) != len(images):
+        raise UserError(f"'{path}' holds {len(images):,} images and {len(names):,} ids; give one for each")
+    return NewImages(names, lambda start, stop: np.asarray(images[start:stop]))
+
+
+def _of_files(files: Sequence[Path], ids: Sequence[str], form: Form) -> NewImages:
+    height, width, channels = form.shape
+    if channels not in (1, 3):
+        raise UserError(f'this run takes images of {channels} channels, and pictures have 1 or 3; give an array')
+
+    def read_one(file: Path) -> np.ndarray:
+        picture = read_picture(file, channels)
+        if channels == 1 and not is_stored_as_gray(file):
+            raise UserError(f"'{file}' is stored in color, but this run takes gray pictures; save it as gray")
+        if picture.shape[:2] != (height, width) and not form.resizes:
+            raise UserError(
+                f"'{file}' is {picture.shape[0]} x {picture.shape[1]} (height x width), but this run takes "
+                f'{height} x {width}; bring it to this size as those that it was trained on were'
+            )
+        return picture
+
+    def read(start: int, stop: int) -> np.ndarray:
+        some = files[start:stop]
+        return decode(
+            len(some), lambda i: read_one(some[i]), form.shape, form.resizes, 'the inputs', lambda i: some[i]
+        )  # fmt: skip
+
+    return NewImages(np.array(ids), read)
