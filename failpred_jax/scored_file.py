@@ -5,23 +5,28 @@ the same command continues an interrupted scoring, and the result of another fil
 """
 
 import contextlib
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from failpred_jax import compiler, files, processes
+from failpred_jax.config import DecideConfig
 from failpred_jax.console import say
+from failpred_jax.decided import FOLDER as DECISIONS
+from failpred_jax.decided import check_can_decide, decide_run, has_units
 from failpred_jax.errors import UserError
 from failpred_jax.files import read_json, write_json
 from failpred_jax.locking import LOCK, InUse, LockedFolder
 from failpred_jax.predictions import evaluate_file
 from failpred_jax.readers.reading import PIPE, spooled_input
 from failpred_jax.results import read_evaluation, write_evaluation
+from failpred_jax.results.decisions import read_decisions
 
 MARK = 'predictions.json'
 # All that a scoring writes.
-OURS = (MARK, 'evaluation', 'report')
+OURS = (MARK, 'evaluation', 'report', DECISIONS)
 
 
 def score(
@@ -32,6 +37,8 @@ def score(
     resamples: int | None = None,
     right_at: float | None = None,
     slice_by: Sequence[str] = (),
+    decisions: DecideConfig | None = None,
+    must_decide: bool = False,
 ) -> None:
     """Evaluate a file of predictions into a WORKDIR and build the report there; see prediction_file.py.
 
@@ -43,6 +50,8 @@ def score(
       resamples: behind the intervals; 0 for none, None for the usual number.
       right_at: grades of at least this are right, lower ones wrong; None measures the grades.
       slice_by: names of columns, whose values are reported for themselves.
+      decisions: their options, which are made where the file has units for them; None for the defaults.
+      must_decide: whether a file that has none is an error.
 
     Raises:
       UserError: the file has problems, or the WORKDIR holds something else.
@@ -51,30 +60,39 @@ def score(
     # There is nothing to divide; the other processes of a job wait.
     asked = {'right_at': right_at, 'slice_by': slice_by or None, 'resamples': resamples}
     options = {name: value for name, value in asked.items() if value is not None}
-    processes.from_main(lambda: _score(predictions, workdir, force, ignore_label, options))
+    how = _How(force, ignore_label, options, decisions or DecideConfig(), must_decide)
+    processes.from_main(lambda: _score(predictions, workdir, how))
 
 
-def _score(
-    predictions: Path,
-    workdir: Path | None,
-    force: bool,
-    ignore_label: int | None,
-    options: Mapping[str, Any],
-    name: str = '',
-) -> None:
+class _How(NamedTuple):
+    force: bool
+    ignore_label: int | None
+    options: Mapping[str, Any]
+    decisions: DecideConfig
+    must_decide: bool
+
+
+def _score(predictions: Path, workdir: Path | None, how: _How, name: str = '') -> None:
     if str(predictions) == PIPE:
         with spooled_input() as file:
-            _score(file, workdir or Path('runs') / 'standard_input', force, ignore_label, options, 'standard input')
+            _score(file, workdir or Path('runs') / 'standard_input', how, 'standard input')
         return
     digest = _digest(predictions)
-    with _opened(predictions, digest, workdir, force) as folder:
-        table = evaluate_file(predictions, ignore_label, name, **options)
+    with _opened(predictions, digest, workdir, how.force) as folder:
+        table = evaluate_file(predictions, how.ignore_label, name, **how.options)
+        if how.must_decide:
+            # Before anything is written.
+            check_can_decide(table.evaluation, how.decisions)
         write_evaluation(table.evaluation, table.text, folder / 'evaluation')
         say(str(table))
+        evaluation = read_evaluation(folder / 'evaluation')
+        if has_units(folder / 'evaluation', how.decisions):
+            decide_run(folder, how.decisions, is_asked=how.must_decide)
+            evaluation = dataclasses.replace(evaluation, decisions=read_decisions(folder / DECISIONS))
         # plotly takes a second to import.
         from failpred_jax import report
 
-        say(f'report: {report.build(read_evaluation(folder / "evaluation"), folder / "report")}')
+        say(f'report: {report.build(evaluation, folder / "report")}')
 
 
 def _digest(file: Path) -> str:
@@ -156,7 +174,7 @@ def _default_name(predictions: Path) -> str:
 def _not_for(folder: Path, digest: str) -> str:
     """Return why a folder cannot take the evaluation of the file with this digest; '' if it can."""
     contents = _contents(folder)
-    strange = [name for name in contents if name not in OURS]
+    strange = [name for name in contents if name not in OURS and not name.startswith(f'{DECISIONS}-')]
     if strange:
         return (
             f"the WORKDIR '{folder}' holds something else than an evaluation of predictions ({', '.join(strange[:5])})"

@@ -1,16 +1,21 @@
 """What the commands that work on a run share: opening it, and building its report."""
 
 import contextlib
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from failpred_jax import compiler, processes
-from failpred_jax.config import read_config
+from failpred_jax.config import DecideConfig, read_config, read_decide
 from failpred_jax.console import say
+from failpred_jax.decided import FOLDER, decide_run
 from failpred_jax.errors import UserError
 from failpred_jax.experiment import Experiment
+from failpred_jax.files import read_json
+from failpred_jax.registry import SCORES
 from failpred_jax.results import read_evaluation
+from failpred_jax.results.decisions import POLICY, read_decisions
 from failpred_jax.several_seeds import SeveralSeeds
 from failpred_jax.stopping import Stop, Stopped
 from failpred_jax.workdir import Workdir
@@ -40,6 +45,8 @@ def opened(
             f'{one_seed_for} is for a run of one seed, but config.seeds is {config.seeds}; give --config.seeds=() and '
             'one of its folders: --workdir=DIR/seed_K'
         )
+    if config.decide.score and config.decide.score not in SCORES:
+        raise UserError(f'config.decide.score: {SCORES.unknown(config.decide.score)}')
     compiler.keep_compilations()
     stop = Stop()
     with stop.on_signal():
@@ -61,6 +68,37 @@ def check_holds_run(workdir: Path, mode: str) -> None:
         raise UserError(f"the WORKDIR '{workdir}' holds no run; --mode={mode} works on a finished one: train it first")
 
 
+def decide_options(given: Any, workdir: Path | None, own: Mapping[str, Any]) -> DecideConfig:
+    """Return the options of decisions: those of the config, or else those with which the WORKDIR's run was made.
+
+    Args:
+      given: the experiment, as a config file returns it; None without one.
+      workdir: of a run; None where there is none.
+      own: option -> value, which comes before.
+    """
+    options: Mapping[str, Any] = {}
+    if given is not None:
+        options = dataclasses.asdict(read_config(given).decide)
+    elif workdir is not None:
+        try:
+            options = read_json(workdir / 'config.json').get('decide', {})
+        except (OSError, ValueError, AttributeError) as error:
+            raise UserError(f'{workdir / "config.json"} cannot be read ({error}); give --config=FILE') from error
+    return read_decide({**options, **own})
+
+
+def decide(workdir: Path, options: DecideConfig, again: bool = True, is_asked: bool = True) -> bool:
+    """Make the decisions of an evaluated run, or of each seed of several; see `decided.decide_run`."""
+
+    def make() -> bool:
+        folders = sorted(path.parent.parent for path in workdir.glob('seed_*/evaluation/metrics.json'))
+        # Each of them, whatever the others say.
+        made = [decide_run(folder, options, again, is_asked) for folder in folders or [workdir]]
+        return any(made)
+
+    return processes.from_main(make)
+
+
 def build_report(workdir: Path, again: bool = True) -> None:
     """Build the report from the evaluation folder alone.
 
@@ -73,10 +111,11 @@ def build_report(workdir: Path, again: bool = True) -> None:
 
 def _build_report(workdir: Path, again: bool) -> None:
     page, metrics = workdir / 'report' / 'index.html', workdir / 'evaluation' / 'metrics.json'
-    if not again and page.exists() and page.stat().st_mtime_ns >= metrics.stat().st_mtime_ns:
+    made = max(path.stat().st_mtime_ns for path in (metrics, workdir / FOLDER / POLICY) if path.exists())
+    if not again and page.exists() and page.stat().st_mtime_ns >= made:
         say(f'report: {page}')
         return
-    results = read_evaluation(workdir / 'evaluation')
+    results = dataclasses.replace(read_evaluation(workdir / 'evaluation'), decisions=read_decisions(workdir / FOLDER))
     # plotly takes a second to import, and training does not need it.
     from failpred_jax import report
 

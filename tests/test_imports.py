@@ -11,7 +11,7 @@ ROOT = Path(failpred_jax.__file__).parent
 # A module may import from lower levels, and from its own room.
 LEVELS = [
     {
-        'compiler', 'errors', 'types', 'registry', 'options', 'files', 'locking', 'launcher',
+        'apply', 'compiler', 'errors', 'types', 'registry', 'options', 'files', 'locking', 'launcher',
         'stopping', 'terminal', 'threads',
     },
     {'processes'},
@@ -31,7 +31,7 @@ LEVELS = [
         'report',
     },
     {'finished_run'},
-    {'prepared', 'scored_parts', 'predictor', 'catalog', 'looking'},
+    {'prepared', 'scored_parts', 'predictor', 'catalog', 'looking', 'decided'},
     {'predictions'},
     {'run_evaluation', 'scored_file', 'predicting'},
     {'experiment'},

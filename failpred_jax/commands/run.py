@@ -1,4 +1,4 @@
-"""The default: everything, from training to the report. What is done is not done again."""
+"""The default: everything, from training to decisions and the report. What is done is not done again."""
 
 from failpred_jax.commands.command import Command, Given
 from failpred_jax.registry import COMMANDS
@@ -10,9 +10,10 @@ def _run(given: Given) -> None:
     with session.opened(given.config, given.workdir, force=given.flags['force']) as run:
         run.train()
         is_new = run.evaluate()
+        is_new |= session.decide(given.workdir, run.config.decide, again=is_new, is_asked=False)
         session.build_report(given.workdir, again=is_new)
 
 
 COMMANDS.register('run')(
-    Command('train all stages, evaluate, report (default); what is done is not done again', _run),
+    Command('train all stages, evaluate, decide, report (default); what is done is not done again', _run),
 )

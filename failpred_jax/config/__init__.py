@@ -7,13 +7,14 @@ computed, and returns frozen dataclasses.
 
 from failpred_jax.config.comparing import differences, obstacles, what_trains, why_not_extended
 from failpred_jax.config.owners import OwnerSection, used_options
-from failpred_jax.config.reading import read_config, read_saved
+from failpred_jax.config.reading import read_config, read_decide, read_saved
 from failpred_jax.config.sections import (
     AugmentConfig,
     BaselineConfig,
     ConfidenceConfig,
     Config,
     DataConfig,
+    DecideConfig,
     EvaluateConfig,
     FinetuneConfig,
     HeadConfig,
@@ -29,6 +30,7 @@ __all__ = [
     'ConfidenceConfig',
     'Config',
     'DataConfig',
+    'DecideConfig',
     'EvaluateConfig',
     'FinetuneConfig',
     'HeadConfig',
@@ -40,6 +42,7 @@ __all__ = [
     'differences',
     'obstacles',
     'read_config',
+    'read_decide',
     'read_saved',
     'to_config_dict',
     'to_dict',

@@ -8,7 +8,7 @@ import ml_collections
 
 from failpred_jax.config.owners import OwnerSection, entries, to_dict
 from failpred_jax.config.renamed import follow, resolve
-from failpred_jax.config.sections import Config
+from failpred_jax.config.sections import Config, DecideConfig
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.options import Rule
 from failpred_jax.registry import LOSSES, MODELS, OPTIMIZERS, RECIPES, SCHEDULES
@@ -57,6 +57,17 @@ def _filled(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     for key, default in defaults.items():
         if isinstance(default, dict) and isinstance(found[key], dict):
             found[key] = _filled(default, found[key])
+    return found
+
+
+def read_decide(given: typing.Mapping[str, Any]) -> DecideConfig:
+    """Return the options of decisions, those that are not given at their defaults; errors as in `read_config`."""
+    problems: list[str] = []
+    found = _read_section(DecideConfig, {**to_dict(DecideConfig()), **given}, 'config.decide', problems)
+    if not problems:
+        problems.extend(found.problems())
+    if problems:
+        raise UserError('\n'.join(['the options of decisions have problems:', *(f'  - {p}' for p in problems)]))
     return found
 
 
@@ -172,6 +183,7 @@ def _check_combinations(config: Config) -> list[str]:
         )
     if len(set(config.seeds)) != len(config.seeds):
         problems.append(f'config.seeds is {config.seeds}; each seed may be listed once')
+    problems.extend(config.decide.problems())
     problems.extend(_problems_of_start(config))
     if config.finetune.epochs and not config.confidence.epochs:
         problems.append('config.finetune.epochs is set but config.confidence.epochs is 0; fine-tuning starts there')

@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy.stats import beta, binom
+from scipy.special import betainc, betaincinv
 
 from failpred_jax.calibrate.selective import risk_upper_bound
 from failpred_jax.types import Array
@@ -33,13 +33,22 @@ def most_errors(num_units: Array | int, risk: float, delta: float) -> np.ndarray
     """
     num_units = np.asarray(num_units, np.int64)
     sizes, place = np.unique(num_units, return_inverse=True)
-    found = binom.ppf(delta, sizes, risk).astype(np.int64)
-    # The quantile is the first whose probability reaches delta; rounding may put it one off either way.
-    for step in (2, 1, 0, -1):
-        found = np.where(binom.cdf(found + step, sizes, risk) <= delta, found + step + 1, found)
-    while (too_many := (found >= 0) & (binom.cdf(found, sizes, risk) > delta)).any():
-        found = np.where(too_many, found - 1, found)
+    # Halving: so many errors as `found` pass, so many as `fails` do not.
+    found, fails = np.full(len(sizes), -1), sizes.copy()
+    while (open_ones := fails - found > 1).any():
+        middle = (found + fails) // 2
+        passes = at_most(middle, sizes, risk) <= delta
+        found = np.where(open_ones & passes, middle, found)
+        fails = np.where(open_ones & ~passes, middle, fails)
     return found[place].reshape(num_units.shape)
+
+
+def at_most(count: Array, num_units: Array | int, rate: float) -> np.ndarray:
+    """Return the binomial probability of so many errors or fewer: [...] float64; 0 for fewer than none."""
+    count, num_units = np.asarray(count, np.float64), np.asarray(num_units, np.float64)
+    inside = np.clip(count, 0, np.maximum(num_units - 1, 0))
+    found = betainc(np.maximum(num_units - inside, 1), inside + 1, 1 - rate)
+    return np.where(count < 0, 0.0, np.where(count >= num_units, 1.0, found))
 
 
 def share_interval(count: int, num_units: int, level: float = 0.95) -> tuple[float, float]:
@@ -50,7 +59,7 @@ def share_interval(count: int, num_units: int, level: float = 0.95) -> tuple[flo
     if num_units == 0:
         return 0.0, 1.0
     tail = (1 - level) / 2
-    low = float(beta.ppf(tail, count, num_units - count + 1)) if count else 0.0
+    low = float(betaincinv(count, num_units - count + 1, tail)) if count else 0.0
     return low, risk_upper_bound(count, num_units, tail)
 
 
@@ -70,5 +79,5 @@ def mean_p_value(mean: Array, num_units: int, limit: float) -> np.ndarray:
     distance = low * np.log(low / limit) + (1 - low) * np.log((1 - low) / (1 - limit))
     hoeffding = np.exp(-num_units * distance)
     # Rounding must not lift a whole number of losses to the next one.
-    bentkus = math.e * binom.cdf(np.ceil(num_units * mean - 1e-9), num_units, limit)
+    bentkus = math.e * at_most(np.ceil(num_units * mean - 1e-9), num_units, limit)
     return np.where(mean >= limit, 1.0, np.minimum(1, np.minimum(hoeffding, bentkus)))

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 Number = int | float
 
 
@@ -48,3 +50,10 @@ class Certificate:
 def nothing(kind: str, target: float, delta: float, num_units: int, reason: str, needs: int = 0) -> Certificate:
     """Return a certificate of nothing, for a reason."""
     return Certificate(kind, math.inf, target, delta, num_units, reason=reason, needs=needs)
+
+
+def accepts(confidence: np.ndarray, threshold: Number) -> np.ndarray:
+    """Return what a threshold accepts: [N] bool."""
+    if math.isinf(threshold):
+        return np.full(len(confidence), threshold < 0)
+    return confidence > threshold

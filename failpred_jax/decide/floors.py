@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from failpred_jax.calibrate.checks import between_0_and_1, confidence_units
 from failpred_jax.calibrate.selective import risk_upper_bound
@@ -59,7 +59,7 @@ def threshold_for_coverage(confidence: Array, correct: Array, coverage: float, d
     confidence, correct = confidence_units(confidence, correct, is_finite=False)
     num_units = len(confidence)
     sizes = np.arange(1, num_units + 1)
-    enough = beta.ppf(delta, sizes, num_units - sizes + 1) >= coverage
+    enough = betaincinv(sizes, num_units - sizes + 1, delta) >= coverage
     if not enough.any():
         needed = math.ceil(math.log(delta) / math.log(coverage) - 1e-9)
         raise UserError(

@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 
 def conformal_rank(num_units: int, alpha: float) -> int:
@@ -34,5 +34,5 @@ def coverage_law(num_units: int, alpha: float, level: float = 0.9) -> tuple[floa
     rank = conformal_rank(num_units, alpha)
     if not rank:
         return 1.0, 1.0, 1.0
-    law = beta(num_units + 1 - rank, rank)
-    return float(law.mean()), float(law.ppf((1 - level) / 2)), float(law.ppf((1 + level) / 2))
+    low, high = (float(betaincinv(num_units + 1 - rank, rank, q)) for q in ((1 - level) / 2, (1 + level) / 2))
+    return (num_units + 1 - rank) / (num_units + 1), low, high

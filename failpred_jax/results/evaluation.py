@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from failpred_jax.results.decisions import Decided
 from failpred_jax.results.description import RunDescription
 from failpred_jax.results.fits import KeptFits
 from failpred_jax.results.measures import ClassifierResult, Measures, ScoreResult
@@ -74,6 +75,7 @@ class Evaluation:
         certificate that takes them for independent does not hold.
       fits: what was fitted, on its way to the folder `fitted`, from where `read_fits` alone reads it; None where it is
         not kept.
+      decisions: what was decided, or None; it lives in a folder of its own, see results/decisions.py.
     """
 
     measures: Measures
@@ -87,6 +89,7 @@ class Evaluation:
     seeds: tuple[SeedResult, ...] = ()
     calibration: Predictions | None = None
     fits: KeptFits | None = None
+    decisions: Decided | None = None
 
     @property
     def classifier(self) -> ClassifierResult:

@@ -1,0 +1,248 @@
+"""What a policy decides of confidences: NumPy alone, and this one file, so it can be copied to wherever they are.
+
+  import apply  # in the package: from failpred_jax import apply
+
+  policy = apply.read_policy('policy.json')
+  decisions = apply.decide(policy, confidence)
+  decisions.names()  # 'accept', 'second_model' or 'human' for each unit
+
+A policy belongs to the model that made it: give the digest that goes with the confidences, and that of another is
+refused. Deciding takes a few milliseconds for a million units.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+FORMAT = 'failpred_jax policy 1'
+
+
+class PolicyError(ValueError):
+    """A policy, or what it is applied to, is not what it should be; the message says what to do."""
+
+
+class Tier(NamedTuple):
+    """What happens to the units over a threshold that no stricter tier took.
+
+    Attributes:
+      name: such as 'accept'.
+      thresholds: one, or one per group; over it is `confidence > threshold`, inf takes nothing, -inf everything.
+    """
+
+    name: str
+    thresholds: tuple[int | float, ...]
+
+
+class Policy(NamedTuple):
+    """A checked policy.
+
+    Attributes:
+      score: the confidence that it is for.
+      dtype: 'float32', 'float64' or 'integer': what its thresholds were made of.
+      model: digest of the model that it belongs to.
+      tiers: the strictest first.
+      otherwise: what happens to all other units.
+      groups: names of the groups that have thresholds of their own, such as the classes predicted; () for none.
+      knots: confidence [J] and probability [J] that are interpolated to P(correct), or None.
+      audit_rate: share of the units of the first tier that is looked at all the same.
+      audit_seed: of that choice.
+      content: all of the file.
+    """
+
+    score: str
+    dtype: str
+    model: str
+    tiers: tuple[Tier, ...]
+    otherwise: str
+    groups: tuple[str, ...]
+    knots: tuple[np.ndarray, np.ndarray] | None
+    audit_rate: float
+    audit_seed: int
+    content: Mapping[str, Any]
+
+
+class Decisions(NamedTuple):
+    """What was decided.
+
+    Attributes:
+      code: [N] uint8, the tier of each unit; the number of tiers for what no tier took.
+      actions: the name of each code.
+      p_correct: [N] float64, the calibrated probability that the prediction is right; None where it is not known.
+      audit: [N] bool, whether the unit is looked at all the same.
+    """
+
+    code: np.ndarray
+    actions: tuple[str, ...]
+    p_correct: np.ndarray | None
+    audit: np.ndarray
+
+    def names(self) -> np.ndarray:
+        """Return the action of each unit: [N] of words."""
+        return np.array(self.actions)[self.code]
+
+
+def read_policy(path: str | Path, model: str | None = None) -> Policy:
+    """Return the policy of a file.
+
+    Args:
+      path: of a policy.json.
+      model: digest of the model that the confidences come from; None does not compare it.
+
+    Raises:
+      PolicyError: it is missing, is no policy, or belongs to another model.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise PolicyError(f"'{path}' cannot be read as a policy: {error}") from error
+    policy = parse_policy(content, str(path))
+    _check_model(policy, model)
+    return policy
+
+
+def parse_policy(content: Any, where: str = 'the policy') -> Policy:
+    """Return the policy that a parsed JSON object holds; see `read_policy`."""
+    if not isinstance(content, Mapping) or content.get('format') != FORMAT:
+        raise PolicyError(f"'{where}' is no policy of this version: its 'format' is not '{FORMAT}'")
+    try:
+        groups = tuple(map(str, content['groups']))
+        tiers = tuple(Tier(str(t['name']), tuple(_number(x) for x in t['thresholds'])) for t in content['tiers'])
+        knots = content['calibrator'] and content['calibrator']['knots']
+        policy = Policy(
+            score=str(content['score']),
+            dtype=str(content['dtype']),
+            model=str(content['model']),
+            tiers=tiers,
+            otherwise=str(content['otherwise']),
+            groups=groups,
+            knots=tuple(np.asarray(knots[k], np.float64) for k in ('confidence', 'probability')) if knots else None,  # type: ignore[arg-type]
+            audit_rate=float(content['audit_rate']),
+            audit_seed=int(content['audit_seed']),
+            content=content,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise PolicyError(f"'{where}' is damaged: {type(error).__name__}: {error}") from error
+    sizes = {len(tier.thresholds) for tier in tiers}
+    if not tiers or sizes != {max(1, len(groups))} or policy.dtype not in ('float32', 'float64', 'integer'):
+        raise PolicyError(f"'{where}' is damaged: its tiers, groups or dtype do not go together")
+    if any(math.isnan(x) for tier in tiers for x in tier.thresholds):
+        raise PolicyError(f"'{where}' is damaged: a threshold is not a number")
+    return policy
+
+
+def decide(
+    policy: Policy,
+    confidence: Any,
+    *,
+    groups: Any = None,
+    model: str | None = None,
+    keys: Any = None,
+) -> Decisions:
+    """Return what a policy decides of confidences.
+
+    Args:
+      policy: see `read_policy`.
+      confidence: [N] of the score that the policy names. Floats are compared in the type that the thresholds were made
+        of, integers exactly.
+      groups: [N], where the policy has thresholds per group: the group of each unit as a word or number, such as the
+        class predicted. A group that the policy does not know is never accepted.
+      model: digest of the model that the confidences come from; None does not compare it.
+      keys: [N] integers that say which unit is which, so that a unit is audited or not wherever it stands; None for
+        its place.
+
+    Raises:
+      PolicyError: what is given is not what the policy is for.
+    """
+    _check_model(policy, model)
+    values = _values(policy, confidence)
+    place = _group_places(policy, groups, len(values))
+    code = np.full(len(values), len(policy.tiers), np.uint8)
+    for number in range(len(policy.tiers) - 1, -1, -1):
+        thresholds = policy.tiers[number].thresholds
+        if place is None:
+            code[_over(values, thresholds[0])] = number
+            continue
+        for index, threshold in enumerate(thresholds):
+            inside = np.flatnonzero(place == index)
+            code[inside[_over(values[inside], threshold)]] = number
+    p_correct = None
+    if policy.knots is not None:
+        p_correct = np.interp(values.astype(np.float64), *policy.knots)
+    audit = np.zeros(len(values), bool)
+    if policy.audit_rate:
+        audit = (code == 0) & (_uniform(keys, len(values), policy.audit_seed) < policy.audit_rate)
+    return Decisions(code, (*(tier.name for tier in policy.tiers), policy.otherwise), p_correct, audit)
+
+
+def _check_model(policy: Policy, model: str | None) -> None:
+    if model is not None and model != policy.model:
+        raise PolicyError(
+            f"the policy belongs to the model '{policy.model}', but the confidences come from '{model}': what it "
+            'promises holds for its own model alone; certify a policy for this one (--mode=decide)'
+        )
+
+
+def _values(policy: Policy, confidence: Any) -> np.ndarray:
+    """Return confidences [N] as the thresholds are to be compared with them."""
+    values = np.asarray(confidence)
+    if values.ndim != 1:
+        raise PolicyError(f'confidence has shape {values.shape}; give one value per unit, (N,)')
+    if values.dtype.kind not in 'biuf':
+        raise PolicyError(f'confidence has type {values.dtype}; give real numbers')
+    if values.dtype.kind == 'f' and np.isnan(values).any():
+        raise PolicyError(f'confidence holds {int(np.isnan(values).sum())} NaN; a unit without one cannot be decided')
+    if policy.dtype == 'integer':
+        if values.dtype.kind == 'f':
+            raise PolicyError(f"confidence has type {values.dtype}, but the score '{policy.score}' is an integer")
+        return values.astype(np.int8) if values.dtype.kind == 'b' else values
+    return values.astype(np.float32 if policy.dtype == 'float32' else np.float64)
+
+
+def _over(values: np.ndarray, threshold: int | float) -> np.ndarray:
+    """Return where values are strictly over a threshold; an integer is compared exactly, however large."""
+    if math.isinf(threshold):
+        return np.full(len(values), threshold < 0)
+    if values.dtype.kind in 'iu':
+        ends = np.iinfo(values.dtype)
+        if not ends.min <= threshold <= ends.max:
+            return np.full(len(values), threshold < ends.min)
+    return values > values.dtype.type(threshold)
+
+
+def _group_places(policy: Policy, groups: Any, num_units: int) -> np.ndarray | None:
+    """Return which group of the policy each unit is in, [N] int with -1 for none; None where it has no groups."""
+    if not policy.groups:
+        return None
+    if groups is None:
+        raise PolicyError(
+            f'the policy has thresholds per group ({", ".join(policy.groups[:5])}, ...): give the group of each unit'
+        )
+    given = np.asarray(groups)
+    if given.shape != (num_units,):
+        raise PolicyError(f'groups has shape {given.shape}; give one per unit, ({num_units},)')
+    found, of = np.unique(given, return_inverse=True)
+    index = {name: place for place, name in enumerate(policy.groups)}
+    return np.array([index.get(str(name), -1) for name in found.tolist()], np.int64)[of]
+
+
+def _uniform(keys: Any, num_units: int, seed: int) -> np.ndarray:
+    """Return a number in [0, 1) for each key: [N] float64, the same for the same key and seed (SplitMix64)."""
+    given = np.arange(num_units) if keys is None else np.asarray(keys)
+    if given.shape != (num_units,) or given.dtype.kind not in 'iu':
+        raise PolicyError(f'keys has type {given.dtype} and shape {given.shape}; give one integer per unit')
+    state = given.astype(np.uint64) + np.uint64(seed * 0xD1342543DE82EF95 % 2**64)
+    state = (state + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((state ^ (state >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _number(value: Any) -> int | float:
+    """Return a threshold: JSON has no infinities, so they are words."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f'{value!r} is no threshold')
+    return float(value) if isinstance(value, str) else value

@@ -1,0 +1,75 @@
+"""What is chosen before anything is certified: the score and the limits. Calibration and test units are not asked."""
+
+import numpy as np
+
+from failpred_jax.decide.units import Units
+from failpred_jax.errors import UserError
+from failpred_jax.registry import SCORES
+
+LADDER = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+# The limit where nothing is known beforehand.
+USUAL = 0.05
+NUM_IN_MENU = 5
+
+
+def choose_score(named: str, calibration: Units, validation: Units | None) -> tuple[str, str]:
+    """Return the score that decides, and how it was chosen.
+
+    Args:
+      named: by the user beforehand; '' for none.
+      calibration: has the confidences to choose from.
+      validation: the best by AURC on these is chosen; without them, the only score there is, or the baseline.
+
+    Raises:
+      UserError: there is no score of that name, or it reads the label, or none can be chosen.
+    """
+    usable = [name for name in calibration.confidences if not (name in SCORES and SCORES[name].reads_label)]
+    if named:
+        if named in calibration.confidences and named not in usable:
+            raise UserError(f"the score '{named}' reads the label, which nobody has when a decision is due")
+        calibration.confidence(named)
+        return named, 'named beforehand'
+    if validation is not None:
+        found = {name: _aurc(validation, name) for name in usable if name in validation.confidences}
+        if found:
+            best = min(found, key=lambda name: found[name])
+            return best, f'of {len(found)} scores, the lowest AURC on the {len(validation):,} validation units'
+    own = [name for name in usable if name not in SCORES]
+    if len(usable) == 1 or len(own) == 1:
+        return (own or usable)[0], 'the only score of its own that was given'
+    baseline = next((name for name in usable if name in SCORES and SCORES[name].role == 'baseline'), None)
+    if baseline is None:
+        raise UserError(
+            f'several scores could decide ({", ".join(usable)}), and there are no validation units to choose on: name '
+            'one, --score=NAME'
+        )
+    return baseline, 'the baseline: there are no validation units to choose on'
+
+
+def _aurc(units: Units, score: str) -> float:
+    """Return the mean, over units, of the error rate of all that are at least as confident."""
+    confidence = units.confidence(score)
+    rising = np.sort(confidence)
+    wrong = np.sort(confidence[~units.correct])
+    at_least = len(rising) - np.searchsorted(rising, rising, side='left')
+    errors = len(wrong) - np.searchsorted(wrong, rising, side='left')
+    return float(np.mean(errors / at_least))
+
+
+def choose_limits(named: tuple[float, ...], validation: Units | None) -> tuple[tuple[float, ...], str]:
+    """Return the promised limits and how they were chosen; without names, one that asks for a third less errors."""
+    if named:
+        return named, 'named beforehand'
+    if validation is None:
+        return (USUAL,), 'the usual one, as there are no validation units'
+    error = float(np.mean(~validation.correct))
+    fitting = [limit for limit in LADDER if limit <= error * 2 / 3]
+    limit = fitting[0] if fitting else LADDER[-1]
+    return (limit,), f'the first round number that is at most two thirds of the validation error rate, {error:.2%}'
+
+
+def menu_of_limits(validation: Units | None) -> tuple[float, ...]:
+    """Return further limits to certify together, strictest last: those next below the validation error rate."""
+    error = 1.0 if validation is None else float(np.mean(~validation.correct))
+    below = [limit for limit in LADDER if limit < error]
+    return tuple(below[:NUM_IN_MENU] or LADDER[-1:])

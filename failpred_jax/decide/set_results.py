@@ -1,0 +1,96 @@
+"""Prediction sets of a run or a file: made on calibration units, measured on test units."""
+
+from dataclasses import asdict
+
+import numpy as np
+
+from failpred_jax.config import DecideConfig
+from failpred_jax.decide.set_limits import coverage_law
+from failpred_jax.decide.set_measures import SetRow, measure_sets
+from failpred_jax.decide.sets import Labeled, SetRule, fit_sets
+from failpred_jax.decide.statements import EXCHANGEABLE, percent, verdict_of_share
+from failpred_jax.decide.thresholds import groups_of
+from failpred_jax.decide.units import Units
+from failpred_jax.results.decisions import Guarantee, SetRowResult, SetsResult, Verdict
+from failpred_jax.results.measures import Interval
+
+NOT_SAID = {
+    'marginal': 'nothing of a single class, group or size of set: some are covered less often, others more',
+    'class': 'nothing of sets of one size, nor of a single group',
+    'cluster': 'nothing of a single class where its cluster is not of one kind',
+    'group': 'nothing of a single class or size of set within a group',
+}
+
+
+def make_sets(
+    calibration: Units,
+    validation: Units | None,
+    test: Units | None,
+    options: DecideConfig,
+    class_names: tuple[str, ...],
+    unit: str,
+    invalid: str,
+) -> tuple[SetsResult, np.ndarray | None]:
+    """Return what the sets are and how they did, and the sets of the test units [N, C] bool (None without any)."""
+    assert calibration.probs is not None and calibration.labels is not None
+    is_grouped = options.sets_by == 'group'
+    held_out = None
+    if validation is not None and validation.probs is not None and validation.labels is not None:
+        held_out = Labeled(validation.probs, validation.labels)
+    rule = fit_sets(
+        calibration.probs,
+        calibration.labels,
+        options.sets_alpha,
+        options.sets,
+        options.sets_by,
+        groups=groups_of(calibration, options.by) if is_grouped else None,
+        validation=held_out,
+        allow_empty=options.empty_sets,
+        seed=options.seed,
+    )
+    sets, rows, size, shares, verdict = None, {}, Interval(np.nan, np.nan), (np.nan, np.nan), Verdict()
+    if test is not None and test.probs is not None and test.labels is not None:
+        sets = rule(test.probs, groups_of(test, options.by) if is_grouped else None)
+        found = measure_sets(sets, test.labels, rule.alpha, class_names)
+        verdict = verdict_of_share(found.overall.num_covered, found.overall.num_units, 1 - rule.alpha, is_floor=True)
+        rows = {
+            'all': (_row(found.overall),),
+            'class': tuple(_row(row) for row in found.by_class),
+            'size': tuple(_row(row) for row in found.by_size),
+        }
+        size, shares = Interval(found.size_low, found.size_high), (found.empty, found.single)
+    return SetsResult(
+        method=rule.method,
+        by=rule.by,
+        alpha=rule.alpha,
+        promise=_promise(rule, len(calibration), unit, invalid, verdict),
+        constants=asdict(rule.constants) if rule.method in ('raps', 'saps') else {},
+        law=coverage_law(len(calibration), rule.alpha) if rule.by == 'marginal' else (),
+        rows=rows,
+        size=size,
+        empty=shares[0],
+        single=shares[1],
+        notes=rule.notes,
+    ), sets
+
+
+def _promise(rule: SetRule, num_units: int, unit: str, invalid: str, verdict: Verdict) -> Guarantee:
+    of = {'marginal': '', 'class': ' of any class', 'cluster': ' of any cluster of classes', 'group': ' of any group'}
+    return Guarantee(
+        name='sets',
+        kind='sets',
+        statement=(
+            f'the set of a new {unit}{of[rule.by]} holds its true class with probability at least '
+            f'{percent(1 - rule.alpha)}, on average over draws of the calibration {unit}s'
+        ),
+        target=rule.alpha,
+        units=num_units,
+        assumption=EXCHANGEABLE.format(unit=unit),
+        not_said=NOT_SAID[rule.by],
+        invalid=invalid,
+        verdict=verdict,
+    )
+
+
+def _row(row: SetRow) -> SetRowResult:
+    return SetRowResult(row.name, row.num_units, row.coverage, row.low, row.high, row.mean_size, row.gap)

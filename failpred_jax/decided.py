@@ -1,0 +1,144 @@
+"""Decisions of an evaluation, into the folder `decisions` of its WORKDIR, never over those of another model."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from failpred_jax.config import DecideConfig
+from failpred_jax.console import say
+from failpred_jax.errors import UserError
+from failpred_jax.files import read_json
+from failpred_jax.results import Evaluation, read_evaluation
+from failpred_jax.results.decisions import POLICY, Decided, write_decisions
+
+FOLDER = 'decisions'
+
+
+def decide_run(workdir: Path, options: DecideConfig, again: bool = True, is_asked: bool = True) -> bool:
+    """Make the decisions of an evaluated run.
+
+    Args:
+      workdir: holds the evaluation folder.
+      options: what is promised.
+      again: also where the folder has what would be made.
+      is_asked: whether the user asked for decisions alone; if not, a run that can have none goes without.
+
+    Returns:
+      Whether anything was written.
+
+    Raises:
+      UserError: there is no evaluation, or what is asked for cannot be had.
+    """
+    evaluation = read_evaluation(workdir / 'evaluation')
+    if is_asked:
+        check_can_decide(evaluation, options)
+    done = not again and _is_there(workdir / FOLDER, evaluation, options)
+    if done or _problem(evaluation, options):
+        return False
+    _decide(evaluation, options, workdir / FOLDER)
+    return True
+
+
+def has_units(folder: Path, options: DecideConfig) -> bool:
+    """Return whether an evaluation folder holds units to certify on."""
+    return any(
+        (folder / name).exists() for name in ('calibration.npz', 'validation.npz')[: 1 + options.reuse_validation]
+    )
+
+
+def check_can_decide(evaluation: Evaluation, options: DecideConfig) -> None:
+    """Raise a UserError that says what decisions lack."""
+    if problem := _problem(evaluation, options):
+        raise UserError(problem)
+
+
+def _problem(evaluation: Evaluation, options: DecideConfig) -> str:
+    """Return why no decisions can be made, or ''."""
+    if evaluation.run.is_segmentation:
+        return (
+            'no promise can be made for pixels: those of one image err together, and a certificate that takes them for '
+            'independent does not hold'
+        )
+    units = evaluation.calibration or (evaluation.validation if options.reuse_validation else None)
+    if units is None:
+        return (
+            'there are no calibration units, and a promise needs units that nothing else has read: keep some with '
+            'config.data.calibration_fraction and train again, or add them to a file as cal_...; '
+            'config.decide.reuse_validation=True takes the validation units, and marks every guarantee as not valid'
+        )
+    if units.correct.dtype != bool:
+        return 'no promise can be made for grades: say from which grade on a prediction is right, --right_at=GRADE'
+    if units.about.weight is not None and len(np.unique(units.about.weight)) > 1:
+        return 'no promise can be made for weighted units: the exact tests count units; drop the weights'
+    return ''
+
+
+def _is_there(folder: Path, evaluation: Evaluation, options: DecideConfig) -> bool:
+    try:
+        return read_json(folder / POLICY)['made_from'] == _made_from(evaluation, options)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def _made_from(evaluation: Evaluation, options: DecideConfig) -> dict[str, Any]:
+    """Return what decisions depend on, as JSON gives it back."""
+    named = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(options).items()}
+    return {'evaluation': evaluation.run.fingerprint, 'evaluated': evaluation.run.created, 'options': named}
+
+
+def _decide(evaluation: Evaluation, options: DecideConfig, folder: Path) -> None:
+    # What it needs of SciPy takes a moment to import, which no other command should wait for.
+    from failpred_jax.decide.deciding import Given, make_decisions
+    from failpred_jax.decide.units import of_predictions
+
+    made = make_decisions(
+        Given(
+            calibration=of_predictions(evaluation.calibration),
+            validation=of_predictions(evaluation.validation),
+            test=of_predictions(evaluation.test),
+            unit='unit' if evaluation.run.mode == 'score' else evaluation.run.unit,
+            class_names=tuple(map(str, evaluation.run.dataset.class_names)),
+        ),
+        options,
+    )
+    policy = {**made.decided.policy, 'made_from': _made_from(evaluation, options)}
+    decided = dataclasses.replace(made.decided, policy=policy)
+    _keep_other(folder, decided)
+    write_decisions(decided, made.rows, folder)
+    say('\n'.join(summary(decided)))
+    say(f'decisions: {folder}')
+
+
+def _keep_other(folder: Path, decided: Decided) -> None:
+    """Move what a folder holds aside if it belongs to another model."""
+    try:
+        there = str(read_json(folder / POLICY)['model'])
+    except (OSError, ValueError, LookupError, TypeError):
+        return
+    if there == decided.model:
+        return
+    number, aside = 1, folder.with_name(f'{folder.name}-{there[:8]}')
+    while aside.exists():
+        number += 1
+        aside = folder.with_name(f'{folder.name}-{there[:8]}-{number}')
+    folder.rename(aside)
+    say(f'the decisions of another model, which were there, are kept: {aside}')
+
+
+def summary(decided: Decided) -> list[str]:
+    """Return what is said of decisions on the terminal."""
+    lines = [f'decisions by {decided.score} ({decided.chosen}), certified on {decided.calibration:,} {decided.unit}s:']
+    for found in decided.guarantees:
+        if not found.is_certified:
+            lines.append(f'  {found.name}: {found.reason}')
+            continue
+        where = f' at {found.threshold:.6g}' if np.isfinite(found.threshold) else ''
+        verdict = '' if found.verdict is None or not found.verdict.units else f'; the test {decided.unit}s: '
+        if verdict and found.verdict is not None:
+            verdict += f'{100 * found.verdict.value:.3g} %, {found.verdict.word}'
+        lines.append(f'  {found.name}{where}: {found.statement}{verdict}')
+        if found.invalid:
+            lines.append(f'    {found.invalid}')
+    return lines

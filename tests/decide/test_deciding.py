@@ -1,0 +1,181 @@
+"""Decisions put together: what is promised, what happens to the rest, and what the test units say."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from failpred_jax import apply
+from failpred_jax.config import DecideConfig, read_decide
+from failpred_jax.decide import certify_selective
+from failpred_jax.decide.deciding import Given, make_decisions
+from failpred_jax.decide.units import Units, model_digest
+from failpred_jax.errors import UserError
+from failpred_jax.results.decisions import read_decisions, write_decisions
+
+
+def part(rng, num_units, groups=0):
+    """Return units whose score 'good' says how likely each is right, and 'noise' nothing."""
+    probability = rng.beta(6, 0.8, num_units)
+    correct = rng.random(num_units) < probability
+    predicted = rng.integers(0, 3, num_units)
+    labels = np.where(correct, predicted, (predicted + 1) % 3)
+    logits = np.full((num_units, 3), -3.0, np.float32)
+    logits[np.arange(num_units), predicted] = 0
+    logits[:, 0] += 1e-3
+    confidences = {'noise': rng.random(num_units), 'good': probability.astype(np.float32), 'tcp': correct * 1.0}
+    units = Units(confidences, correct, labels, logits, columns={'site': np.where(predicted == 0, 'north', 'south')})
+    return dataclasses.replace(units, belongs=np.arange(num_units) // groups) if groups else units
+
+
+@pytest.fixture
+def given(rng):
+    calibration, validation, test = part(rng, 1200), part(rng, 600), part(rng, 2000)
+    return Given(calibration, validation, test, 'image', ('cat', 'dog', 'polar bear'))
+
+
+def test_score_and_limit_are_chosen_on_validation_units(given):
+    decided, rows = make_decisions(given, DecideConfig())
+    assert decided.score == 'good' and 'of 2 scores' in decided.chosen
+    # About 12 % errors: two thirds of that, rounded down to a rung.
+    assert decided.guarantees[0].target == 0.05
+    alone = certify_selective(given.calibration.confidences['good'], given.calibration.correct, 0.05)
+    assert decided.policy['tiers'][0]['thresholds'] == [alone.threshold]
+    assert decided.guarantees[0].verdict.word in ('confirmed', 'consistent')
+    assert decided.model == model_digest(given.calibration, 'good') == decided.policy['model']
+    assert decided.impossible.startswith('No score can do better')
+    rows = list(rows)
+    policy = apply.parse_policy(decided.policy)
+    found = apply.decide(policy, given.test.confidences['good'], model=decided.model)
+    assert [row['decision'] for row in rows] == found.names().tolist()
+    assert np.array_equal(found.code == 0, given.test.confidences['good'] > np.float32(alone.threshold))
+    assert sum(flow.units for flow in decided.flow) == 2000
+    assert sum(flow.errors for flow in decided.flow) == (~given.test.correct).sum()
+    assert all(len(row['set']) for row in rows) and any('"polar bear"' in row['set'] for row in rows)
+
+
+def test_tiers_are_certified_together(given):
+    options = DecideConfig(tiers=('accept', 'second_model'), risks=(0.03, 0.08))
+    decided, _ = make_decisions(given, options)
+    thresholds = [tier['thresholds'][0] for tier in decided.policy['tiers']]
+    assert thresholds[0] > thresholds[1]
+    assert [found.delta for found in decided.guarantees[:2]] == [0.025, 0.025]
+    assert [flow.action for flow in decided.flow] == ['accept', 'second_model', 'human']
+    assert all(flow.units for flow in decided.flow)
+
+
+@pytest.mark.parametrize('kind', ['generalized', 'expected', 'cost'])
+def test_other_promises(kind, given):
+    options = DecideConfig(kind=kind, risks=(0.03,), cost_error=10.0, cost_review=1.0, cost_limit=0.9)
+    decided, _ = make_decisions(given, options)
+    promise = decided.guarantees[0]
+    assert promise.kind == kind and promise.is_certified and 0 < promise.coverage < 1
+    assert math.isnan(promise.delta) == (kind == 'expected')
+    assert promise.verdict.word in ('confirmed', 'consistent')
+    rules = {cost.rule: cost.test for cost in decided.costs}
+    assert rules['review everything'] == 1
+    assert rules["Chow's rule: accept from this P(correct) on"] <= min(rules['accept everything'], 1)
+
+
+def test_each_class_predicted_has_its_threshold(given):
+    decided, rows = make_decisions(given, DecideConfig(by='predicted', risks=(0.1,)))
+    assert decided.policy['groups'] == ['0', '1', '2'] and len(decided.policy['tiers'][0]['thresholds']) == 3
+    assert [row.name for row in decided.groups] == ['cat', 'dog', 'polar bear']
+    assert all(row.verdict.units for row in decided.groups if row.is_certified)
+    assert {row['decision'] for row in rows} == {'accept', 'human'}
+    by_site, _ = make_decisions(given, DecideConfig(by='site', risks=(0.1,), sets_by='group'))
+    assert by_site.policy['groups'] == ['north', 'south'] and by_site.sets.by == 'group'
+
+
+def test_a_budget_and_a_promise_cannot_both_hold(given):
+    stays, _ = make_decisions(given, DecideConfig(risks=(0.04,), budget=0.1))
+    yields, _ = make_decisions(given, DecideConfig(risks=(0.04,), budget=0.1, yields='risk'))
+    assert stays.guarantees[0].is_certified and not yields.guarantees[0].is_certified
+    assert 'given up for the budget' in yields.guarantees[0].reason
+    budget = next(found for found in yields.guarantees if found.kind == 'budget')
+    assert budget.verdict.value <= 0.1 and 'the promised error rate yields' in budget.statement
+    assert stays.flow[-1].test > 0.1 >= yields.flow[-1].test
+
+
+def test_reused_validation_units_are_no_guarantee(given):
+    without = given._replace(calibration=None)
+    with pytest.raises(UserError, match='no calibration units'):
+        make_decisions(without, DecideConfig())
+    decided, _ = make_decisions(without, DecideConfig(reuse_validation=True))
+    stamped = [*decided.guarantees, *decided.menu, *decided.groups, decided.sets.promise]
+    assert {found.invalid for found in stamped} == {'not valid: validation data reused'}
+    assert decided.policy['not_valid']
+
+
+def test_units_that_belong_together_count_once(rng):
+    given = Given(part(rng, 1200, groups=4), part(rng, 300), part(rng, 400, groups=2))
+    decided, rows = make_decisions(given, DecideConfig(sets='none'))
+    assert decided.calibration == 300 and any('one of each' in note for note in decided.notes)
+    assert decided.guarantees[0].verdict is None or decided.guarantees[0].verdict.units <= 200
+    assert len(list(rows)) == 400
+
+
+def test_files_without_classes_are_decided(rng):
+    calibration, test = (
+        Units({'mine': part.confidences['good']}, part.correct, ids=np.array([f'q{i}' for i in range(len(part))]))
+        for part in (part(rng, 800), part(rng, 100))
+    )
+    decided, rows = make_decisions(Given(calibration, None, test), DecideConfig())
+    assert decided.score == 'mine' and decided.sets is None and not decided.groups
+    assert list(rows)[7].keys() == {'id', 'confidence', 'p_correct', 'decision', 'audit'}
+    assert any('P(correct) is not known' in note for note in decided.notes)
+
+
+def test_too_little_is_said_and_nothing_is_accepted(rng):
+    given = Given(part(rng, 40), part(rng, 200), part(rng, 100))
+    decided, rows = make_decisions(given, DecideConfig(risks=(0.05,)))
+    assert decided.guarantees[0].reason == 'not certifiable: needs 59 units for 0.05 at delta = 0.05, there are 40'
+    assert decided.guarantees[0].verdict.word == 'nothing to judge'
+    assert decided.policy['tiers'][0]['thresholds'] == ['inf']
+    assert {row['decision'] for row in rows} == {'human'}
+
+
+def test_decisions_are_read_as_they_were_written(given, tmp_path):
+    decided, rows = make_decisions(given, DecideConfig(cost_error=5.0, cost_review=1.0, budget=0.2))
+    write_decisions(decided, rows, tmp_path / 'decisions')
+    read = read_decisions(tmp_path / 'decisions')
+    np.testing.assert_equal(dataclasses.asdict(read), dataclasses.asdict(decided))
+    assert read_decisions(tmp_path / 'nothing') is None
+    (tmp_path / 'decisions' / 'guarantees.json').write_text('{"score": 3}')
+    with pytest.raises(UserError, match='make it again with --mode=decide'):
+        read_decisions(tmp_path / 'decisions')
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        ({'risks': (0.1, 0.05)}, 'rising'),
+        ({'risks': (0.05, 0.1)}, 'one limit per tier'),
+        ({'tiers': ('accept', 'second_model')}, 'one limit per tier'),
+        ({'cost_review': 1.0}, 'without config.decide.cost_error'),
+        ({'cost_error': -1.0}, '0 or greater'),
+        ({'kind': 'cost'}, 'needs cost_error and cost_limit'),
+        ({'kind': 'risky'}, 'selective, generalized, expected, cost'),
+        ({'delta': 0.0}, 'greater than 0 and less than 1'),
+        ({'sets_by': 'group'}, 'name the column'),
+        ({'by': 'predicted', 'budget': 0.1}, 'a budget is of all units'),
+        ({'scor': 'mcp'}, "did you mean 'score'"),
+    ],
+)
+def test_options_are_checked_together(options, words):
+    with pytest.raises(UserError, match=words):
+        read_decide(options)
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        ({'score': 'nothing'}, "there is no score 'nothing'.*good"),
+        ({'score': 'tcp'}, 'reads the label'),
+        ({'by': 'hospital'}, "is 'hospital', which is no column of all parts .columns: site."),
+    ],
+)
+def test_what_is_not_there_is_named(options, words, given):
+    with pytest.raises(UserError, match=words):
+        make_decisions(given, DecideConfig(**options))
