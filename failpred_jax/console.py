@@ -47,20 +47,22 @@ class Phase:
 
 
 @contextlib.contextmanager
-def phase(what: str, total: float | None = None, unit: str = '') -> Iterator[Phase]:
+def phase(what: str, total: float | None = None, unit: str = '', is_shown: bool = True) -> Iterator[Phase]:
     """Show work that takes over two seconds: a bar on a terminal, else a line with its seconds when it is done.
 
     Args:
       what: what is done, in a few words, as in 'resampling'.
       total: how much there is to do, in the steps of `Phase.add`; None where nobody knows.
       unit: what the total counts, in the plural, as in 'resamples'.
+      is_shown: False where those who do it show it themselves, so that only its seconds are wanted here.
 
     Yields:
       Phase.
     """
     start = time.monotonic()
     # Where the bar of training is, too.
-    bar = _bar(what, total, unit) if processes.is_main_process() and sys.stderr.isatty() else None
+    is_on_terminal = is_shown and processes.is_main_process() and sys.stderr.isatty()
+    bar = _bar(what, total, unit) if is_on_terminal else None
     done = threading.Event()
     clock = threading.Thread(target=_keep_fresh, args=(bar, done), daemon=True)
     if bar is not None:
@@ -75,7 +77,7 @@ def phase(what: str, total: float | None = None, unit: str = '') -> Iterator[Pha
             bar.close()
         for heard in _listeners:
             heard[what] = heard.get(what, 0.0) + seconds
-    if bar is None and seconds >= TOLD_SECONDS:
+    if is_shown and bar is None and seconds >= TOLD_SECONDS:
         say(f'{what}: {seconds:.0f} s')
 
 

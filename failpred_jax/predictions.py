@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from failpred_jax.config import EvaluateConfig
+from failpred_jax.console import listen
 from failpred_jax.data.disjoint import row_hashes, shared_rows
 from failpred_jax.errors import UserError
 from failpred_jax.evaluate.describe import describe
@@ -216,8 +217,10 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int, slice_by: S
         no_intervals=no_intervals,
     )
     options = dataclasses.replace(EvaluateConfig(), resamples=resamples)
-    found = measure(parts, plan_of(given, parts), options)
-    measures = with_slices(found.measures, found.test, slice_by, options, no_intervals)
+    seconds: dict[str, float] = {}
+    with listen(seconds):
+        found = measure(parts, plan_of(given, parts), options)
+        measures = with_slices(found.measures, found.test, slice_by, options, no_intervals)
     num_classes = units.num_classes
     dataset = DatasetDescription(
         name=name,
@@ -237,6 +240,7 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int, slice_by: S
         mode='score',
         warnings=(*warnings, *filter(None, [no_intervals]), *_shared_units(given)),
         environment=environment(),
+        seconds=seconds,
     )
     evaluation = Evaluation(measures, run, found.test, found.validation, calibration=found.calibration)
     return Table(evaluation, to_markdown(measures, run))

@@ -11,7 +11,7 @@ import numpy as np
 from failpred_jax import data as data_room
 from failpred_jax import devices, processes
 from failpred_jax.config import Config, DataConfig
-from failpred_jax.console import say
+from failpred_jax.console import listen, phase, say
 from failpred_jax.data.prepare import make_prepare_fns
 from failpred_jax.errors import UserError
 from failpred_jax.files import read_json, write_json
@@ -40,6 +40,7 @@ class PreparedRun:
       head_program: what the stages of the head run.
       stages: those that have epochs, in order.
       store: what they leave in the WORKDIR.
+      seconds: what was done to prepare it -> seconds.
     """
 
     config: Config
@@ -52,6 +53,7 @@ class PreparedRun:
     head_program: Program
     stages: list[Stage]
     store: Store
+    seconds: Mapping[str, float]
 
 
 def prepare_run(config: Config, workdir: Path) -> PreparedRun:
@@ -63,7 +65,9 @@ def prepare_run(config: Config, workdir: Path) -> PreparedRun:
     described = environment()
     processes.from_main(lambda: write_json(workdir / 'environment.json', described))
     devices.check_batch_size(config.evaluate.batch_size, 'config.evaluate.batch_size')
-    data = _load_data(config.data, workdir)
+    seconds: dict[str, float] = {}
+    with listen(seconds), phase('reading the data', is_shown=False):
+        data = _load_data(config.data, workdir)
     processes.from_main(lambda: _check_same_data(workdir, data))
     head_train = data.train
     if config.confidence.targets == 'validation':
@@ -88,7 +92,7 @@ def prepare_run(config: Config, workdir: Path) -> PreparedRun:
     )
     store = Store(workdir, stages, network, config)
     return PreparedRun(
-        config, workdir, described, data, head_train, network, program, head_program, stages, store
+        config, workdir, described, data, head_train, network, program, head_program, stages, store, seconds
     )  # fmt: skip
 
 

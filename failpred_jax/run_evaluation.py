@@ -125,6 +125,7 @@ def _measure(
             stages=[_described(stage, finished[stage.name], steps[stage.name]) for stage in chosen],
             warnings=[*warnings, *(targets['warnings'] if targets else ())],
             history=run.store.curves(chosen),
+            seconds=run.seconds,
             environment=run.environment,
             targets=targets_from_json(targets) if targets else None,
             fingerprint=fingerprint,

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from failpred_jax import compiler, devices
+from failpred_jax.console import phase
 from failpred_jax.data.feeding import batches_in_order
 from failpred_jax.data.prepare import PrepareFn
 from failpred_jax.models.network import Network
@@ -116,9 +117,19 @@ class Reader:
             yield devices.gather(ahead[0]), ahead[1]
 
 
-def collect(reader: Reader, examples: Examples) -> ScoreInputs:
-    """Return what scores read of a whole data set: fields [N, ...], on the host, in the order of the examples."""
-    parts = [jax.tree.map(lambda x, real=real: x[:real], found) for found, real in reader.batches(examples)]
+def collect(reader: Reader, examples: Examples, what: str = 'running the network') -> ScoreInputs:
+    """Return what scores read of a whole data set: fields [N, ...], on the host, in the order of the examples.
+
+    Args:
+      reader: the pass over data.
+      examples: N of them.
+      what: what is done, for people.
+    """
+    parts = []
+    with phase(what, len(examples.labels), 'images') as reading:
+        for found, real in reader.batches(examples):
+            parts.append(jax.tree.map(lambda x, real=real: x[:real], found))
+            reading.add(real)
     return jax.tree.map(lambda *columns: np.concatenate(columns), *parts)
 
 

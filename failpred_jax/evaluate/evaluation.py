@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from failpred_jax.config import Config, to_dict, used_options
-from failpred_jax.console import say
+from failpred_jax.console import listen, say
 from failpred_jax.data import Data
 from failpred_jax.data.prepare import PrepareFn
 from failpred_jax.evaluate.collect import Reader, Weights, collect, missing_needs
@@ -65,6 +65,7 @@ class RunRecord:
       fingerprint: digest of all that decides the result, or ''.
       augmented: a few training images under random changes, or None; see results/folder.py.
       weights: stage -> {'step', 'digest'} of the checkpoint that is measured.
+      seconds: what was done before -> seconds.
     """
 
     stages: Sequence[StageDescription] = ()
@@ -75,6 +76,7 @@ class RunRecord:
     fingerprint: str = ''
     augmented: Mapping[str, np.ndarray] | None = None
     weights: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
@@ -88,9 +90,11 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
     """
     config, data, options = run.config, run.data, run.config.evaluate
     plan = _plan(run)
-    parts = _pixels_of(run, plan) if _is_segmentation(run) else _images_of(run, plan)
-    found = measure(parts, plan, options)
-    own = {field: together.measures for field in SAMPLED if (together := measure_own(parts, field, options))}
+    seconds: dict[str, float] = {}
+    with listen(seconds):
+        parts = _pixels_of(run, plan) if _is_segmentation(run) else _images_of(run, plan)
+        found = measure(parts, plan, options)
+        own = {field: together.measures for field in SAMPLED if (together := measure_own(parts, field, options))}
     for name, reason in found.measures.unavailable.items():
         if name in options.scores:
             say(f'warning: score {name}: {reason}')
@@ -106,6 +110,7 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
         environment=dict(record.environment),
         train_targets=record.targets,
         fingerprint=record.fingerprint,
+        seconds={**record.seconds, **seconds},
     )
     images = data.test.images
     keeps_images = images is not None and found.maps is None and images.nbytes <= options.keep_images_mb * 2**20
@@ -188,7 +193,7 @@ def _images_of(run: TrainedRun, plan: Plan) -> Parts:
     ensemble, reader = run.ensemble or {}, _readers(run)
 
     def part(examples: Examples, needs: Set[str], number: int, split: str) -> Part:
-        inputs = collect(reader(needs, number), examples)
+        inputs = collect(reader(needs, number), examples, f'running the network on the {split} images')
         return Part(inputs._replace(ensemble=ensemble.get(split)), examples.labels)
 
     data = run.data

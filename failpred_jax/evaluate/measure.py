@@ -8,6 +8,7 @@ import numpy as np
 
 from failpred_jax.calibrate.confidence import Calibrator
 from failpred_jax.config import EvaluateConfig
+from failpred_jax.console import phase
 from failpred_jax.errors import UserError
 from failpred_jax.evaluate.calibrating import calibrate_scores
 from failpred_jax.evaluate.comparing import compare_scores, reference_of
@@ -87,7 +88,8 @@ def measure(parts: Parts, plan: Plan, options: EvaluateConfig) -> Measured:
     # Of pixels a sample is calibrated, without intervals: neighbors err together.
     num_resamples = options.resamples if isinstance(parts.test, Part) and not parts.no_intervals else 0
     calibrators: dict[str, Calibrator] = {}
-    calibrated = calibrate_scores(validation, tally.kept, num_resamples, options.interval, calibrators)
+    with phase('calibrating scores'):
+        calibrated = calibrate_scores(validation, tally.kept, num_resamples, options.interval, calibrators)
     scores = {name: replace(score, calibrated=calibrated.get(name)) for name, score in measures.scores.items()}
     measures = replace(measures, scores=scores)
     # Pixels of a file err together as those of a run do.
@@ -143,14 +145,19 @@ def count_units(parts: Parts, plan: Plan, fitted: Fitted, options: EvaluateConfi
         computed, unavailable = compute_scores(plan, test.inputs._replace(labels=labels), fitted, test.confidences)
     # Scores that came with the units first: they are what the units were given for.
     confidences = {**test.confidences, **{k: v for k, v in computed.items() if k not in test.confidences}}
-    scores = {name: _score(name, confidence, correct) for name, confidence in confidences.items()}
+    with phase('measuring metrics', len(confidences) + 1, 'scores') as measuring:
+        scores = {}
+        for name, confidence in confidences.items():
+            scores[name] = _score(name, confidence, correct)
+            measuring.add()
+        classifier = measure_classifier(logits, labels, parts.task) if test.has_classes else measure_outcome(correct)
+        measuring.add()
     resamples, accuracy = None, {}
     if options.resamples and confidences and not parts.no_intervals:
         resamples, notes = resample(confidences, correct, test.about, scores, options)
         accuracy = accuracy_interval(resamples, options.interval)
     else:
         notes = ()
-    classifier = measure_classifier(logits, labels, parts.task) if test.has_classes else measure_outcome(correct)
     return Tally(
         classifier=replace(classifier, intervals={**classifier.intervals, **accuracy}),
         scores=scores,

@@ -8,11 +8,13 @@ images for the report.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import jax
 import numpy as np
 
 from failpred_jax.config import EvaluateConfig
+from failpred_jax.console import phase
 from failpred_jax.evaluate.collect import Reader
 from failpred_jax.evaluate.parts import PixelStream
 from failpred_jax.evaluate.pixel_totals import ClassTotals, ScoreTotals, bootstrap_images, valid_pixels
@@ -24,6 +26,8 @@ from failpred_jax.registry import SCORES
 from failpred_jax.results import Predictions
 from failpred_jax.scores.score import ScoreInputs
 from failpred_jax.types import Examples
+
+T = TypeVar('T')
 
 # Images are resampled in at most so many groups of neighbors, which bounds the memory of their counts.
 MAX_CLUSTERS = 1000
@@ -102,7 +106,7 @@ def count_pixels(
     classes = ClassTotals(np.zeros((info.num_classes,) * 2, np.int64), 0.0, 0.0, [])
     sample = draw_pixels(test.labels, info.ignore_label, options.sample_pixels, stream.seed)
     kept: dict[str, list[np.ndarray]] = {'logits': [], **{name: [] for name in totals}}
-    for number, pixels, confidences, lost in _images(stream.reader, plan, fitted, test):
+    for number, pixels, confidences, lost in _told(_images(stream.reader, plan, fitted, test), len(test.labels)):
         # A score that a single image cannot have is no score of the set.
         for name in [name for name in totals if name in lost]:
             del totals[name], kept[name]
@@ -138,6 +142,14 @@ def count_pixels(
     )
 
 
+def _told(images: Iterator[T], total: int) -> Iterator[T]:
+    """Yield the images, and tell how far they are."""
+    with phase('measuring pixels', total, 'images') as measuring:
+        for image in images:
+            yield image
+            measuring.add()
+
+
 def _flat_labels(label_map: np.ndarray, ignore_label: int | None) -> tuple[np.ndarray, np.ndarray]:
     labels = label_map.reshape(-1).astype(np.int32)
     return labels, valid_pixels(labels, ignore_label)
@@ -153,7 +165,7 @@ def _images(
             pixels = jax.tree.map(lambda x, i=i: x[i].reshape(-1, *x.shape[3:]), found)
             # A void label may lie outside the classes; its pixels are masked, so any class will do.
             labels = np.minimum(examples.labels[row].reshape(-1), pixels.logits.shape[-1] - 1).astype(np.int32)
-            yield row, pixels, *compute_scores(plan, pixels._replace(labels=labels), fitted)
+            yield row, pixels, *compute_scores(plan, pixels._replace(labels=labels), fitted, is_told=False)
             row += 1
 
 

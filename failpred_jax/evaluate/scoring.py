@@ -1,10 +1,12 @@
 """Which scores a run can have, and their values: each is computed once, and those that combine others read them."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from failpred_jax.console import phase
 from failpred_jax.errors import ScoreUnavailableError, UserError
 from failpred_jax.registry import SCORES
 from failpred_jax.scores.crossfit import held_out_values, to_host, validation_folds
@@ -123,8 +125,9 @@ def fit_scores(plan: Plan, inputs: FitInputs, own: Mapping[str, np.ndarray] | No
         if score.combines:
             given = inputs._replace(val=inputs.val._replace(columns=_usable(columns)))
         try:
-            fit = None if score.fit is None else as_fit(score.fit(given))
-            columns[score.name] = held_out_values(score, given, fit, folds)
+            with phase(f'fitting {score.name}'):
+                fit = None if score.fit is None else as_fit(score.fit(given))
+                columns[score.name] = held_out_values(score, given, fit, folds)
         except ScoreUnavailableError as error:
             unavailable[score.name] = str(error)
             continue
@@ -134,7 +137,11 @@ def fit_scores(plan: Plan, inputs: FitInputs, own: Mapping[str, np.ndarray] | No
 
 
 def compute_scores(
-    plan: Plan, inputs: ScoreInputs, fitted: Fitted, own: Mapping[str, np.ndarray] | None = None
+    plan: Plan,
+    inputs: ScoreInputs,
+    fitted: Fitted,
+    own: Mapping[str, np.ndarray] | None = None,
+    is_told: bool = True,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Compute every score of the plan.
 
@@ -143,6 +150,7 @@ def compute_scores(
       inputs: of the units, `labels` among them where a score reads them.
       fitted: what fitting left.
       own: scores that came with the units, which a score that combines others may read.
+      is_told: whether scores that take long are told of; not for the parts of something that is.
 
     Returns:
       (name -> confidences [N], the user's own left out; name -> why a score turned out to be unavailable).
@@ -152,7 +160,8 @@ def compute_scores(
         if score.name in unavailable:
             continue
         try:
-            found[score.name] = _compute(score, inputs, fitted.values, found)
+            with phase(f'computing {score.name}') if is_told else contextlib.nullcontext():
+                found[score.name] = _compute(score, inputs, fitted.values, found)
         except ScoreUnavailableError as error:
             unavailable[score.name] = str(error)
     return {score.name: found[score.name] for score in plan.scores if score.name in found}, unavailable

@@ -6,13 +6,14 @@ its counts at some hundreds of confidence levels, so that memory does not grow w
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from failpred_jax.console import phase
 from failpred_jax.errors import UserError
 from failpred_jax.metrics.resampling import Resamples
 from failpred_jax.metrics.streaming import LevelCounts, streamed_values
@@ -109,7 +110,7 @@ def bootstrap_clusters(
     metrics = tuple(next(iter(values.values())))
     exact = np.array([[values[name][metric] for name in counts] for metric in metrics])
     samples = np.empty((len(metrics), len(counts), num_resamples), np.float32)
-    for s, of_score in enumerate(counts.values()):
+    for s, of_score in enumerate(_told(counts)):
         blocks = []
         for first in range(0, len(weights), _BLOCK):
             block = weights[first : first + _BLOCK]
@@ -122,6 +123,13 @@ def bootstrap_clusters(
         moved = np.nan_to_num(exact[:, s] - found[:, 0])
         samples[:, s] = found[:, 1 : num_resamples + 1] + moved[:, None]
     return Resamples(tuple(counts), metrics, exact, samples, support, True, pieces)
+
+
+def _told(counts: Mapping[str, ClusterCounts]) -> Iterator[ClusterCounts]:
+    with phase('resampling', len(counts), 'scores') as resampling:
+        for of_score in counts.values():
+            yield of_score
+            resampling.add()
 
 
 def cluster_weights(num_clusters: int, block_length: int, num_resamples: int, seed: int) -> np.ndarray:

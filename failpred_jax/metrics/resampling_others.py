@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from failpred_jax.console import phase
 from failpred_jax.metrics.metric import Metric
 from failpred_jax.metrics.ranking import check_inputs
 from failpred_jax.metrics.resampling import NUM_PLACES, Resamples, resample_weights, with_one_more
@@ -48,13 +49,15 @@ def resample_others(
     num_resamples = resamples.samples.shape[-1]
     points = np.array([[values[score][metric.name] for score in resamples.scores] for metric in metrics])
     samples = np.empty((len(metrics), len(resamples.scores), num_resamples), np.float32)
-    with jax.enable_x64(jax.default_backend() != 'tpu'):
+    told = phase('resampling other metrics', samples.shape[0] * samples.shape[1])
+    with told as resampling, jax.enable_x64(jax.default_backend() != 'tpu'):
         key = jax.random.key(seed)
         for s, score in enumerate(resamples.scores):
             exact, right, _ = check_inputs(confidences[score], correct, None)
             exact, right = with_one_more(np.asarray(exact), np.asarray(right))
             for m, metric in enumerate(metrics):
                 samples[m, s] = jax.device_get(_on_resamples(metric.fn, num_resamples)(key, exact, right))
+                resampling.add()
     return dataclasses.replace(
         resamples,
         metrics=(*resamples.metrics, *(metric.name for metric in metrics)),

@@ -7,6 +7,7 @@ and only when `build` is called.
 
 from pathlib import Path
 
+from failpred_jax.console import phase
 from failpred_jax.results import Evaluation
 
 
@@ -24,4 +25,5 @@ def build(evaluation: Evaluation, folder: Path, *, png: bool = True) -> Path:
     """
     from failpred_jax.report import page  # plotly costs time and memory: pay when a report is made
 
-    return page.build(evaluation, Path(folder), png=png)
+    with phase('building the report'):
+        return page.build(evaluation, Path(folder), png=png)

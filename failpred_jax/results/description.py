@@ -150,6 +150,7 @@ class RunDescription:
       scores: score -> what it is.
       interval: probability that the intervals are to cover.
       fingerprint: digest of all that decides the result, or ''.
+      seconds: what was done besides training -> seconds of wall clock, which differ from one time to the next.
     """
 
     mode: str = 'run'
@@ -165,6 +166,7 @@ class RunDescription:
     scores: Mapping[str, ScoreDescription] = field(default_factory=dict)
     interval: float = 0.95
     fingerprint: str = ''
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_segmentation(self) -> bool:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from failpred_jax import devices
-from failpred_jax.console import say
+from failpred_jax.console import phase, say
 from failpred_jax.data.feeding import batches_in_order, num_bytes_of
 from failpred_jax.errors import given
 from failpred_jax.train.stage import Stage, TrainState
@@ -107,11 +107,13 @@ def compute_cached(program: Program, state: TrainState, examples: Examples, name
     variables = devices.replicate(_variables(state))
     arrays = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), like)
     start = 0
-    for batch, real in batches_in_order(examples, batch_size):
-        found = devices.gather(forward_fn(variables, batch))
-        for array, part in zip(jax.tree.leaves(arrays), jax.tree.leaves(found), strict=True):
-            array[start : start + real] = part[:real]
-        start += real
+    with phase('computing what is frozen', len(examples.labels), 'images') as computing:
+        for batch, real in batches_in_order(examples, batch_size):
+            found = devices.gather(forward_fn(variables, batch))
+            for array, part in zip(jax.tree.leaves(arrays), jax.tree.leaves(found), strict=True):
+                array[start : start + real] = part[:real]
+            start += real
+            computing.add(real)
     return arrays
 
 

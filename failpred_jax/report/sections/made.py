@@ -32,6 +32,10 @@ def fill(view: View, section: Section) -> None:
     section.heading('Data and model')
     section.add(_facts({**_dataset(view), **{f'model {key}': value for key, value in view.run.model.items()}}))
     _add_stages(section, view)
+    if view.run.seconds:
+        section.heading('Time')
+        section.text('Seconds of wall clock for what took one or more, besides training.')
+        section.add(_facts({what: words.seconds(s) for what, s in view.run.seconds.items() if s >= 1}))
     section.heading('Environment')
     created = {'created': view.run.created} if view.run.created else {}
     environment = {**created, **view.run.environment}
