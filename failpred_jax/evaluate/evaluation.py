@@ -29,6 +29,7 @@ from failpred_jax.types import Examples
 _EVALUATION = 0x65766C
 # Of the numbered passes, that over the test split; see `evaluation_key`.
 TEST = 3
+_WORDS = {'val': 'validation', 'train': 'training', 'cal': 'calibration'}
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,9 @@ def _images_of(run: TrainedRun, plan: Plan) -> Parts:
     ensemble, reader = run.ensemble or {}, _readers(run)
 
     def part(examples: Examples, needs: Set[str], number: int, split: str) -> Part:
-        inputs = collect(reader(needs, number), examples, f'running the network on the {split} images')
+        inputs = collect(
+            reader(needs, number), examples, f'running the network on the {_WORDS.get(split, split)} images'
+        )
         return Part(inputs._replace(ensemble=ensemble.get(split)), examples.labels)
 
     data = run.data

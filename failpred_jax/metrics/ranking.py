@@ -26,6 +26,10 @@ def values(found: Found, total: Counts, points: Points = STANDARD) -> dict[str, 
     return failure_values(found, total, points) | selective_values(found, total, points)
 
 
+# Called outside a compiled function, each of its operations would be compiled by itself.
+values_of_walks = jax.jit(values, static_argnames='points')
+
+
 def names(points: Points = STANDARD) -> tuple[str, ...]:
     """Return the names of the failure and selective metrics that come from one walk, in the order of tables."""
     return (*failure_names(points), *selective_names(points))
@@ -81,8 +85,8 @@ def _sorted_on_host(
     flags = sort_units_on_host(confidence, correct, mask)
     flags = flags[: np.count_nonzero(flags & COUNTED)]
     if not flags.size:
-        return jax.device_get(values(*walk(jnp.asarray(flags), points), points)), 0
-    return jax.device_get(values(*walk_once(flags, points), points)), 0
+        return jax.device_get(values_of_walks(*walk(jnp.asarray(flags), points), points)), 0
+    return jax.device_get(values_of_walks(*walk_once(flags, points), points)), 0
 
 
 def score_metrics(

@@ -21,7 +21,7 @@ import numpy as np
 
 from failpred_jax.console import phase
 from failpred_jax.errors import UserError
-from failpred_jax.metrics.ranking import check_inputs, score_metrics, values
+from failpred_jax.metrics.ranking import check_inputs, score_metrics, values, values_of_walks
 from failpred_jax.metrics.reweighted import make_ranking, walk_reweighted
 from failpred_jax.metrics.sorting import CORRECT, sort_order
 from failpred_jax.metrics.walk import STANDARD, Counts, Found, Points, begin, read_flags, visit
@@ -225,7 +225,7 @@ def _metrics_of(walks: Sequence[Sequence[tuple[Found, Counts]]], metrics: Sequen
     of_scores = [jax.tree.map(joined, *blocks) for blocks in zip(*walks, strict=True)]
     found, total = jax.tree.map(stacked, *of_scores)
     with jax.enable_x64(jax.default_backend() != 'tpu'):
-        by_name = values(found, total, points)
+        by_name = values_of_walks(found, total, points)
         return np.stack([np.asarray(jax.device_get(by_name[name]), np.float32) for name in metrics])
 
 
