@@ -14,6 +14,21 @@ from typing import Any
 from failpred_jax.errors import UserError, nearest
 
 
+def _home(entry: Any) -> tuple[str, str] | None:
+    """Return (module, name) of the function or class that an entry is, or holds; None where it is neither."""
+    for found in (entry, getattr(entry, 'fn', None), getattr(entry, 'fill', None)):
+        name = getattr(found, '__qualname__', None)
+        if name is not None:
+            return getattr(found, '__module__', ''), name
+    return None
+
+
+def _is_same_cell(one: Any, other: Any) -> bool:
+    """Return whether both are of the same name in a notebook, whose cells are run again and again."""
+    home = _home(other)
+    return home is not None and home[0] == '__main__' and home == _home(one)
+
+
 class Registry:
     """A mapping from names to things of one kind, in which a duplicate or unknown name is an error.
 
@@ -41,7 +56,8 @@ class Registry:
           facts: what it declares of itself; see the registry for what there is to declare.
 
         Raises:
-          ValueError: the name is taken, or a fact is none of the registry's.
+          ValueError: the name is taken, or a fact is none of the registry's. A notebook's cell that is run again may
+            register again what it registered.
         """
         unknown = set(facts) - set(self._default_facts)
         if unknown:
@@ -51,10 +67,13 @@ class Registry:
             )
 
         def add(entry: Any) -> Any:
-            if name in self._entries:
-                raise ValueError(f"{self.kind} '{name}' is registered twice; choose another name")
+            if name in self._entries and not _is_same_cell(self._entries[name], entry):
+                first = _home(self._entries[name])
+                where = f' (the first is {".".join(first)})' if first else ''
+                raise ValueError(f"{self.kind} '{name}' is registered twice; choose another name{where}")
             self._entries[name] = entry
             self._facts[name] = self._default_facts | facts
+            self._options.pop(name, None)
             if options is not None:
                 self._options[name] = options
             return entry

@@ -98,6 +98,17 @@ def test_every_option_says_what_it_does_and_what_it_may_be(path):
     assert metadata['rule'].holds(OPTIONS[path].default)
 
 
+def test_empty_tuples_and_lists_in_any_order_are_read():
+    made = default_config()
+    made.data.source = 'digits'
+    made.baseline.milestones = ()
+    with made.unlocked():
+        made.baseline.recipes = []
+        made.evaluate.scores = ['mcp', 'tcp']
+    found = read_config(made)
+    assert (found.baseline.milestones, found.baseline.recipes, found.evaluate.scores) == ((), (), ('mcp', 'tcp'))
+
+
 def test_all_problems_are_named_at_once():
     config = plain()
     config['seed'] = 'zero'

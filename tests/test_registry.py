@@ -36,6 +36,29 @@ def test_a_name_twice_and_an_unknown_fact_are_errors_of_the_programmer(fruit):
         fruit.register('pear', is_swet=True)
 
 
+def test_a_cell_that_is_run_again_replaces_what_it_registered(fruit):
+    def of(module):
+        def pear():
+            return module
+
+        pear.__module__ = module
+        return pear
+
+    fruit.register('pear', options=str)(of('__main__'))
+    again = of('__main__')
+    fruit.register('pear', options=float, is_sweet=False)(again)
+    assert fruit['pear'] is again
+    assert (fruit.options()['pear'], fruit.fact('pear', 'is_sweet')) == (float, False)
+    fruit.register('pear')(of('__main__'))
+    assert 'pear' not in fruit.options()
+    # Another module's function of that name, or another function of the notebook, is another thing.
+    with pytest.raises(ValueError, match=r"'pear' is registered twice; choose another name \(the first is __main__"):
+        fruit.register('pear')(of('a_module'))
+    fruit.register('plum')(of('a_module'))
+    with pytest.raises(ValueError, match=r'registered twice.*\(the first is a_module'):
+        fruit.register('plum')(of('a_module'))
+
+
 def test_a_package_that_fails_to_import_fails_every_time():
     broken = Registry('fruit', 'tests_have_no_such_package')
     for _ in range(2):

@@ -81,6 +81,11 @@ def test_every_optimizer_descends_and_starts_again_from_its_state(name):
         updates, state = optimizer.update(2 * x, state, x)
         x = optax.apply_updates(x, updates)
     assert float(jnp.sum(x**2)) < 5
+    # A weight decay that the config shows is applied: without a gradient, the parameters shrink.
+    decayed = make_optimizer(StageConfig(optimizer=name, learning_rate=0.1, weight_decay=0.1), lambda step: 0.1)
+    there = jnp.asarray([1.0, -2.0])
+    shrunk, _ = decayed.update(0 * there, decayed.init(there), there)
+    assert (shrunk * there < 0).all()
     # What a checkpoint holds is all of it.
     copied = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), state)
     again, _ = optimizer.update(2 * x, copied, x)
