@@ -3,12 +3,13 @@
 import contextlib
 import functools
 import hashlib
-import os
 import platform
 import tempfile
 from pathlib import Path
 
 import jax
+
+from failpred_jax.files import user_cache_folder
 
 # Which operations XLA hands to YNNPACK on a CPU. By default it takes convolutions and matrix products as well, at a
 # fifth to a half of the speed of Eigen's, which they fall to otherwise; its sums are many times faster than XLA's own.
@@ -46,9 +47,8 @@ def keep_compilations() -> None:
     """
     if jax.config.values['jax_compilation_cache_dir'] is None:
         try:
-            cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
             # A home folder may be shared by machines whose processors cannot run one another's programs.
-            folder = cache / 'failpred_jax' / f'xla-{_processor()}'
+            folder = user_cache_folder() / f'xla-{_processor()}'
             folder.mkdir(parents=True, exist_ok=True)
             # A folder that exists may still be one that cannot be written.
             tempfile.TemporaryFile(dir=folder).close()

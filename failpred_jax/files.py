@@ -36,6 +36,11 @@ def decode_text(data: bytes) -> str:
         return data.decode('cp1252', errors='replace')
 
 
+def user_cache_folder() -> Path:
+    """Return our folder in the user's cache folder, which need not exist. Raises RuntimeError if there is no home."""
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'failpred_jax'
+
+
 def is_unfinished(path: Path) -> bool:
     """Return whether this is what a killed process left of a file it was writing."""
     return path.name.startswith('.') and path.name.endswith(UNFINISHED)

@@ -129,7 +129,8 @@ class Registry:
         return len(self._found())
 
 
-SOURCES = Registry('data source', 'failpred_jax.data')
+# files: None, or `options -> all files and folders that decide what is loaded` (None if nobody knows), for the cache.
+SOURCES = Registry('data source', 'failpred_jax.data', {'files': None})
 # task: 'classification' or 'segmentation'; min_size: of images, in pixels; may_be_given: its options may name
 # parameters, so that a run can begin with a finished classifier.
 MODELS = Registry('model', 'failpred_jax.models', {'task': 'classification', 'min_size': 1, 'may_be_given': False})

@@ -87,6 +87,12 @@ class DataConfig(OwnerSection):
         NOT_NEGATIVE,
         changes_training=False,
     )
+    cache_mb: int = option(
+        4096,
+        "a decoded data set up to this size is kept in the user's cache folder for the next start; 0 keeps none",
+        NOT_NEGATIVE,
+        changes_training=False,
+    )
     augment: AugmentConfig = section(AugmentConfig)
     # From Python, as on the command line: what the chosen source reads.
     path: InitVar[str] = ''

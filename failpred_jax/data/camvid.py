@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from failpred_jax.config import DataConfig
+from failpred_jax.data.cache import everything_below
 from failpred_jax.data.listing import by_stem, list_folder, same_name
 from failpred_jax.data.pictures import read_label_map, read_picture
 from failpred_jax.data.resize import resize_images, resize_labels
@@ -52,7 +53,7 @@ class CamvidOptions:
             yield f"{path}.path is ''; source 'camvid' reads the folder it names, with train/, trainannot/, ..."
 
 
-@SOURCES.register('camvid', options=CamvidOptions)
+@SOURCES.register('camvid', options=CamvidOptions, files=lambda options: everything_below(Path(options.path)))
 def load(data: DataConfig, options: CamvidOptions) -> RawData:
     """Return the three parts of the folder that `options.path` names, at `data.image_size` if that is set.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from failpred_jax.config import DataConfig
 from failpred_jax.console import say_once
+from failpred_jax.data.cache import everything_below
 from failpred_jax.data.labeled_files import CHANNELS, LabeledFiles, read_parts
 from failpred_jax.data.listing import Listing, list_below, list_folder, same_name
 from failpred_jax.data.parts import by_part, in_order, numbered, some
@@ -32,7 +33,7 @@ class FolderOptions:
             yield f"{path}.path is ''; source 'folder' reads the folder it names"
 
 
-@SOURCES.register('folder', options=FolderOptions)
+@SOURCES.register('folder', options=FolderOptions, files=lambda options: everything_below(Path(options.path)))
 def load(data: DataConfig, options: FolderOptions) -> RawData:
     """Return the pictures below the folder that `options.path` names.
 

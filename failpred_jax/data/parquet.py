@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from failpred_jax.config import DataConfig
 from failpred_jax.console import say_once
+from failpred_jax.data.cache import everything_below
 from failpred_jax.data.decoding import channels_of, decode
 from failpred_jax.data.labeled_files import CHANNELS
 from failpred_jax.data.listing import is_foreign
@@ -56,7 +57,7 @@ class _Part:
     names: tuple[str, ...]
 
 
-@SOURCES.register('parquet', options=ParquetOptions)
+@SOURCES.register('parquet', options=ParquetOptions, files=lambda options: everything_below(Path(options.path)))
 def load(data: DataConfig, options: ParquetOptions) -> RawData:
     """Return the parts that the files of `options.path` belong to by their names, such as train-00000-of-00002.parquet.
 
@@ -93,7 +94,8 @@ def load(data: DataConfig, options: ParquetOptions) -> RawData:
         for part, found in read.items()
     }
     info = DatasetInfo(path.resolve().stem, 'classification', shape, class_names)
-    return RawData(info, parts['train'], *(parts.get(part) for part in PARTS[1:]))
+    is_all_known = path.is_dir() or not any(isinstance(picture, Path) for picture in everything)
+    return RawData(info, parts['train'], *(parts.get(part) for part in PARTS[1:]), is_all_known=is_all_known)
 
 
 def _examples(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from failpred_jax.config import DataConfig
+from failpred_jax.data.cache import everything_below
 from failpred_jax.data.decoding import channels_of, decode, decode_files
 from failpred_jax.data.label_maps import MapRule
 from failpred_jax.data.labeled_files import CHANNELS
@@ -55,7 +56,9 @@ class SegmentationOptions:
         yield from MapRule.of(self).problems(path)
 
 
-@SOURCES.register('segmentation', options=SegmentationOptions)
+@SOURCES.register(
+    'segmentation', options=SegmentationOptions, files=lambda options: everything_below(Path(options.path))
+)
 def load(data: DataConfig, options: SegmentationOptions) -> RawData:
     """Return the pairs below the folder that `options.path` names.
 

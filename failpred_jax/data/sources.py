@@ -21,6 +21,7 @@ class RawData:
       train: the training part, from which validation is taken where there is none.
       validation: the source's own validation part, or None.
       test: the source's own test part, or None where a part of `train` has to serve.
+      is_all_known: whether the files that the source names beforehand are all that decided what was loaded.
       groups: [N] of any type, what each training example belongs to and is never split from; None for nothing.
     """
 
@@ -29,6 +30,7 @@ class RawData:
     validation: Examples | None
     test: Examples | None
     groups: np.ndarray | None = field(default=None, kw_only=True)
+    is_all_known: bool = field(default=True, kw_only=True)
 
 
 def images_of(examples: Examples) -> np.ndarray:

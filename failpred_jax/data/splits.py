@@ -9,6 +9,7 @@ import numpy as np
 
 from failpred_jax.config import DataConfig
 from failpred_jax.console import say_once
+from failpred_jax.data.cache import load_cached
 from failpred_jax.data.disjoint import check_disjoint
 from failpred_jax.data.grouping import shuffled, whole_groups
 from failpred_jax.data.look import look_at
@@ -62,7 +63,8 @@ def load_data(
       UserError: see the source; or the parts are too small, or the split file does not fit the data, or all images of
         a part stand in another one.
     """
-    raw = SOURCES[config.source](config, config.options_of(config.source))
+    options, files_of = config.options_of(config.source), SOURCES.fact(config.source, 'files')
+    raw = load_cached(config, files_of(options) if files_of else None, lambda: SOURCES[config.source](config, options))
     info = raw.info
     where = f"the data set '{info.name}' ({{}})"
     train = check_examples(raw.train, info, where.format('train'))
