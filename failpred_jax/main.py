@@ -1,6 +1,7 @@
 """The program: finds the command that the command line names, runs it, and turns errors into messages."""
 
 import errno
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,6 +12,16 @@ from failpred_jax.stopping import EXIT_STOPPED, Stopped
 
 EXIT_OUR_ERROR, EXIT_USER_ERROR = 1, 2
 EXIT_KILLED, EXIT_NO_READER = 130, 141  # what a shell reports for SIGINT and SIGPIPE
+# What launchers set for each of several processes; launcher.py reads what they mean.
+_JOB = (
+    'JAX_COORDINATOR',
+    'JAX_NUM_PROC',
+    'JAX_PROCESS',
+    'JOB_COMPLETION_INDEX',
+    'SLURM_',
+    'TPU_WORKER_',
+    'CLOUD_TPU_TASK_ID',
+)
 # A disk that is full, read-only, forbidden or failing, and a file where a folder must be (or the other way round), are
 # for the user to fix; any other OSError is a bug of ours.
 DISK_ERRORS = (
@@ -41,12 +52,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> None:
+    if _is_alone(argv):
+        # jax and all that owns options take seconds to import; until then nobody else says a word.
+        print(f'failpred_jax {__version__} starts', flush=True)
     command, given = command_line.parse(argv)
     # jax and all rooms load from here on, so that --help and a misspelled flag answer at once.
     from failpred_jax import processes
 
     processes.join(*(given.flags[flag.name] for flag in command_line.JOB))
     command.run(given)
+
+
+def _is_alone(argv: Sequence[str]) -> bool:
+    """Return whether nothing says that this process is one of several, of which one alone speaks."""
+    flags = tuple(f'--{flag.name}' for flag in command_line.JOB)
+    return not any(word.startswith(flags) for word in argv) and not any(name.startswith(_JOB) for name in os.environ)
 
 
 def _explained(error: BaseException) -> tuple[int, str, str]:

@@ -82,6 +82,27 @@ def test_all_ways_to_start_are_one_program():
     assert 'failpred = failpred_jax.main:main' in (ROOT / 'setup.cfg').read_text()
 
 
+@pytest.mark.parametrize(
+    ('words', 'environ', 'said'),
+    [
+        ((), {}, 'failpred_jax 0.1.0 starts\n'),
+        (('--process_id=1',), {}, ''),
+        ((), {'SLURM_PROCID': '1'}, ''),
+        ((), {'JAX_PROCESS_ID': '1'}, ''),
+    ],
+)
+def test_the_first_word_comes_before_anything_is_imported_and_once_for_a_job(words, environ, said, monkeypatch, capsys):
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    def stop(argv):
+        raise UserError('that is all')
+
+    monkeypatch.setattr(command_line, 'parse', stop)
+    assert main.main(['failpred', *words]) == 2
+    assert capsys.readouterr().out == said
+
+
 ENDS = {
     2: [UserError('no'), MemoryError('Unable to allocate 9 GiB'), OSError(28, 'No space left on device', '/x')],
     75: [Stopped('SIGTERM: saved')],
