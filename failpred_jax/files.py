@@ -93,9 +93,10 @@ def whole_files(folder: Path, last: str) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file."""
+    """Write a UTF-8 text file; bytes of names that Python could not read as text are read as UTF-8, or replaced."""
+    data = text.encode('utf-8', 'surrogateescape')
     with whole_file(path) as file:
-        file.write(text.encode())
+        file.write(data.decode('utf-8', 'replace').encode())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -65,3 +65,9 @@ def test_numbers_that_other_readers_refuse_are_not_written(tmp_path):
     assert names(tmp_path) == []
     files.write_json(tmp_path / 'a.json', {'x': [1, None]})
     assert json.loads((tmp_path / 'a.json').read_text()) == {'x': [1, None]}
+
+
+def test_names_whose_bytes_are_no_text_can_be_written(tmp_path):
+    # What Python makes of an umlaut in UTF-8 where the locale is ASCII, and of one in Latin-1.
+    files.write_text(tmp_path / 'x.txt', 'bl\udcc3\udcbc gr\udcfcn ü')
+    assert (tmp_path / 'x.txt').read_text(encoding='utf-8') == 'blü gr\ufffdn ü'

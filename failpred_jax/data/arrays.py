@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from failpred_jax.config import DataConfig
+from failpred_jax.data.listing import readable
 from failpred_jax.data.sources import RawData, images_of
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.options import option, rule
@@ -94,7 +95,7 @@ def load(data: DataConfig, options: ArraysOptions) -> RawData:
         )
     ignored = options.ignore_label if options.ignore_label >= 0 else None
     height, width, channels = images.shape[1:]
-    info = DatasetInfo(path.stem, task, (height, width, channels), class_names, ignored)
+    info = DatasetInfo(readable(path.stem), task, (height, width, channels), class_names, ignored)
     held_out = (examples(part) if f'images_{part}' in arrays else None for part in ('val', 'test'))
     return RawData(info, train, *held_out)
 

@@ -9,7 +9,7 @@ from failpred_jax.config import DataConfig
 from failpred_jax.console import say_once
 from failpred_jax.data.cache import everything_below
 from failpred_jax.data.labeled_files import CHANNELS, LabeledFiles, read_parts
-from failpred_jax.data.listing import Listing, list_below, list_folder, same_name
+from failpred_jax.data.listing import Listing, list_below, list_folder, readable
 from failpred_jax.data.parts import by_part, in_order, numbered, some
 from failpred_jax.data.sources import RawData
 from failpred_jax.errors import UserError
@@ -70,7 +70,9 @@ def _read(
         numbered(list(classes), class_names, f"the {part} part of '{root}'")
         files = tuple(file for of_class in classes.values() for file in of_class)
         found[part] = LabeledFiles(files, numbered(words, class_names, f"'{root}'"))
-    return read_parts(found, root.resolve().name, class_names, data, options.channels, 'config.data.folder.channels')
+    return read_parts(
+        found, readable(root.resolve().name), class_names, data, options.channels, 'config.data.folder.channels'
+    )
 
 
 def _classes(folder: Path, listing: Listing, nested: bool) -> dict[str, tuple[Path, ...]]:
@@ -85,7 +87,7 @@ def _classes(folder: Path, listing: Listing, nested: bool) -> dict[str, tuple[Pa
         say_once(f"note: {len(listing.pictures)} pictures beside the class folders of '{folder}' are not used")
     found: dict[str, tuple[Path, ...]] = {}
     for below in listing.folders:
-        name = _readable(below.name)
+        name = readable(below.name)
         if name in found:
             raise UserError(f"'{folder}' has two folders of the name '{name}', spelled with other bytes; rename one")
         inside = list_below(below) if nested else list_folder(below)
@@ -119,8 +121,3 @@ def _check_not_nested(folder: Path, below: Path, inside: Listing) -> None:
         f"the class folder '{below}' holds folders with pictures ({some(deeper)}); give one folder per class, or set "
         f"config.data.folder.nested=True, which takes all of them for the class '{below.name}'"
     )
-
-
-def _readable(name: str) -> str:
-    """Return a name of a file as text, whatever its bytes are."""
-    return same_name(name.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace'))

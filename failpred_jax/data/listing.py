@@ -90,6 +90,11 @@ def same_name(name: str) -> str:
     return unicodedata.normalize('NFC', name)
 
 
+def readable(name: str) -> str:
+    """Return a name of a file as text that can be written anywhere, whatever its bytes are."""
+    return same_name(name.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace'))
+
+
 def by_stem(pictures: Sequence[Path]) -> dict[str, Path]:
     """Return base name -> picture.
 

@@ -16,7 +16,7 @@ from failpred_jax.console import say_once
 from failpred_jax.data.cache import everything_below
 from failpred_jax.data.decoding import channels_of, decode
 from failpred_jax.data.labeled_files import CHANNELS
-from failpred_jax.data.listing import is_foreign
+from failpred_jax.data.listing import is_foreign, readable
 from failpred_jax.data.parts import PARTS, in_order, known_parts, numbered, part_named, some
 from failpred_jax.data.pictures import is_stored_as_gray, read_picture
 from failpred_jax.data.sources import RawData
@@ -93,7 +93,7 @@ def load(data: DataConfig, options: ParquetOptions) -> RawData:
         part: _examples(found, class_names, shape, data.new_size is not None, f"the {part} part of '{path}'")
         for part, found in read.items()
     }
-    info = DatasetInfo(path.resolve().stem, 'classification', shape, class_names)
+    info = DatasetInfo(readable(path.resolve().stem), 'classification', shape, class_names)
     is_all_known = path.is_dir() or not any(isinstance(picture, Path) for picture in everything)
     return RawData(info, parts['train'], *(parts.get(part) for part in PARTS[1:]), is_all_known=is_all_known)
 

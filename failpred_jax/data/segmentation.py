@@ -11,7 +11,7 @@ from failpred_jax.data.cache import everything_below
 from failpred_jax.data.decoding import channels_of, decode, decode_files
 from failpred_jax.data.label_maps import MapRule
 from failpred_jax.data.labeled_files import CHANNELS
-from failpred_jax.data.listing import by_stem, list_folder
+from failpred_jax.data.listing import by_stem, list_folder, readable
 from failpred_jax.data.parts import PARTS, by_part, some
 from failpred_jax.data.pictures import read_label_map, read_picture, size_of
 from failpred_jax.data.resize import resize_labels
@@ -81,7 +81,7 @@ def load(data: DataConfig, options: SegmentationOptions) -> RawData:
         for part, of_part in pairs.items()
     }
     class_names = map_rule.class_names(found['train'].labels, f"the label maps of '{root}'", 'config.data.segmentation')
-    info = DatasetInfo(root.resolve().name, 'segmentation', shape, class_names, map_rule.ignore)
+    info = DatasetInfo(readable(root.resolve().name), 'segmentation', shape, class_names, map_rule.ignore)
     return RawData(info, found['train'], *(found.get(part) for part in PARTS[1:]))
 
 

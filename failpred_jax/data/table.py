@@ -9,6 +9,7 @@ import numpy as np
 from failpred_jax.config import DataConfig
 from failpred_jax.console import say_once
 from failpred_jax.data.labeled_files import CHANNELS, LabeledFiles, read_parts
+from failpred_jax.data.listing import readable
 from failpred_jax.data.parts import PARTS, in_order, known_parts, numbered, part_named, some
 from failpred_jax.data.sources import RawData
 from failpred_jax.errors import UserError, nearest
@@ -74,7 +75,7 @@ def load(data: DataConfig, options: TableOptions) -> RawData:
             numbered([labels[i] for i in rows], class_names, where),
             None if groups is None else np.asarray(_words(groups, 'group', file))[rows],
         )
-    return read_parts(parts, file.stem, class_names, data, options.channels, 'config.data.table.channels')
+    return read_parts(parts, readable(file.stem), class_names, data, options.channels, 'config.data.table.channels')
 
 
 def _column(columns: Mapping[str, np.ndarray], kind: str, name: str, file: Path) -> np.ndarray:

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from failpred_jax.data.listing import by_stem, list_below, list_folder
+from failpred_jax.data.listing import by_stem, list_below, list_folder, readable
 from failpred_jax.errors import UserError
 
 
@@ -32,3 +32,8 @@ def test_folders_that_are_none_are_told(tmp_path):
 def test_one_base_name_twice_is_named(tmp_path):
     with pytest.raises(UserError, match=r'two pictures of one base name, a.jpg and a.png'):
         by_stem([tmp_path / 'a.jpg', tmp_path / 'a.png'])
+
+
+def test_names_are_readable_whatever_their_bytes():
+    assert readable('bl\udcc3\udcbc') == 'blü'
+    assert readable('gr\udcfcn') == 'gr\ufffdn'

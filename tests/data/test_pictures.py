@@ -42,6 +42,19 @@ def test_orientation_is_applied():
     assert np.array_equal(found, np.rot90(RGB, -1))
 
 
+@pytest.mark.filterwarnings('ignore:Corrupt EXIF data')
+def test_broken_exif_data_are_no_reason_to_refuse_a_picture():
+    gray = Image.fromarray(np.tile(GRAY, (4, 4)))
+    found = read_picture(file_of(gray, 'jpeg', exif=b'Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\xffgarbage'), channels=1)
+    assert found.shape == (12, 16, 1)
+
+
+def test_several_pages_are_not_taken_for_one_picture():
+    pages = file_of(Image.fromarray(GRAY), 'tiff', save_all=True, append_images=[Image.fromarray(GRAY)] * 2)
+    with pytest.raises(UserError, match=r'holds 3 pictures \(pages of a TIFF\)'):
+        read_picture(pages, name='stack.tif')
+
+
 def test_cmyk_becomes_rgb():
     white = Image.new('CMYK', (8, 8), (0, 0, 0, 0))
     assert (read_picture(file_of(white, 'jpeg')) > 250).all()
