@@ -44,7 +44,7 @@ def load(data: DataConfig, options: ArraysOptions) -> RawData:
 
     It holds `images_train` [N, H, W] or [N, H, W, channels] uint8 and `labels_train` [N] integers from 0, or words
     (or label maps [N, H, W], for segmentation), optionally the same with `_val` and `_test`, and optionally
-    `class_names` [C] of strings. A part that is not there is split off the training part. Pixels of
+    `class_names` [C] of strings. A missing part is split off the training part. Pixels of
     `options.ignore_label` count nowhere.
 
     Raises:

@@ -1,8 +1,8 @@
 """Street scenes in the folder layout of the SegNet tutorial: CamVid, or any set of images laid out like it.
 
 FOLDER/train, val, test hold the images, FOLDER/trainannot, valannot, testannot the label maps of the same base name.
-FOLDER/train.txt and so on name one pair a line, as paths on whoever's disk made the list: only the names of the files
-count, so that a list can neither miss our folder nor lead out of it. A part without a list is all its files.
+FOLDER/train.txt and so on name one pair per line, as paths on the disk where the list was made: only the file names count,
+so a list can neither miss our folder nor lead out of it. A part without a list is all its files.
 """
 
 from collections.abc import Iterator, Sequence
@@ -89,7 +89,7 @@ def find_pairs(folder: Path, part: str) -> list[Pair]:
     """Return the pairs of a part ('train', 'val' or 'test'): those of its list in its order, else all files.
 
     Raises:
-      UserError: there are none, a line of the list is not two paths, or a file of a pair is not there.
+      UserError: there are none, a line of the list is not two paths, or a file of a pair is missing.
     """
     listing = folder / f'{part}.txt'
     if listing.is_file():

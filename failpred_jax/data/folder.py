@@ -39,7 +39,7 @@ def load(data: DataConfig, options: FolderOptions) -> RawData:
 
     A sub-folder is a class, named as it is; if all names are whole numbers, they are in the order of the numbers. Where
     the folder holds train/, with or without val/ and test/ (or other usual names of these), the classes are in them; a
-    part that is not there is split off the training part. `data.image_size` resizes pictures as they are read.
+    part that is missing is split off the training part. `data.image_size` resizes pictures as they are read.
 
     Raises:
       UserError: the layout is another one, a class has no training folder, or pictures are damaged or differ in size.

@@ -45,7 +45,7 @@ def list_folder(folder: Path) -> Listing:
     """Return what a folder holds, without what systems leave in folders; nothing is opened and nothing followed down.
 
     Raises:
-      UserError: it is not there, is no folder, or cannot be read.
+      UserError: it is missing, is not a folder, or cannot be read.
     """
     try:
         with os.scandir(folder) as found:

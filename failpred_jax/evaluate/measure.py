@@ -40,7 +40,7 @@ GRADED = (
     'correct holds grades: risk is 1 - grade, and metrics that need right or wrong (AUROC, AUPR, FPR at a TPR) are '
     'undefined; right_at=0.5 (--right_at=0.5) makes them right or wrong'
 )
-NOT_RESAMPLED = 'it is computed by a function of its own, which would take too long on every resample'
+NOT_RESAMPLED = 'its own function would take too long on every resample'
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Several classifiers, or dropout passes, as one classifier with predictions of its own.
+"""Several classifiers, or dropout passes, as one classifier with its own predictions.
 
 The main table compares confidences in one frozen classifier's predictions, and a sampled score speaks about those. What
 a user of an ensemble would do instead, which is to take the ensemble's predictions too, has other errors, so it stands
-in a table of its own.
+in a separate table.
 """
 
 from collections.abc import Mapping

@@ -18,7 +18,7 @@ class Part:
     """Units of one split, all in memory.
 
     Attributes:
-      inputs: what scores read of them; `labels` and `columns` are filled by whoever computes scores.
+      inputs: what scores read of them; `labels` and `columns` are filled in when scores are computed.
       labels: [N] int32 in [0, C); empty, as the logits are, where only `correct` is known.
       confidences: scores that came with the units, name -> [N] of any real type; ranked exactly, never rounded.
       correct: [N] bool, or float grades in [0, 1], as given; None where it follows from labels and logits.

@@ -1,7 +1,7 @@
 """Scores of several predictive distributions of one unit: dropout passes, or the classifiers of several seeds.
 
 They are judged against the frozen classifier's prediction, so those that speak about one class speak about that one.
-An ensemble as a classifier of its own, with predictions of its own, is in evaluate/own_classifier.py.
+evaluate/own_classifier.py treats an ensemble as a classifier with its own predictions.
 
 The distributions are summed as they come (`init_samples`, `add_sample`, `finish_samples`), so that T passes never take
 T times the memory. The scores then read the `SampleSummary`.

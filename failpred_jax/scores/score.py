@@ -60,7 +60,7 @@ class ScoreInputs(NamedTuple):
         """Return a field that must be there; ScoreUnavailableError where it is None."""
         value = getattr(self, field)
         if value is None:
-            raise ScoreUnavailableError(f"'{field}' of these units is not there")
+            raise ScoreUnavailableError(f"'{field}' of these units is missing")
         return value
 
 

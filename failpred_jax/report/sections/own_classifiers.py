@@ -16,7 +16,7 @@ KINDS = {'ensemble': 'The ensemble of several seeds', 'mc_dropout': 'The mean of
     'own_classifiers',
     order=28,
     title='As classifiers of their own',
-    question='What if the ensemble also made the predictions?',
+    question='What if the averaged probabilities also made the predictions?',
 )
 def fill(view: View, section: Section) -> None:
     """Add a table for each group of samples that is a classifier of its own; nothing without one."""
