@@ -1,7 +1,7 @@
 """What an option of the config is: its default, what it does, what it may be, and whether it changes training.
 
-An owner of options (a section of the config, a model, a data source, a recipe, ...) lists them as the fields of a frozen
-dataclass:
+An owner of options (a section of the config, a model, a data source, a recipe, ...) lists them as the fields of a
+frozen dataclass:
 
     @dataclass(frozen=True)
     class SamOptions:

@@ -1,8 +1,8 @@
 """Street scenes in the folder layout of the SegNet tutorial: CamVid, or any set of images laid out like it.
 
 FOLDER/train, val, test hold the images, FOLDER/trainannot, valannot, testannot the label maps of the same base name.
-FOLDER/train.txt and so on name one pair per line, as paths on the disk where the list was made: only the file names count,
-so a list can neither miss our folder nor lead out of it. A part without a list is all its files.
+FOLDER/train.txt and so on name one pair per line, as paths on the disk where the list was made: only the file names
+count, so a list can neither miss our folder nor lead out of it. A part without a list is all its files.
 """
 
 from collections.abc import Iterator, Sequence
