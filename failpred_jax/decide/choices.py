@@ -30,7 +30,13 @@ def choose_score(named: str, calibration: Units, validation: Units | None) -> tu
         calibration.confidence(named)
         return named, 'named beforehand'
     if validation is not None:
-        found = {name: _aurc(validation, name) for name in usable if name in validation.confidences}
+        found = {
+            name: aurc(validation.confidence(name), validation.correct)
+            for name in usable
+            if name in validation.confidences
+        }
+        if len(found) == 1:
+            return next(iter(found)), 'the only score there is'
         if found:
             best = min(found, key=lambda name: found[name])
             return best, f'of {len(found)} scores, the lowest AURC on the {len(validation):,} validation units'
@@ -46,14 +52,11 @@ def choose_score(named: str, calibration: Units, validation: Units | None) -> tu
     return baseline, 'the baseline: there are no validation units to choose on'
 
 
-def _aurc(units: Units, score: str) -> float:
-    """Return the mean, over units, of the error rate of all that are at least as confident."""
-    confidence = units.confidence(score)
-    rising = np.sort(confidence)
-    wrong = np.sort(confidence[~units.correct])
+def aurc(confidence: np.ndarray, correct: np.ndarray) -> float:
+    """Return the mean, over units, of the error rate of all that are at least as confident: [N], [N] bool -> scalar."""
+    rising, wrong = np.sort(confidence), np.sort(confidence[~correct])
     at_least = len(rising) - np.searchsorted(rising, rising, side='left')
-    errors = len(wrong) - np.searchsorted(wrong, rising, side='left')
-    return float(np.mean(errors / at_least))
+    return float(np.mean((len(wrong) - np.searchsorted(wrong, rising, side='left')) / at_least))
 
 
 def choose_limits(named: tuple[float, ...], validation: Units | None) -> tuple[tuple[float, ...], str]:

@@ -41,7 +41,7 @@ def guarantee(
     }[found.kind]
     if not math.isnan(found.delta):
         total = found.delta * together
-        share = f', together with the {together - 1} others' * (together > 1)
+        share = f', together with {together - 1} more' * (together > 1)
         statement += f' (with probability {percent(1 - total)} over draws of the calibration {unit}s{share})'
     assumption = EXCHANGEABLE.format(unit=unit)
     if found.kind == 'selective' and not given_thresholds:

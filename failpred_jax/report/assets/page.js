@@ -214,11 +214,30 @@
       slider.setAttribute('aria-valuetext', `threshold ${threshold}: ${accepted} accepted, ${errors} errors remaining`);
     };
 
+    // Certified thresholds of this score: what is accepted lies over them.
+    const mark = () => {
+      const { threshold } = current();
+      const last = Math.max(threshold.length - 1, 1);
+      const marks = Object.entries((thresholds.marks || {})[select.value] || {});
+      document.getElementById('threshold-marks').replaceChildren(...marks.map(([name, value]) => {
+        const place = threshold.findIndex((t) => t > value);
+        const button = document.createElement('button');
+        button.type = 'button';
+        button.textContent = '\u25b2';
+        button.title = `certified, ${name}`;
+        button.setAttribute('aria-label', button.title);
+        button.style.left = `${(100 * (place < 0 ? last : place)) / last}%`;
+        button.addEventListener('click', () => { slider.value = place < 0 ? last : place; show(); });
+        return button;
+      }));
+    };
+
     const choose = () => {
       const { accepted } = current();
       slider.max = accepted.length - 1;
       // Start at the strictest threshold that accepts nine in ten, where the verdict looked too.
       slider.value = accepted.findLastIndex((a) => a >= 0.9 * accepted[0]);
+      mark();
       show();
     };
     select.addEventListener('change', choose);

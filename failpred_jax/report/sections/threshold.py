@@ -61,10 +61,12 @@ def fill(view: View, section: Section) -> None:
 
 
 def _slider_data(view: View, counts: Mapping[str, ThresholdCounts]) -> dict[str, Any]:
-    scores = {}
+    scores, marks = {}, _marks(view)
     for score, exact in counts.items():
         thinned = curves.thin_counts(
-            exact, SLIDER_POINTS, [curves.row_at_coverage(exact, share) for share in COVERAGES]
+            exact,
+            SLIDER_POINTS,
+            [*(curves.row_at_coverage(exact, share) for share in COVERAGES), *_rows_of(marks.get(score, {}), exact)],
         )
         threshold = np.clip(thinned.threshold, np.finfo(np.float64).min, np.finfo(np.float64).max)
         is_single = np.array_equal(threshold.astype(np.float32), threshold)
@@ -74,7 +76,26 @@ def _slider_data(view: View, counts: Mapping[str, ThresholdCounts]) -> dict[str,
             'accepted': thinned.units[::-1].tolist(),
             'errors': thinned.errors[::-1].tolist(),
         }
-    return {'unit': view.unit, 'scores': scores}
+    return {'unit': view.unit, 'scores': scores, 'marks': marks}
+
+
+def _marks(view: View) -> dict[str, dict[str, float]]:
+    """Return score -> name of a promise -> its certified threshold, over which is accepted."""
+    decided = view.evaluation.decisions
+    if decided is None:
+        return {}
+    found = {
+        f'{one.name}: {one.target * 100:.3g}{words.THIN}%': one.threshold
+        for one in (*decided.guarantees, *decided.menu)
+        if one.kind == 'selective' and one.is_certified and np.isfinite(one.threshold)
+    }
+    return {decided.score: found}
+
+
+def _rows_of(marks: Mapping[str, float], counts: ThresholdCounts) -> list[int]:
+    """Return the rows of the strictest thresholds that accept what lies over each mark."""
+    rows = (int(np.sum(counts.threshold > threshold)) - 1 for threshold in marks.values())
+    return [row for row in rows if row >= 0]
 
 
 def _slider(view: View, counts: Mapping[str, ThresholdCounts], first: str) -> h.Element:
@@ -100,6 +121,7 @@ def _slider(view: View, counts: Mapping[str, ThresholdCounts], first: str) -> h.
             step='1',
             aria_label='Threshold, from accepting everything to the strictest',
         ),
+        h.div('#threshold-marks.marks', aria_label='Certified thresholds'),
         h.div('.ends')[h.span['accept all'], h.span['strictest']],
         h.div('.bars', role='img', aria_label='Shares of accepted and rejected predictions')[bar],
         h.div('.key')[key],
