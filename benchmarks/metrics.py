@@ -2,6 +2,7 @@
 
     python benchmarks/metrics.py                        # 1e4 ... 1e7; about three minutes on 2 cores
     python benchmarks/metrics.py --sizes 1e6 1e7 4e7    # the sizes of the exponent that the README states
+    python benchmarks/metrics.py --bootstrap 10000x25x256 100000x9x32
 
 Ours is `failure_metrics` with all it finds (14 values); scikit-learn is `roc_auc_score` and two
 `average_precision_score`; the loop visits every distinct threshold with whole-array operations, as the reference
@@ -108,6 +109,24 @@ def timed(run: Callable[[np.ndarray, np.ndarray], None], confidence: np.ndarray,
     return time.perf_counter() - start
 
 
+def bootstrap_case(case: str) -> None:
+    """Print the time of a bootstrap, second call, of UNITSxSCORESxRESAMPLES: wall clock and processor time."""
+    from failpred_jax.metrics import bootstrap
+
+    size, num_scores, num_resamples = (int(x) for x in case.split('x'))
+    rng = np.random.default_rng(0)
+    correct = rng.random(size) < 0.9
+    confidences = {f's{i}': (correct * 1.0 + rng.standard_normal(size)).astype(np.float32) for i in range(num_scores)}
+    bootstrap(confidences, correct, num_resamples=num_resamples)
+    wall, used = time.perf_counter(), time.process_time()
+    bootstrap(confidences, correct, num_resamples=num_resamples)
+    wall, used = time.perf_counter() - wall, time.process_time() - used
+    visit = used / (size * num_scores * num_resamples)
+    print(
+        f'bootstrap {case}: {wall:.2f} s, processor time {used:.2f} s, {1e9 * visit:.1f} ns a unit, score and resample'
+    )
+
+
 def exponent(results: dict[int, float], above: float = 1e6) -> float:
     """Return the slope of log time over log size by least squares, over sizes of at least `above`."""
     points = [(math.log(size), math.log(seconds)) for size, seconds in results.items() if size >= above]
@@ -124,7 +143,12 @@ def main() -> None:
     parser.add_argument('--loop-up-to', type=float, default=1e4, help='largest size for the loop')
     parser.add_argument('--repeats', type=int, default=3, help='calls a case; the fastest counts')
     parser.add_argument('--case', nargs=2, metavar=('KIND', 'SIZE'), help='run one case here and print JSON')
+    parser.add_argument('--bootstrap', nargs='+', default=[], metavar='UNITSxSCORESxRESAMPLES', help='time these alone')
     args = parser.parse_args()
+    if args.bootstrap:
+        for case in args.bootstrap:
+            bootstrap_case(case)
+        return
     if args.case:
         print(json.dumps(one_case(args.case[0], int(float(args.case[1])), args.repeats)))
         return
