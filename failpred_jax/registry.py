@@ -112,7 +112,7 @@ class Registry:
           UserError: there is no entry of this name.
         """
         self[name]  # Raises if it is not there.
-        return self._facts.get(name, self._default_facts)[fact]
+        return {**self._default_facts, **self._facts.get(name, {})}[fact]
 
     def unknown(self, name: str) -> str:
         """Return the sentence that tells a user that `name` is none of ours."""

@@ -75,7 +75,8 @@ def _classes(counts: Mapping[str, np.ndarray], info: DatasetInfo) -> Iterator[Re
     train = counts[first]
     names = info.class_names
     present = np.flatnonzero(train)
-    empty = [names[i] for i in np.flatnonzero(train == 0)]
+    # What counts nowhere may have a name of its own, as in CamVid.
+    empty = [names[i] for i in np.flatnonzero(train == 0) if i != info.ignore_label]
     if len(present) == 1:
         yield Remark(
             f'all {unit}s of the {first} part are of one class, {names[present[0]]!r}: a classifier cannot be wrong '

@@ -79,6 +79,8 @@ def test_an_ignored_label_that_nobody_declared_is_guessed(rng):
     assert 'did you mean an ignore label of 255?' in found[0]
     known = DatasetInfo('streets', 'segmentation', (6, 5, 1), ('a', 'b', 'c'), ignore_label=255)
     counts = class_counts(Examples(images, labels), known)
+    void = DatasetInfo('streets', 'segmentation', (6, 5, 1), ('a', 'b', 'c', 'void'), ignore_label=3)
+    assert texts({'training': Examples(images, np.minimum(labels, 3))}, void) == []
     assert counts.tolist() == np.bincount(labels[labels < 3], minlength=3).tolist()
     assert make_sheet({'training': Examples(images, labels)}, known).size[1] > 6 * 72
 
