@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from failpred_jax import apply
 from failpred_jax.config import Config, read_saved
+from failpred_jax.decide.units import digest
 from failpred_jax.errors import UserError
 from failpred_jax.evaluate.collect import Weights
 from failpred_jax.evaluate.fits import Fits, kept_fits
-from failpred_jax.files import DAMAGE, read_json
+from failpred_jax.files import DAMAGE, read_json, read_npz
 from failpred_jax.results import read_fits
 from failpred_jax.train.checkpoints import Damaged, read_weights, saved_digest
 from failpred_jax.types import DatasetInfo
@@ -25,6 +27,8 @@ class FinishedRun:
       info: of its data set.
       weights: those that were evaluated.
       fits: what the evaluation fitted.
+      policy: what its decisions/policy.json decides, or None without one.
+      model: digest that the policy belongs to; '' without one.
     """
 
     workdir: Path
@@ -32,6 +36,8 @@ class FinishedRun:
     info: DatasetInfo
     weights: Weights
     fits: Fits
+    policy: apply.Policy | None = None
+    model: str = ''
 
 
 def read_run(workdir: Path) -> FinishedRun:
@@ -65,7 +71,28 @@ def read_run(workdir: Path) -> FinishedRun:
     classifier = variables.get('confidence', variables['baseline'])
     no_head = facts['no_head']
     weights = Weights(classifier, variables.get('finetune'), not no_head, no_head)
-    return FinishedRun(workdir, config, info, weights, kept_fits(kept))
+    return FinishedRun(workdir, config, info, weights, kept_fits(kept), *_read_policy(workdir))
+
+
+def _read_policy(workdir: Path) -> tuple[apply.Policy | None, str]:
+    """Return the policy of a run and the digest of its model, from what the model says of the calibration units."""
+    file, evaluation = workdir / 'decisions' / 'policy.json', workdir / 'evaluation'
+    if not file.exists():
+        return None, ''
+    try:
+        score = apply.read_policy(file).score
+        # With config.decide.reuse_validation it may have been made on those.
+        name = next(n for n in ('calibration.npz', 'validation.npz') if (evaluation / n).exists())
+        arrays = read_npz(evaluation / name)
+        model = digest(arrays['logits'], arrays[f'confidence_{score}'])
+        return apply.read_policy(file, model), model
+    except apply.PolicyError as error:
+        raise UserError(f'{error}; or move {file.parent} away to go without decisions') from error
+    except (*DAMAGE, StopIteration) as error:
+        raise UserError(
+            f"the calibration units behind '{file}' cannot be read ({type(error).__name__}: {error}); --mode=evaluate "
+            'and --mode=decide make both again'
+        ) from error
 
 
 def _read_stage(folder: Path, found: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -17,8 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from failpred_jax import apply
 from failpred_jax.data.prepare import make_prepare_fns
 from failpred_jax.data.resize import resize_images
+from failpred_jax.decide.thresholds import PREDICTED
 from failpred_jax.devices import num_devices
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.evaluate.collect import Reader, missing_needs
@@ -48,6 +50,7 @@ class Prediction:
       confidences: score -> [N], higher means more confident.
       p_correct: score -> [N] float64, the calibrated probability that the prediction is right; of those scores that the
         run's validation units could calibrate.
+      decision: what the run's policy decides, `decision.names()` for each image; None without a policy.
     """
 
     ids: np.ndarray
@@ -56,6 +59,7 @@ class Prediction:
     probs: np.ndarray
     confidences: Mapping[str, np.ndarray]
     p_correct: Mapping[str, np.ndarray]
+    decision: apply.Decisions | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -77,6 +81,14 @@ def join(parts: Sequence[Prediction]) -> Prediction:
     for field in ('confidences', 'p_correct'):
         columns = [getattr(part, field) for part in parts]
         together[field] = {name: np.concatenate([of[name] for of in columns]) for name in columns[0]}
+    decisions = [part.decision for part in parts if part.decision is not None]
+    if decisions:
+        columns = zip(*((d.code, d.audit) for d in decisions), strict=True)
+        code, audit = (np.concatenate(column) for column in columns)
+        known = [d.p_correct for d in decisions if d.p_correct is not None]
+        together['decision'] = decisions[0]._replace(
+            code=code, audit=audit, p_correct=np.concatenate(known) if known else None
+        )
     return replace(first, **together)
 
 
@@ -100,7 +112,11 @@ class Predictor:
       run: what is known of it.
       scores: names of the scores that new images can have, in the order of the run's table.
       unavailable: name of any other -> why not.
+      policy: of the run, which decides; None without one, or where it cannot be applied.
+      no_policy: why not, or ''.
       batch_size: images a pass, over all devices.
+      network: the run's network.
+      prepare_fn: normalizes images.
     """
 
     def __init__(self, run: FinishedRun, batch_size: int | None = None):
@@ -110,10 +126,11 @@ class Predictor:
             raise UserError(f'batch_size is {wanted}; it must be 1 or greater')
         # Every device gets as many rows.
         self.batch_size = -(-wanted // num_devices()) * num_devices()
-        self._network = make_network(run.config.model, run.info)
-        self._prepare_fn = make_prepare_fns(run.config.data, run.info)[1]
+        self.network = make_network(run.config.model, run.info)
+        self.prepare_fn = make_prepare_fns(run.config.data, run.info)[1]
         self._readers: dict[frozenset[str], Reader] = {}
         self.scores, self.unavailable = self._available()
+        self.policy, self.no_policy = self._usable_policy()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -146,7 +163,8 @@ class Predictor:
           images: [N, H, W, channels] uint8, 0 to 255, in the form in which the run's own are stored; [N, H, W] for gray
             ones. Other sizes are allowed where the run resizes (config.data.image_size).
           ids: N of them, handed back; None for the numbers from 0.
-          scores: names; 'all' is every one of `self.scores`. None for the baseline and the trained heads.
+          scores: names; 'all' is every one of `self.scores`. None for the baseline and the trained heads. That of
+            the policy is always there.
           numbers: [N] int from 0, by which dropout passes are drawn, so that an image has the same ones wherever it
             stands. None for the places 0 to N - 1, which are those of the test split in the evaluation. No other score
             depends on them.
@@ -155,6 +173,8 @@ class Predictor:
           UserError: the images are not what the run takes, or a score cannot be had.
         """
         names = self.asked(scores)
+        if self.policy is not None and self.policy.score not in names:
+            names = [name for name in self.scores if name in (*names, self.policy.score)]
         pixels = self._checked_images(images)
         count = len(pixels)
         words = _checked_ids(ids, count)
@@ -172,14 +192,40 @@ class Predictor:
             logits.append(inputs.logits[:real])
         whole = np.concatenate(logits)
         confidences = {name: np.concatenate(column) for name, column in found.items()}
+        label = np.asarray(predicted_classes(whole))
         return Prediction(
             ids=words,
-            label=np.asarray(predicted_classes(whole)),
+            label=label,
             class_names=self.class_names,
             probs=np.asarray(jax.nn.softmax(jnp.asarray(whole, jnp.float32))),
             confidences=confidences,
             p_correct=self.p_correct(confidences),
+            decision=self._decide(confidences, label, places),
         )
+
+    def _decide(
+        self, confidences: Mapping[str, np.ndarray], label: np.ndarray, places: np.ndarray
+    ) -> apply.Decisions | None:
+        if self.policy is None:
+            return None
+        groups = label if self.policy.groups else None
+        return apply.decide(
+            self.policy, confidences[self.policy.score], groups=groups, model=self.run.model, keys=places
+        )
+
+    def _usable_policy(self) -> tuple[apply.Policy | None, str]:
+        policy = self.run.policy
+        if policy is None:
+            return None, 'the run has no decisions/policy.json (--mode=decide makes one)'
+        if policy.score not in self.scores:
+            reason = self.unavailable.get(policy.score, 'the evaluation did not compute it')
+            return None, f"the policy reads the score '{policy.score}', which cannot be had of new images: {reason}"
+        if policy.groups and policy.content.get('by') != PREDICTED:
+            return None, (
+                f"the policy has thresholds by '{policy.content.get('by')}', which images do not say; apply it with "
+                'failpred_jax.apply.decide(policy, confidence, groups=...)'
+            )
+        return policy, ''
 
     def p_correct(self, confidences: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return score -> [N] float64, confidences as calibrated probabilities; scores without a map are left out."""
@@ -203,7 +249,7 @@ class Predictor:
 
     def _available(self) -> tuple[tuple[str, ...], dict[str, str]]:
         fits, found, unavailable = self.run.fits, [], dict(self.run.fits.unavailable)
-        missing = missing_needs(self._network, self.run.weights) | {'ensemble': _NO_ENSEMBLE}
+        missing = missing_needs(self.network, self.run.weights) | {'ensemble': _NO_ENSEMBLE}
         for name in fits.scores:
             if name not in SCORES:
                 unavailable[name] = 'it is not registered here; import the module that registers it first'
@@ -231,7 +277,7 @@ class Predictor:
         if needs not in self._readers:
             config = self.run.config
             self._readers[needs] = Reader(
-                self._network, self.run.weights, self._prepare_fn, needs, self.batch_size, config.evaluate.mc_samples,
+                self.network, self.run.weights, self.prepare_fn, needs, self.batch_size, config.evaluate.mc_samples,
                 evaluation_key(config.seed, TEST),
             )  # fmt: skip
         return self._readers[needs]

@@ -33,7 +33,7 @@ LEVELS = [
     {'finished_run'},
     {'prepared', 'scored_parts', 'predictor', 'catalog', 'looking', 'decided'},
     {'predictions'},
-    {'run_evaluation', 'scored_file', 'predicting'},
+    {'run_evaluation', 'scored_file', 'predicting', 'exporting'},
     {'experiment'},
     {'several_seeds'},
     {'session'},

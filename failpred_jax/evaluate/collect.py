@@ -74,7 +74,7 @@ class Reader:
         key: Array,
     ):
         self.batch_size = batch_size
-        self._forward = devices.map_over_devices(_make_forward(network, prepare_fn, needs, mc_samples), shared=(5,))
+        self._forward = devices.map_over_devices(make_forward(network, prepare_fn, needs, mc_samples), shared=(5,))
         self._classifier = devices.replicate(weights.classifier)
         self._finetuned = devices.replicate(weights.finetuned if 'finetuned_logit' in needs else None)
         self._key_data = jax.random.key_data(key)
@@ -133,9 +133,14 @@ def collect(reader: Reader, examples: Examples, what: str = 'running the network
     return jax.tree.map(lambda *columns: np.concatenate(columns), *parts)
 
 
-def _make_forward(
+def make_forward(
     network: Network, prepare_fn: PrepareFn, needs: Set[str], mc_samples: int
 ) -> Callable[..., ScoreInputs]:
+    """Return the pass over a batch, written for one device; see `Reader`.
+
+    It takes (classifier, finetuned, batch, numbers, places, key data) and returns ScoreInputs.
+    """
+
     def forward(
         classifier: PyTree, finetuned: PyTree, batch: Batch, numbers: Array, places: Array | None, key_data: jax.Array
     ) -> ScoreInputs:

@@ -207,11 +207,14 @@ def product_first(x: Array, kernel: Array) -> Array:
 @jax.custom_vjp
 def winograd(x: Array, kernel: Array) -> Array:
     """Return `conv3x3` by Winograd's F(4x4, 3x3), or F(2x2, 3x3) for an output of 2 x 2."""
-    return _winograd_fwd(x, kernel)[0]
+    return _winograd_output(x, kernel)[0]
 
 
-def _winograd_fwd(x: Array, kernel: Array) -> tuple[Array, tuple]:
-    """y = A [(G k G') * (B x B')] A' for every tile x of the image, both sides of a transform as one matrix."""
+def _winograd_output(x: Array, kernel: Array) -> tuple[Array, Array]:
+    """Return y and the transformed image.
+
+    y = A [(G k G') * (B x B')] A' for every tile x of the image, both sides of a transform as one matrix.
+    """
     batch, height, width = x.shape[0], x.shape[1] - 2, x.shape[2] - 2
     side, down, across = _tiles(height, width)
     a, g, _ = _TRANSFORMS[side]
@@ -219,6 +222,11 @@ def _winograd_fwd(x: Array, kernel: Array) -> tuple[Array, tuple]:
     products = lax.dot_general(image, weight, (((2,), (1,)), ((0,), (0,))))
     y = _transform(a, products).reshape(side, side, batch, down, across, -1)
     y = y.transpose(2, 3, 0, 4, 1, 5).reshape(batch, side * down, side * across, -1)[:, :height, :width]
+    return y, image
+
+
+def _winograd_fwd(x: Array, kernel: Array) -> tuple[Array, tuple]:
+    y, image = _winograd_output(x, kernel)
     if image.size * image.dtype.itemsize > _KEEP_BYTES:
         return y, (x, None, kernel)
     # An empty slice carries the size of the image, as saved values must be arrays.

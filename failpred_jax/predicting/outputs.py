@@ -53,4 +53,6 @@ def columns_of(found: Prediction) -> dict[str, np.ndarray]:
     columns = {'id': found.ids, 'predicted': found.label, 'predicted_name': found.names}
     columns |= {f'confidence_{name}': values for name, values in found.confidences.items()}
     columns |= {f'calibrated_{name}': values for name, values in found.p_correct.items()}
+    if found.decision is not None:
+        columns |= {'decision': found.decision.names(), 'audit': found.decision.audit}
     return columns

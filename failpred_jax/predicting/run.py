@@ -37,7 +37,10 @@ def predict_file(workdir: Path, inputs: Path, output: Path, scores: Sequence[str
     predictor = load(workdir)
     scores = predictor.asked(scores)
     images = open_images(inputs, Form(predictor.image_shape, predictor.resizes))
-    say(f'{len(images):,} images; {", ".join(scores) or "no scores"}')
+    say(f'{len(images):,} images; {", ".join(scores)}')
+    policy = predictor.policy
+    decides = f'decisions by the policy on {policy.score}' if policy else f'no decisions: {predictor.no_policy}'
+    say(decides)
     began = time.monotonic()
     found = join(list(_parts(predictor, images, scores)))
     write_prediction(found, output)

@@ -262,7 +262,7 @@ def test_an_output_is_never_written_over(everything, pictures, tmp_path, capsys)
         ((workdir, inputs, f'--output={out}'), 'is there already'),
         ((workdir, inputs, f'--output={tmp_path / "out.xlsx"}'), 'ends with one of: .csv, .parquet, .npz'),
         ((workdir, inputs, f'--output={tmp_path / "no" / "out.csv"}'), 'there is no folder'),
-        ((workdir, inputs), '--mode=predict needs --output=FILE'),
+        ((workdir, inputs), '--mode=predict needs --output=PATH'),
         ((inputs, f'--output={out}'), '--mode=predict needs --workdir=DIR'),
     ):
         assert run(*words) == 2

@@ -1,0 +1,161 @@
+"""A finished run as one function in StableHLO, for services that have JAX and nothing of this package.
+
+  model.stablehlo  images [b, H, W, channels] uint8 -> outputs by name, for every batch size b; weights inside
+  export.json      what goes in and comes out, the classes, the maps to P(correct), the run
+
+It is read with `jax.export.deserialize`, on a CPU, a GPU or a TPU. What it gives is compared with the predictor before
+the folder appears.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+from failpred_jax import __version__
+from failpred_jax.console import say
+from failpred_jax.errors import UserError
+from failpred_jax.evaluate.collect import make_forward
+from failpred_jax.files import UNFINISHED, read_json, write_json
+from failpred_jax.outcomes import predicted_classes
+from failpred_jax.predictor import Predictor, load
+from failpred_jax.registry import SCORES
+from failpred_jax.types import Array, Batch
+
+MODEL, META = 'model.stablehlo', 'export.json'
+FORMAT = 'failpred_jax export 1'
+PLATFORMS = ('cpu', 'cuda', 'tpu')
+# What a confidence may differ by from the predictor's, relative to the largest of them: both are float32.
+TOLERANCE = 1e-5
+
+
+def export_run(workdir: Path, output: Path, scores: Sequence[str] | None = None) -> None:
+    """Write a finished run as a function of images; see the module.
+
+    Args:
+      workdir: of the run.
+      output: a folder, which must not be there yet.
+      scores: names; None for the baseline and the run's own heads.
+
+    Raises:
+      UserError: the run or a score cannot be exported, or the folder cannot be written.
+    """
+    if output.exists():
+        raise UserError(f"--output is '{output}', which is there already; name another folder, or remove it")
+    if not output.parent.is_dir():
+        raise UserError(f"--output is '{output}', but there is no folder '{output.parent}'; make it first")
+    predictor = load(workdir)
+    names = _exportable(predictor, scores)
+    exported = _export(predictor, names)
+    say(f'exported {", ".join(names) or "no scores"}; comparing with the run ...')
+    aside = Path(tempfile.mkdtemp(dir=output.parent, prefix=f'.{output.name}.', suffix=UNFINISHED))
+    try:
+        data = bytes(exported.serialize())
+        (aside / MODEL).write_bytes(data)
+        write_json(aside / META, _describe(predictor, names, exported, data))
+        _compare(aside, predictor, names)
+        os.replace(aside, output)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    # mkdtemp makes folders that only their owner can enter.
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(output, 0o777 & ~umask)
+    say(f'{output}: {MODEL} ({len(data) / 2**20:.1f} MB) and {META}')
+
+
+def _exportable(predictor: Predictor, scores: Sequence[str] | None) -> list[str]:
+    names = predictor.asked(scores)
+    if scores is None:
+        # What is fitted on features is often a search among them, which is no function of any number of images.
+        names = [name for name in names if SCORES[name].fit is None]
+    for name in names:
+        if 'mc_dropout' in SCORES[name].needs:
+            raise UserError(f"the score '{name}' cannot be exported: it draws dropout passes at random")
+        if SCORES[name].combines:
+            raise UserError(f"the score '{name}' cannot be exported: it reads all other scores; use --mode=predict")
+    return names
+
+
+def _export(predictor: Predictor, names: Sequence[str]) -> export.Exported:
+    """Return the traced function of images of any number."""
+    entries = [SCORES[name] for name in names]
+    fits, weights = predictor.run.fits.values, predictor.run.weights
+    needs = frozenset().union(*(entry.needs for entry in entries)) - {'logits'}
+    forward = make_forward(predictor.network, predictor.prepare_fn, needs, 0)
+
+    def run(images: Array) -> dict[str, Array]:
+        count = images.shape[0]
+        batch = Batch(images, jnp.zeros(count, jnp.int32), jnp.ones(count, bool))
+        inputs = forward(weights.classifier, weights.finetuned, batch, jnp.zeros(count, jnp.int32), None, None)
+        found = {'label': predicted_classes(inputs.logits), 'probs': jax.nn.softmax(jnp.asarray(inputs.logits))}
+        for entry in entries:
+            value = entry.fn(inputs) if entry.fit is None else entry.fn(inputs, fits[entry.name])
+            found[f'confidence_{entry.name}'] = jnp.asarray(value)
+        return found
+
+    (batch_size,) = export.symbolic_shape('b')
+    shape = jax.ShapeDtypeStruct((batch_size, *predictor.image_shape), jnp.uint8)
+    try:
+        return export.export(jax.jit(run), platforms=PLATFORMS)(shape)
+    except Exception as error:  # whatever a score or a network does that cannot be traced, or not for every batch size
+        words = (str(error).splitlines() or [''])[0][:300]
+        raise UserError(
+            f'this run cannot be exported with {", ".join(names)} ({type(error).__name__}: {words}); name other scores '
+            'with --scores, or serve it with failpred_jax.load'
+        ) from error
+
+
+def _describe(predictor: Predictor, names: Sequence[str], exported: export.Exported, data: bytes) -> dict[str, Any]:
+    info, calibrators = predictor.run.info, predictor.run.fits.calibrators
+    return {
+        'format': FORMAT,
+        'made_by': f'failpred_jax {__version__}, jax {jax.__version__}',
+        'model_digest': hashlib.blake2b(data, digest_size=16).hexdigest(),
+        'data_set': info.name,
+        'input': {'shape': ['b', *info.image_shape], 'dtype': 'uint8', 'range': [0, 255]},
+        'outputs': ['label', 'probs', *(f'confidence_{name}' for name in names)],
+        'class_names': list(info.class_names),
+        'calibrators': {name: calibrators[name].to_dict() for name in names if name in calibrators},
+        'platforms': list(exported.platforms),
+        'calling_convention_version': exported.calling_convention_version,
+    }
+
+
+def read_export(folder: Path) -> tuple[export.Exported, Mapping[str, Any]]:
+    """Return the function and the description of an exported run.
+
+    Raises:
+      UserError: it is not there, damaged, or of another version.
+    """
+    try:
+        meta, data = read_json(folder / META), (folder / MODEL).read_bytes()
+    except (OSError, ValueError) as error:
+        raise UserError(f"'{folder}' cannot be read as an exported run: {error}") from error
+    if not isinstance(meta, Mapping) or meta.get('format') != FORMAT:
+        raise UserError(f"'{folder / META}' is of no exported run of this version; export it again (--mode=export)")
+    if hashlib.blake2b(data, digest_size=16).hexdigest() != meta['model_digest']:
+        raise UserError(f"'{folder / MODEL}' is damaged: it is not what was written; export it again (--mode=export)")
+    return export.deserialize(bytearray(data)), meta
+
+
+def _compare(folder: Path, predictor: Predictor, names: Sequence[str]) -> None:
+    """Raise a RuntimeError unless what was written says the same as the predictor, at two batch sizes."""
+    read, _ = read_export(folder)
+    images = np.random.default_rng(0).integers(0, 256, (5, *predictor.image_shape), np.uint8)
+    expected = predictor.predict(images, scores=names)
+    for part in (slice(0, 5), slice(1, 2)):
+        found = read.call(images[part])
+        wanted = {'probs': expected.probs} | {f'confidence_{name}': expected.confidences[name] for name in names}
+        for name, values in wanted.items():
+            scale = max(1e-30, float(np.abs(values).max()))
+            if not np.abs(np.asarray(found[name]) - values[part]).max() <= TOLERANCE * scale:
+                raise RuntimeError(f"the exported '{name}' is not that of the run")
