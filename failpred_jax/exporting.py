@@ -96,7 +96,10 @@ def _export(predictor: Predictor, names: Sequence[str]) -> export.Exported:
         count = images.shape[0]
         batch = Batch(images, jnp.zeros(count, jnp.int32), jnp.ones(count, bool))
         inputs = forward(weights.classifier, weights.finetuned, batch, jnp.zeros(count, jnp.int32), None, None)
-        found = {'label': predicted_classes(inputs.logits), 'probs': jax.nn.softmax(jnp.asarray(inputs.logits))}
+        found: dict[str, Array] = {
+            'label': predicted_classes(inputs.logits),
+            'probs': jax.nn.softmax(jnp.asarray(inputs.logits)),
+        }
         for entry in entries:
             value = entry.fn(inputs) if entry.fit is None else entry.fn(inputs, fits[entry.name])
             found[f'confidence_{entry.name}'] = jnp.asarray(value)

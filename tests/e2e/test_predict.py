@@ -1,8 +1,10 @@
 """A finished run as a function of new images: its scores are those of its own evaluation."""
 
 import csv
+import dataclasses
 import json
 import re
+import runpy
 import shutil
 
 import numpy as np
@@ -14,9 +16,12 @@ from PIL import Image
 import failpred_jax
 from failpred_jax import compiler, main, session
 from failpred_jax.data import load_data
+from failpred_jax.decided import decide_run
 from failpred_jax.errors import UserError
+from failpred_jax.exporting import read_export
 from failpred_jax.files import read_npz
 from failpred_jax.prediction_file import read_predictions
+from failpred_jax.predictor import join
 from failpred_jax.results import read_evaluation
 
 FEW = ('mcp', 'confidnet')
@@ -38,6 +43,7 @@ def everything(finished, tmp_path_factory):
         patch.setattr(compiler, 'keep_compilations', lambda: None)
         with session.opened(config, workdir) as run:
             run.evaluate()
+            decide_run(workdir, dataclasses.replace(run.config.decide, score='confidnet'))
         yield workdir, run.run.data
 
 
@@ -90,7 +96,7 @@ def test_an_image_alone_has_the_scores_it_has_among_others_at_any_batch_size(eve
     assert renumbered.confidences['mc_dropout'] != alone.confidences['mc_dropout']
     assert renumbered.confidences['mcp'] == alone.confidences['mcp']
     fused = predictor.predict(images[7:8], scores='fusion', numbers=[7])
-    assert fused.confidences == {'fusion': alone.confidences['fusion']}
+    assert fused.confidences['fusion'] == alone.confidences['fusion']
 
 
 def test_p_correct_is_what_the_evaluation_calibrated(everything, whole):
@@ -268,6 +274,85 @@ def test_an_output_is_never_written_over(everything, pictures, tmp_path, capsys)
         assert run(*words) == 2
         assert message in capsys.readouterr().err
     assert out.read_text() == 'mine'
+
+
+def test_the_policy_decides_as_it_did_of_the_test_units(everything, predictor, whole, tmp_path):
+    workdir, data = everything
+    with (workdir / 'decisions' / 'decisions.csv').open() as file:
+        rows = list(csv.DictReader(file))
+    assert predictor.policy.score == 'confidnet'
+    assert [row['decision'] for row in rows] == whole.decision.names().tolist()
+    # The policy's score is computed for it, whatever is asked for.
+    few = predictor.predict(data.test.images[:4], scores=['mcp'])
+    assert [*few.confidences] == ['mcp', 'confidnet']
+    assert few.decision.names().tolist() == whole.decision.names()[:4].tolist()
+    parts = [predictor.predict(data.test.images[i : i + 2], scores=['mcp'], numbers=[i, i + 1]) for i in (0, 2)]
+    joined = join(parts)
+    assert joined.ids.tolist() == ['0', '1'] * 2
+    for name in ('label', 'probs'):
+        np.testing.assert_array_equal(getattr(joined, name), getattr(few, name))
+    assert joined.decision.names().tolist() == few.decision.names().tolist()
+    # A policy belongs to its model.
+    other = tmp_path / 'run'
+    shutil.copytree(workdir, other)
+    policy = json.loads((other / 'decisions' / 'policy.json').read_text())
+    (other / 'decisions' / 'policy.json').write_text(json.dumps(policy | {'model': '0' * 32}))
+    with pytest.raises(UserError, match='the policy belongs to the model .*; or move .*decisions away'):
+        failpred_jax.load(other)
+    shutil.rmtree(other / 'decisions')
+    without = failpred_jax.load(other)
+    assert (without.policy, without.no_policy[:16]) == (None, 'the run has no d')
+
+
+def test_an_exported_run_says_what_the_run_says(everything, predictor, whole, tmp_path, capsys):
+    workdir, data = everything
+    out = tmp_path / 'served'
+    words = ('failpred', '--mode=export', f'--workdir={workdir}', f'--output={out}')
+    assert main.main([*words, '--scores=mcp,confidnet_finetuned,temperature_mcp']) == 0
+    assert sorted(path.name for path in out.iterdir()) == ['export.json', 'model.stablehlo']
+    exported, meta = read_export(out)
+    for count in (1, 7):
+        found = exported.call(data.test.images[:count])
+        np.testing.assert_array_equal(found['label'], whole.label[:count])
+        for name in ('mcp', 'confidnet_finetuned', 'temperature_mcp'):
+            np.testing.assert_allclose(found[f'confidence_{name}'], whole.confidences[name][:count], atol=1e-6)
+    knots = meta['calibrators']['mcp']['knots']
+    # Beyond the validation units' range the knots are flat.
+    inside = np.clip(whole.confidences['mcp'], knots['confidence'][0], knots['confidence'][-1])
+    mapped = np.interp(inside, knots['confidence'], knots['probability'])
+    np.testing.assert_allclose(mapped, predictor.p_correct({'mcp': inside})['mcp'], atol=2e-4)
+    assert set(meta['platforms']) == {'cpu', 'cuda', 'tpu'}
+    for scores, message in (
+        ('mcp', 'which is there already'),
+        ('mc_dropout', 'draws dropout passes at random'),
+        ('fusion', 'reads all other scores'),
+        ('knn_distance', 'cannot be exported with knn_distance'),
+    ):
+        target = f'--output={out}{"" if scores == "mcp" else scores}'
+        assert main.main([*words[:3], target, f'--scores={scores}']) == 2
+        assert message in capsys.readouterr().err
+    (out / 'model.stablehlo').write_bytes(b'other')
+    with pytest.raises(UserError, match='is damaged: it is not what was written'):
+        read_export(out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['served']
+
+
+def test_the_service_answers(everything, whole, pictures, monkeypatch):
+    fastapi = pytest.importorskip('fastapi', reason='the example needs fastapi')
+    testclient = pytest.importorskip('fastapi.testclient', reason='its test needs httpx')
+    assert fastapi
+    monkeypatch.setenv('WORKDIR', str(everything[0]))
+    client = testclient.TestClient(runpy.run_path(str(ROOT / 'examples' / 'serve.py'))['app'])
+    answer = client.post('/predict', content=(pictures / 'd03.png').read_bytes())
+    assert answer.status_code == 200
+    found = answer.json()
+    assert (found['class'], found['score']) == (whole.names[3], 'confidnet')
+    assert found['decision'] == whole.decision.names()[3]
+    np.testing.assert_allclose(found['confidence'], whole.confidences['confidnet'][3], atol=1e-6)
+    np.testing.assert_allclose(found['p_correct'], whole.p_correct['confidnet'][3], atol=1e-3)
+    refused = client.post('/predict', content=b'no picture')
+    assert refused.status_code == 422
+    assert 'cannot be read as an image' in refused.json()['detail']
 
 
 def test_the_page_runs(everything, capsys):
