@@ -134,7 +134,8 @@ def _parse_flags(argv: Sequence[str], path: str, own: Mapping[str, Flag]) -> dic
         rest = given(argv)
     except (UserError, flags.Error) as error:
         raise UserError(str(error)) from error
-    except (AttributeError, KeyError, TypeError) as error:
+    # ml_collections raises a ValueError where an override goes on below a value.
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(_overrides().override_problem(argv, error, path)) from error
     except Exception as error:  # whatever a user's own config file raises as it is read
         raise UserError(_overrides().config_file_problem(error, path)) from error

@@ -8,6 +8,7 @@ from scipy.special import expit
 from failpred_jax.calibrate.checks import confidence_units
 from failpred_jax.calibrate.logistic import fit_logistic, softened
 from failpred_jax.errors import UserError
+from failpred_jax.metrics.checking import checked
 from failpred_jax.types import Array
 
 # A float32 confidence of exactly 1 may be anything down to here; its logarithms must stay finite.
@@ -36,6 +37,7 @@ class Beta:
         return expit(self.a * log_high - self.b * log_low + self.c)
 
 
+@checked
 def fit_beta(confidence: Array, correct: Array) -> Beta:
     """Return the beta map of greatest likelihood that never falls, with Platt's softened targets.
 

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from failpred_jax.errors import UserError
+from failpred_jax.metrics.checking import checked
 from failpred_jax.types import Array
 
 
@@ -29,6 +30,7 @@ def real_array(values: Array, what: str) -> np.ndarray:
     return array.astype(np.int8) if array.dtype.kind == 'b' else array
 
 
+@checked
 def correctness(correct: Array) -> np.ndarray:
     """Return `correct` as bool; UserError where it holds anything but 0 and 1 (or bool)."""
     array = np.asarray(correct)
@@ -40,6 +42,7 @@ def correctness(correct: Array) -> np.ndarray:
     return array.astype(bool)
 
 
+@checked
 def confidence_units(confidence: Array, correct: Array, is_finite: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Return flat (confidence [N] as `real_array` leaves it, correct [N] bool) of held-out units.
 

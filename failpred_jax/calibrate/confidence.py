@@ -14,6 +14,7 @@ from failpred_jax.calibrate.isotonic import Isotonic, fit_isotonic
 from failpred_jax.calibrate.logistic import log_loss
 from failpred_jax.calibrate.platt import Platt, fit_platt
 from failpred_jax.errors import UserError
+from failpred_jax.metrics.checking import checked
 from failpred_jax.types import Array
 
 # Simplest first: of maps that predict equally well, the first is taken. The last two need a confidence in [0, 1].
@@ -89,6 +90,7 @@ class Calibrator:
         }
 
 
+@checked
 def fit_confidence(
     confidence: Array, correct: Array, method: str | None = None, is_probability: bool = False, seed: int = 0
 ) -> Calibrator:
@@ -124,6 +126,7 @@ def fit_confidence(
     return _calibrator(min(loss, key=lambda name: loss[name]), confidence, correct, loss)
 
 
+@checked
 def fit_all(confidence: Array, correct: Array) -> tuple[dict[str, Calibrator], dict[str, str]]:
     """Return (method -> its map, method -> why it cannot be had) of METHODS; see `fit_confidence`."""
     found, unavailable = {}, {}

@@ -6,12 +6,14 @@ import numpy as np
 
 from failpred_jax.calibrate.checks import between_0_and_1, check_values, class_labels, real_array
 from failpred_jax.errors import UserError
+from failpred_jax.metrics.checking import checked
 from failpred_jax.types import Array
 
 # A rounded softmax may exceed 1 by so much.
 SLACK = 1e-2
 
 
+@checked
 def fit_conformal(probs: Array, labels: Array, alpha: float) -> float:
     """Return the probability that a class must reach to enter the set.
 

@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from failpred_jax.metrics.checking import checked
 
+
+@checked
 def draw_folds(correct: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
     """Return the fold of each unit, errors and successes spread evenly over the folds.
 

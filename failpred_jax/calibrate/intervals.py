@@ -12,6 +12,7 @@ import numpy as np
 
 from failpred_jax.calibrate.checks import between_0_and_1, confidence_units
 from failpred_jax.errors import UserError
+from failpred_jax.metrics.checking import checked
 from failpred_jax.metrics.reliability import NUM_BINS
 from failpred_jax.types import Array
 
@@ -35,6 +36,7 @@ class CalibrationInterval(NamedTuple):
     method: str
 
 
+@checked
 def calibration_intervals(
     confidences: Mapping[str, Array],
     correct: Array,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from failpred_jax.calibrate.checks import confidence_units
+from failpred_jax.metrics.checking import checked
 from failpred_jax.types import Array
 
 
@@ -25,6 +26,7 @@ class Isotonic:
         return np.interp(np.asarray(confidence, np.float64), self.confidence, self.probability)
 
 
+@checked
 def fit_isotonic(confidence: Array, correct: Array) -> Isotonic:
     """Return the rising function of least squared error to `correct`, linear between its steps.
 

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
+from failpred_jax.metrics.checking import checked
+
 MAX_ITERATIONS = 100
 TOLERANCE = 1e-9
 
@@ -79,6 +81,7 @@ def fit_logistic(design: np.ndarray, target: np.ndarray, ridge: float = 0.0, sta
     return Logistic(params[:-1], float(params[-1]), has_converged)
 
 
+@checked
 def softened(correct: np.ndarray) -> np.ndarray:
     """Return Platt's targets: (n + 1) / (n + 2) for n correct units, 1 / (m + 2) for m errors, instead of 1 and 0.
 

@@ -8,9 +8,11 @@ from scipy.special import stdtrit
 from failpred_jax.calibrate.intervals import CalibrationInterval
 from failpred_jax.errors import UserError
 from failpred_jax.metrics import drawn_pieces
+from failpred_jax.metrics.checking import checked
 from failpred_jax.metrics.reliability import NUM_BINS
 
 
+@checked
 def calibration_intervals_of_pieces(
     confidences: Mapping[str, np.ndarray],
     correct: np.ndarray,
@@ -42,6 +44,8 @@ def calibration_intervals_of_pieces(
     Reference: Davison & Hinkley, Bootstrap Methods and their Application, 1997, sections 3.8 (clusters) and 5.2.1.
     """
     grade = np.asarray(correct, np.float64)
+    if not ((grade >= 0) & (grade <= 1)).all():
+        raise UserError('correct holds values outside [0, 1]; give truth values, or grades from 0 to 1')
     piece = np.arange(len(grade)) if group is None else np.unique(group, return_inverse=True)[1].reshape(-1)
     num_pieces = int(piece.max(initial=-1)) + 1
     if num_pieces < 2:

@@ -7,6 +7,7 @@ from scipy.special import expit
 
 from failpred_jax.calibrate.checks import confidence_units
 from failpred_jax.calibrate.logistic import fit_logistic, softened
+from failpred_jax.metrics.checking import checked
 from failpred_jax.types import Array
 
 
@@ -34,6 +35,7 @@ class Platt:
         return expit(self.slope * scaled + self.offset)
 
 
+@checked
 def fit_platt(confidence: Array, correct: Array) -> Platt:
     """Return the sigmoid of greatest likelihood, with Platt's softened targets; never less likely than a constant.
 

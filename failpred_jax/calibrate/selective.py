@@ -8,6 +8,7 @@ from scipy.special import betaincinv
 
 from failpred_jax.calibrate.checks import between_0_and_1, check_values, confidence_units, real_array
 from failpred_jax.errors import UserError
+from failpred_jax.metrics.checking import checked
 from failpred_jax.types import Array
 
 # Coverages that are tried for a target risk: 1/50, 2/50, ..., 1.
@@ -31,6 +32,7 @@ class SelectiveThreshold:
     risk_bound: float
 
 
+@checked
 def threshold_at_coverage(confidence: Array, coverage: float) -> float:
     """Return the largest threshold that accepts at least a fraction `coverage` of the units.
 
@@ -68,6 +70,7 @@ def risk_upper_bound(num_errors: int, num_units: int, delta: float) -> float:
     return float(betaincinv(num_errors + 1, num_units - num_errors, 1 - delta))
 
 
+@checked
 def threshold_at_risk(confidence: Array, correct: Array, target_risk: float, delta: float = 0.05) -> SelectiveThreshold:
     """Return the threshold of largest coverage whose risk on new units is guaranteed.
 

@@ -7,6 +7,7 @@ from jax import lax
 
 from failpred_jax.calibrate.checks import class_labels, real_array
 from failpred_jax.errors import UserError
+from failpred_jax.metrics.checking import checked
 from failpred_jax.types import Array
 
 # Temperatures looked at: far beyond any that a trained network needs.
@@ -16,6 +17,7 @@ NUM_HALVINGS = 60
 ROUNDING = 1e-5
 
 
+@checked
 def fit_temperature(logits: Array, labels: Array) -> tuple[jax.Array, tuple[str, ...]]:
     """Return the temperature of least cross-entropy, and a sentence on how it was found.
 

@@ -1,4 +1,9 @@
-"""Metrics: failure ranking, selective prediction, calibration, classification, segmentation; pure, masked, jittable."""
+"""Metrics: failure ranking, selective prediction, calibration, classification, segmentation; pure, masked, jittable.
+
+Every function here looks at the types and shapes of its arguments first; see checking.py.
+"""
+
+import inspect
 
 from failpred_jax.metrics.calibration import (
     classwise_ece,
@@ -7,6 +12,7 @@ from failpred_jax.metrics.calibration import (
     multiclass_nll,
 )
 from failpred_jax.metrics.calibration_sums import CalibrationSums, calibration_from_sums, calibration_sums
+from failpred_jax.metrics.checking import checked
 from failpred_jax.metrics.classification import confusion_matrix, confusion_values, top_k_accuracy
 from failpred_jax.metrics.classifier import calibration_metrics, classifier_metrics, segmentation_metrics
 from failpred_jax.metrics.clusters import ClusterCounts, bootstrap_clusters, coarse_edges, coarsen
@@ -148,3 +154,7 @@ __all__ = [
     'without_shared_pass',
     'working_points',
 ]
+
+for _name in __all__:
+    if inspect.isfunction(globals()[_name]):
+        globals()[_name] = checked(globals()[_name])

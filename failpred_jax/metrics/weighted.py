@@ -135,6 +135,8 @@ def values_of_units(
       UserError: a confidence is NaN.
     """
     confidence, correct = np.asarray(confidence), np.asarray(correct)
+    if not ((correct >= 0) & (correct <= 1)).all():
+        raise UserError('correct holds values outside [0, 1]; give truth values, or grades from 0 to 1')
     if confidence.dtype.kind == 'f' and np.isnan(confidence).any():
         raise UserError(
             f'confidence holds {int(np.isnan(confidence).sum())} NaN among {confidence.size} values; a ranking needs '
