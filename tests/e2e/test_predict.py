@@ -22,6 +22,7 @@ from failpred_jax.exporting import read_export
 from failpred_jax.files import read_npz
 from failpred_jax.prediction_file import read_predictions
 from failpred_jax.predictor import join
+from failpred_jax.registry import SOURCES
 from failpred_jax.results import read_evaluation
 
 FEW = ('mcp', 'confidnet')
@@ -365,7 +366,11 @@ def test_the_page_runs(everything, capsys):
 
 def test_the_data_set_is_not_needed(everything, monkeypatch):
     """Whatever asked for it would end here."""
-    monkeypatch.setattr('failpred_jax.data.splits.SOURCES', {})
-    with pytest.raises(KeyError):
+
+    def gone(*given):
+        raise FileNotFoundError
+
+    monkeypatch.setitem(SOURCES._entries, 'digits', gone)
+    with pytest.raises(FileNotFoundError):
         load_data(failpred_jax.load(everything[0]).run.config.data)
     assert len(failpred_jax.load(everything[0]).scores) == len(EVALUATED) - 1
