@@ -126,3 +126,14 @@ def test_the_page_of_right_and_wrong_alone_is_whole(rng, tmp_path):
     page = (tmp_path / 'report' / 'index.html').read_text()
     assert 'This section is unavailable' not in page
     assert 'Reliability diagram of sure' in page
+
+
+def test_scores_of_which_none_is_a_probability_have_no_calibration_and_all_else(rng):
+    right = np.arange(40) % 3 > 0
+    group = np.arange(40) // 2
+    for given in ({'group': group}, {}):
+        table = failpred_jax.evaluate_predictions(
+            correct=right, confidences={'rank': np.arange(40)}, resamples=20, **given
+        )
+        assert table.evaluation.scores['rank'].intervals
+        assert not table.evaluation.scores['rank'].calibration

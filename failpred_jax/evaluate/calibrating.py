@@ -41,7 +41,7 @@ def calibrate_scores(
             continue
         found[name], of_score = _calibrate(name, validation, confidence, test.correct, chosen)
         probabilities |= {f'{name} {key}': value for key, value in of_score.items()}
-    if not num_resamples:
+    if not num_resamples or not probabilities:
         return found
     group = group_of(test.about)
     if group is not None or is_graded(test.correct):
