@@ -114,6 +114,28 @@ def test_sets_may_be_empty_only_if_allowed(rng):
     assert np.array_equal(forbidden[empty].argmax(axis=1), probs[empty].argmax(axis=1))
 
 
+def test_saturated_probabilities_are_cut_by_rank(rng):
+    """One probability is 1, all others 0, and one in five is wrong: without ranks nothing tells the zeros apart."""
+    predicted = rng.integers(0, 7, 1000)
+    labels = np.where(rng.random(1000) < 0.8, predicted, rng.integers(0, 7, 1000))
+    probs = np.eye(7)[predicted]
+    for method, constants in (('raps', Constants(0.1, 1)), ('saps', Constants(weight=0.1))):
+        sets = fit_sets(probs, labels, 0.25, method, constants=constants)(probs)
+        assert sets.sum(axis=1).mean() < 2 and sets[np.arange(1000), labels].mean() > 0.7
+    assert fit_sets(probs, labels, 0.1, 'aps')(probs).all()
+
+
+def test_two_classes_of_which_one_is_rare(rng):
+    labels = (rng.random(3000) < 0.04).astype(int)
+    p = np.clip(0.1 + 0.5 * labels + 0.15 * rng.normal(size=3000), 0.01, 0.99)
+    probs = np.stack([1 - p, p], axis=1)
+    covered = {}
+    for by in ('marginal', 'class'):
+        sets = fit_sets(probs[:1500], labels[:1500], 0.1, by=by)(probs[1500:])
+        covered[by] = sets[np.arange(1500), labels[1500:]][labels[1500:] == 1].mean()
+    assert covered['class'] > 0.75 and covered['class'] > covered['marginal']
+
+
 def test_sets_are_the_same_for_the_same_seed(rng):
     probs, labels = drawn(rng, 300)
     one, same, other = (fit_sets(probs, labels, 0.2, 'aps', seed=s)(probs) for s in (0, 0, 1))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from e2e.command import STAGES, TINY, final_digests, run_here, run_well, run_well_here
 
+from failpred_jax import apply
 from failpred_jax.files import read_npz
 from failpred_jax.metrics import FAILURE_METRICS, failure_metrics
 
@@ -57,7 +58,15 @@ def test_units_for_certificates_are_kept_apart_and_scored(finished):
     saved, tested = (read_npz(workdir / 'evaluation' / f'{name}.npz') for name in ('calibration', 'predictions'))
     assert saved.keys() == tested.keys()
     assert len(saved['labels']) == len(split['calibration']) == 225
-    assert 'calibration examples (for certificates alone)' in (workdir / 'report' / 'index.html').read_text()
+    page = (workdir / 'report' / 'index.html').read_text()
+    assert 'calibration examples (for certificates alone)' in page
+    # What was certified on them, as the page and the terminal say it.
+    policy = apply.read_policy(workdir / 'decisions' / 'policy.json')
+    assert policy.model in page and 'certified on 225 images' in out
+    found = apply.decide(policy, tested[f'confidence_{policy.score}'])
+    rows = (workdir / 'decisions' / 'decisions.csv').read_text().splitlines()
+    place = rows[0].split(',').index('decision')
+    assert [row.split(',')[place] for row in rows[1:]] == found.names().tolist()
 
 
 def test_without_tensorflow_it_runs_and_says_what_is_missing(tmp_path):
