@@ -4,7 +4,7 @@
   python benchmarks/peers_decide.py --arrays=/tmp/arrays.npz  # ours, and writes the arrays
   /tmp/peers/bin/python benchmarks/peers_decide.py --peers=/tmp/arrays.npz
 
-Draws of a classifier of 20 classes whose labels are those of a flatter distribution, as a network's are: 500 validation,
+Draws of an overconfident classifier of 20 classes: 500 validation,
 1,000 calibration and 5,000 test units, alpha = 0.1. Coverage and size are means over draws.
 """
 
