@@ -150,3 +150,15 @@ def test_accelerators_get_the_native_form(monkeypatch):
         assert [eqn.primitive.name for eqn in jaxpr.eqns] == ['conv_general_dilated']
     # But where ties matter: cuDNN may choose Winograd's form.
     assert 'conv_general_dilated' not in str(jax.make_jaxpr(conv3x3_keeping_ties)(*inputs((6, 8, 32, 16))[:2]))
+
+
+def test_it_is_traced_for_every_batch_size_at_once(rng):
+    """As --mode=export does: no form asks how large the batch is, unless a gradient is wanted."""
+    kernel = rng.normal(size=(3, 3, 64, 64)).astype(np.float32)
+    (batch,) = jax.export.symbolic_shape('b')
+    shape = jax.ShapeDtypeStruct((batch, 8, 8, 64), np.float32)
+    exported = jax.export.export(jax.jit(lambda x: winograd(x, kernel)))(shape)
+    images = rng.normal(size=(3, 8, 8, 64)).astype(np.float32)
+    for count in (1, 3):
+        expected = winograd(images[:count], kernel)
+        np.testing.assert_allclose(exported.call(images[:count]), expected, rtol=1e-4, atol=1e-3)
