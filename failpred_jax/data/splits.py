@@ -68,22 +68,7 @@ def load_data(
     info = raw.info
     where = f"the data set '{info.name}' ({{}})"
     train = check_examples(raw.train, info, where.format('train'))
-    if split is not None:
-        _check_split(split, len(train.labels), 'the split of process 0')
-    elif split_file is not None and split_file.exists():
-        split = _read_split(split_file)
-        _check_split(split, len(train.labels), split_file)
-    else:
-        split = draw_split(config, raw)
-        if split_file is not None:
-            write_npz(split_file, split)
-
-    if ('calibration' in split) != bool(config.calibration_fraction):
-        raise UserError(
-            f'{split_file} {"has" if "calibration" in split else "lacks"} a calibration part, but '
-            f'config.data.calibration_fraction is {config.calibration_fraction}; set it as it was when the file was '
-            'written, or use another --workdir'
-        )
+    split = _split_of(config, raw, split_file, split)
     size = config.new_size
 
     def part(name: str, own: Examples | None) -> Examples:
@@ -114,6 +99,29 @@ def load_data(
     for text in warnings:
         say_once(f'warning: {text}')
     return dataclasses.replace(data, warnings=warnings)
+
+
+def _split_of(
+    config: DataConfig, raw: RawData, split_file: Path | None, split: Mapping[str, np.ndarray] | None
+) -> Mapping[str, np.ndarray]:
+    """Return the split that is given, or that of the file, or a new one, which is written there."""
+    count = len(raw.train.labels)
+    if split is not None:
+        _check_split(split, count, 'the split of process 0')
+    elif split_file is not None and split_file.exists():
+        split = _read_split(split_file)
+        _check_split(split, count, split_file)
+    else:
+        split = draw_split(config, raw)
+        if split_file is not None:
+            write_npz(split_file, split)
+    if ('calibration' in split) != bool(config.calibration_fraction):
+        raise UserError(
+            f'{split_file} {"has" if "calibration" in split else "lacks"} a calibration part, but '
+            f'config.data.calibration_fraction is {config.calibration_fraction}; set it as it was when the file was '
+            'written, or use another --workdir'
+        )
+    return split
 
 
 def split_validation(data: Data, seed: int) -> tuple[Examples, Data]:
