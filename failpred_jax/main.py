@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> None:
-    if _is_alone(argv):
+    # A program may read what another command prints.
+    is_run = not any(word.startswith('--mode') for word in argv)
+    if _is_alone(argv) and (is_run or sys.stdout.isatty()):
         # jax and all that owns options take seconds to import; until then nobody else says a word.
         print(f'failpred_jax {__version__} starts', flush=True)
     command, given = command_line.parse(argv)

@@ -91,7 +91,7 @@ def _read(folder: Path) -> RawData | None:
         return None
     try:
         meta = read_json(folder / 'meta.json')
-        arrays = {name: np.load(folder / f'{name}.npy', mmap_mode='r') for name in meta['digests']}
+        arrays = {name: np.load(folder / f'{name}.npy', mmap_mode='r', allow_pickle=False) for name in meta['digests']}
         wrong = [name for name, array in arrays.items() if digest(array) != meta['digests'][name]]
         if wrong:
             raise ValueError(f'{wrong[0]} is not what was written')

@@ -169,7 +169,8 @@ def make_custom(model: ModelConfig, options: CustomOptions, info: DatasetInfo) -
 
 
 def _of_nnx(made: nnx.Module, given: Any, path: str) -> GivenBackbone:
-    made.eval()
+    # What nnx's `eval()` does, a name that is not to be called in any of our files.
+    made.set_attributes(deterministic=True, use_running_average=True, raise_if_not_found=False)
     graph, params, state = nnx.split(made, nnx.Param, ...)
     own = nnx.to_pure_dict(params)
     if given is not None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from failpred_jax.config import ModelConfig
-from failpred_jax.evaluate.collect import _make_forward
+from failpred_jax.evaluate.collect import make_forward
 from failpred_jax.losses.classification import cross_entropy
 from failpred_jax.models import convolution, layers
 from failpred_jax.models.network import make_network
@@ -36,7 +36,7 @@ def products(jaxpr):
 
 def test_products_of_an_evaluation_are_exact(network):
     params, stats = network.init(jax.random.key(0))
-    forward = _make_forward(network, prepare, frozenset({'features', 'confidence_logit', 'mc_dropout'}), 2)
+    forward = make_forward(network, prepare, frozenset({'features', 'confidence_logit', 'mc_dropout'}), 2)
     numbers, key_data = np.arange(2, dtype=np.int32), jax.random.key_data(jax.random.key(0))
     traced = jax.make_jaxpr(forward)((params, stats), None, BATCH, numbers, None, key_data)
     assert products(traced) == {'exact'}
