@@ -221,8 +221,8 @@ def test_same_weights_give_the_same_outputs(name, form, tmp_path, monkeypatch):
         off.append(~np.isclose(np.asarray(a), b.numpy(), rtol=1e-4, atol=1e-4))
     off.append(np.asarray(ours.logits).argmax(-1) != expected[0].numpy().argmax(-1))
     for values in off:
-        # Beside the border of a flat part there are near ties, whose order in PyTorch on an AMD EPYC differs from call to
-        # call. Without ties kept, 98 % of a flat image is off.
+        # Beside the border of a flat part there are near ties, whose order in PyTorch on an AMD EPYC differs from call
+        # to call. Without ties kept, 98 % of a flat image is off.
         by_borders = values[2:] if name == 'segnet' else values[:0]
         assert np.count_nonzero(values) == np.count_nonzero(by_borders)
         assert np.count_nonzero(by_borders) <= 0.1 * by_borders.size
