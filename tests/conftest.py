@@ -3,7 +3,7 @@
 import os
 
 # Before jax is imported anywhere: the flags are read once. Most of the tests' time is compilation, and of programs
-# that run once; the subprocesses of tests/e2e compile as a user's run does.
+# that run once; so the subprocesses of tests/e2e take the second flag too.
 FLAGS = '--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0'
 os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {FLAGS}'
 os.environ['JAX_PLATFORMS'] = 'cpu'

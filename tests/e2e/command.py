@@ -43,7 +43,7 @@ def environment(num_devices: int, tensorflow: bool, browser: bool) -> dict[str, 
     """Return the environment of a process with so many fake devices, perhaps without tensorflow, and no network."""
     nowhere = 'http://127.0.0.1:9'  # the port that discards: a connection is refused at once
     given = os.environ | {
-        'XLA_FLAGS': f'--xla_force_host_platform_device_count={num_devices}',
+        'XLA_FLAGS': f'--xla_force_host_platform_device_count={num_devices} --xla_backend_optimization_level=0',
         'JAX_PLATFORMS': 'cpu',
         **dict.fromkeys(('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY'), nowhere),
     }

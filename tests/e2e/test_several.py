@@ -1,7 +1,6 @@
 """Several devices, and several seeds."""
 
 import json
-import shutil
 import signal
 from pathlib import Path
 
@@ -22,24 +21,21 @@ def stop_early(*words: str, workdir: Path) -> None:
     assert not (workdir / 'baseline' / 'result.json').exists()
 
 
-def test_stopped_on_eight_devices_it_goes_on_to_the_same_on_one_and_on_four(tmp_path):
+def test_stopped_on_eight_devices_it_goes_on_to_the_same_on_one(tmp_path):
     """Without dropout the same examples give the same network on any number of devices, to float tolerance."""
     words = [word for word in TINY if not word.startswith('--config.evaluate.scores')]
     words += ['--config.model.dropout=False', '--config.evaluate.scores=mcp,confidnet,confidnet_finetuned']
-    whole, stopped = tmp_path / '8', tmp_path / 'stopped'
+    whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
     run_well(*words, f'--workdir={whole}', browser=False)
     stop_early(*words, workdir=stopped)
     expected = read_npz(whole / 'evaluation' / 'predictions.npz')
-    for num_devices in (1, 4):
-        workdir = tmp_path / str(num_devices)
-        shutil.copytree(stopped, workdir)
-        run_well(*words, f'--workdir={workdir}', num_devices=num_devices, browser=False)
-        found = read_npz(workdir / 'evaluation' / 'predictions.npz')
-        for name in expected:
-            if name == 'correct':
-                assert np.mean(found[name] == expected[name]) > 0.999
-            else:
-                np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-4, err_msg=name)
+    run_well(*words, f'--workdir={stopped}', num_devices=1, browser=False)
+    found = read_npz(stopped / 'evaluation' / 'predictions.npz')
+    for name in expected:
+        if name == 'correct':
+            assert np.mean(found[name] == expected[name]) > 0.999
+        else:
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 def test_with_dropout_it_goes_on_on_another_number_and_ends_well(tmp_path):
