@@ -17,6 +17,8 @@ from failpred_jax import main
 
 ROOT = Path(__file__).parents[2]
 STAGES = ('baseline', 'confidence', 'finetune')
+# Where kaleido looks for one: a report's PNGs take longer than a tiny run, and a kill leaves theirs behind.
+NO_BROWSER = {'BROWSER_PATH': '/nonexistent'}
 NO_TENSORFLOW = Path(__file__).parent / 'no_tensorflow'
 
 # A run of seconds, with all three stages.
@@ -50,15 +52,14 @@ def environment(num_devices: int, tensorflow: bool, browser: bool) -> dict[str, 
     if not tensorflow:
         given['PYTHONPATH'] = os.pathsep.join(filter(None, [str(NO_TENSORFLOW), os.environ.get('PYTHONPATH')]))
     if not browser:
-        # Where kaleido looks for one: a report's PNGs take longer than the rest of it, and a kill leaves theirs behind.
-        given['BROWSER_PATH'] = '/nonexistent'
+        given |= NO_BROWSER
     return given
 
 
-def start(*words: str, num_devices: int = 8, tensorflow: bool = False, browser: bool = True) -> subprocess.Popen:
+def start(*words: str, num_devices: int = 8, tensorflow: bool = False, browser: bool = False) -> subprocess.Popen:
     """Start `python -m failpred_jax.main` from the repository's root.
 
-    Most runs go without tensorflow: it must work, and importing it takes longer than the rest of a tiny run.
+    Most runs go without tensorflow and a browser: it must work, and these take longer than the rest of a tiny run.
     """
     return subprocess.Popen(
         [sys.executable, '-m', 'failpred_jax.main', *words],

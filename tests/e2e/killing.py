@@ -42,7 +42,7 @@ def kill_once(workdir: Path, phase: str, delay: float) -> str:
     'done' is returned for a run that was faster.
     """
     began = time.time()
-    process = start(*WORDS, f'--workdir={workdir}', num_devices=1, browser=False)
+    process = start(*WORDS, f'--workdir={workdir}', num_devices=1)
     while process.poll() is None and PHASES.index(_phase(workdir, began)) < PHASES.index(phase):
         time.sleep(0.005)
     try:
@@ -93,7 +93,7 @@ def _curve(file: Path) -> list[dict[str, str]]:
 
 
 def _finish(workdir: Path) -> None:
-    process = start(*WORDS, f'--workdir={workdir}', num_devices=1, browser=False)
+    process = start(*WORDS, f'--workdir={workdir}', num_devices=1)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
 

@@ -49,7 +49,7 @@ def test_a_file_that_may_not_grow_stops_the_run_which_then_goes_on(finished, tmp
     assert {name: now[name] for name in before if name.startswith('baseline')} == {
         name: value for name, value in before.items() if name.startswith('baseline')
     }
-    run_well(*words, browser=False)
+    run_well(*words)
     assert final_digests(workdir) == final_digests(whole)
 
 

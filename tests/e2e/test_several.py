@@ -26,10 +26,10 @@ def test_stopped_on_eight_devices_it_goes_on_to_the_same_on_one(tmp_path):
     words = [word for word in TINY if not word.startswith('--config.evaluate.scores')]
     words += ['--config.model.dropout=False', '--config.evaluate.scores=mcp,confidnet,confidnet_finetuned']
     whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
-    run_well(*words, f'--workdir={whole}', browser=False)
+    run_well(*words, f'--workdir={whole}')
     stop_early(*words, workdir=stopped)
     expected = read_npz(whole / 'evaluation' / 'predictions.npz')
-    run_well(*words, f'--workdir={stopped}', num_devices=1, browser=False)
+    run_well(*words, f'--workdir={stopped}', num_devices=1)
     found = read_npz(stopped / 'evaluation' / 'predictions.npz')
     for name in expected:
         if name == 'correct':
@@ -43,7 +43,7 @@ def test_with_dropout_it_goes_on_on_another_number_and_ends_well(tmp_path):
     words = [word for word in TINY if not word.startswith('--config.evaluate.scores')]
     words += ['--config.finetune.epochs=0', '--config.evaluate.scores=mcp,confidnet']
     stop_early(*words, workdir=workdir)
-    run_well(*words, f'--workdir={workdir}', num_devices=4, browser=False)
+    run_well(*words, f'--workdir={workdir}', num_devices=4)
     metrics = json.loads((workdir / 'evaluation' / 'metrics.json').read_text())
     assert metrics['classifier']['accuracy'] > 0.5
     assert [json.loads((workdir / s / 'result.json').read_text())['step'] for s in ('baseline', 'confidence')] == [
