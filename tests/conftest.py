@@ -15,6 +15,18 @@ import pytest
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption('--long', action='store_true', help='also run the tests marked long')
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked long, unless it is asked for."""
+    if not config.getoption('--long'):
+        left_out = [item for item in items if item.get_closest_marker('long')]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker('long')]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Keep compiled programs, for the other workers and the next time; `pytest --cache-clear` deletes them."""
     if (cache := getattr(config, 'cache', None)) is not None:

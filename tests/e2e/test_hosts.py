@@ -4,6 +4,7 @@ import json
 import signal
 
 import numpy as np
+import pytest
 from e2e.command import SLOW, TINY, ends, job, run, wait_for_checkpoint
 
 from failpred_jax.files import read_npz
@@ -16,6 +17,7 @@ def said(output: str) -> str:
     return '\n'.join(line for line in output.splitlines() if line.strip() and FOREIGN not in line)
 
 
+@pytest.mark.long
 def test_two_processes_of_four_devices_find_what_one_of_eight_finds(finished, tmp_path):
     """Trained, evaluated with a last batch that is not full, and written by one of them alone."""
     workdir = tmp_path / 'run'
@@ -40,6 +42,7 @@ def test_two_processes_of_four_devices_find_what_one_of_eight_finds(finished, tm
     assert not list(workdir.rglob('.*.unfinished'))
 
 
+@pytest.mark.long
 def test_a_signal_to_one_stops_all_and_one_that_dies_takes_the_others_down(tmp_path):
     workdir = tmp_path / 'run'
     words = (*TINY, *SLOW, f'--workdir={workdir}', '--config.baseline.epochs=5000', '--mode=train')

@@ -10,6 +10,8 @@ from e2e.command import SLOW, TINY, run_well, start, wait_for_checkpoint
 
 from failpred_jax.files import read_npz
 
+pytestmark = pytest.mark.long
+
 
 def stop_early(*words: str, workdir: Path) -> None:
     """Start on eight devices, and stop in the middle of the first stage, as a preemption does."""

@@ -4,10 +4,13 @@ import json
 import signal
 
 import numpy as np
+import pytest
 from e2e.command import TINY, final_digests, run_well, start
 from e2e.test_resume import SLOW, wait_for_checkpoint
 
 from failpred_jax.files import read_npz
+
+pytestmark = pytest.mark.long
 
 CROSSFIT = (
     *TINY, '--config.confidence.targets=crossfit', '--config.confidence.folds=3', '--config.data.augment.flip=True',
