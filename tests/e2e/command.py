@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import unittest.mock
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,7 @@ def run_here(*words: str) -> tuple[int, str, str]:
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         warnings.catch_warnings(),
+        unittest.mock.patch.dict(os.environ, NO_BROWSER),
     ):
         # How ml_collections loads a config file.
         warnings.simplefilter('ignore', DeprecationWarning)

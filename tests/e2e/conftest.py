@@ -1,16 +1,7 @@
 """A whole run that several files look at."""
 
 import pytest
-from e2e.command import NO_BROWSER, TINY, run_well
-
-
-@pytest.fixture(scope='package', autouse=True)
-def _no_browser():
-    """Runs in this process make no PNGs."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in NO_BROWSER.items():
-            patch.setenv(name, value)
-        yield
+from e2e.command import TINY, run_well
 
 
 @pytest.fixture(scope='session')

@@ -35,6 +35,7 @@ def expected_logits(state, workdir):
     return hidden @ state['fc2.weight'].T + state['fc2.bias']
 
 
+@pytest.mark.long
 def test_imported_baseline_evaluates_and_trains_on(tmp_path):
     file, workdir = tmp_path / 'model_epoch_003.ckpt', tmp_path / 'run'
     state = save_mlp(file, with_head=False)

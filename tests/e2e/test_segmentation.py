@@ -5,11 +5,13 @@ this process, where an architecture of two layers can be registered.
 """
 
 import json
+import os
 import runpy
+import unittest.mock
 
 import numpy as np
 import pytest
-from e2e.command import ROOT
+from e2e.command import NO_BROWSER, ROOT
 from flax import linen
 from PIL import Image
 
@@ -47,7 +49,8 @@ def execute(config, workdir):
     with session.opened(config, workdir) as run:
         run.train()
         run.evaluate()
-    session.build_report(workdir)
+    with unittest.mock.patch.dict(os.environ, NO_BROWSER):
+        session.build_report(workdir)
 
 
 def make_tiny(model, options, info):
