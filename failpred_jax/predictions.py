@@ -133,6 +133,21 @@ def evaluate_predictions(
         'mask': mask, 'mc_probs': mc_probs, 'ensemble_probs': ensemble_probs, 'group': group, 'id': ids,
         'weight': weight,
     }  # fmt: skip
+    arrays = _named_as_in_a_file(given, confidences, columns, validation, training, calibration)
+    return _evaluate(
+        parse_arrays(arrays, 'the arguments', ignore_label, right_at=right_at), name, resamples, _words(slice_by)
+    )
+
+
+def _named_as_in_a_file(
+    given: Mapping[str, Any],
+    confidences: Mapping[str, Array] | None,
+    columns: Mapping[str, Array] | None,
+    validation: Mapping[str, Array] | None,
+    training: Mapping[str, Array] | None,
+    calibration: Mapping[str, Array] | None,
+) -> dict[str, Any]:
+    """Return the arrays of all parts by the names that they have in a file of predictions."""
     arrays = {key: value for key, value in given.items() if value is not None}
     arrays |= {f'confidence_{key}': value for key, value in (confidences or {}).items()}
     for key, value in (columns or {}).items():
@@ -141,9 +156,7 @@ def evaluate_predictions(
         arrays[key] = value
     for prefix, part in (('val_', validation), ('train_', training), ('cal_', calibration)):
         arrays |= {prefix + key: value for key, value in (part or {}).items()}
-    return _evaluate(
-        parse_arrays(arrays, 'the arguments', ignore_label, right_at=right_at), name, resamples, _words(slice_by)
-    )
+    return arrays
 
 
 def _check_numbers(resamples: Any, right_at: Any) -> None:

@@ -3,8 +3,9 @@
 import os
 
 # Before jax is imported anywhere: the flags are read once. Most of the tests' time is compilation, and of programs
-# that run once; so the subprocesses of tests/e2e take the second flag too.
-FLAGS = '--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0'
+# that run once. The processes of tests/e2e compile quickly too, but with --long as a user's run does.
+QUICK = '--xla_backend_optimization_level=0'
+FLAGS = f'--xla_force_host_platform_device_count=8 {QUICK}'
 os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {FLAGS}'
 os.environ['JAX_PLATFORMS'] = 'cpu'
 
@@ -29,6 +30,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep compiled programs, for the other workers and the next time; `pytest --cache-clear` deletes them."""
+    if not config.getoption('--long'):
+        os.environ['FAILPRED_TESTS_XLA_FLAGS'] = QUICK
     if (cache := getattr(config, 'cache', None)) is not None:
         jax.config.update('jax_compilation_cache_dir', str(cache.mkdir('compiled')))
         jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)

@@ -18,6 +18,8 @@ from failpred_jax.types import Array
 
 # Weights of resamples held at once: 64 MB.
 _BLOCK_WEIGHTS = 1 << 24
+# Columns multiplied at once, always as many: of a product of another width, a column's last bits may differ.
+_WIDTH = 16
 # Above so many units a mean is normal for all that a bootstrap can tell.
 _MAX_RESAMPLED = 50_000
 
@@ -123,11 +125,14 @@ def _resampled_means(values: np.ndarray, num_resamples: int, seed: int) -> np.nd
     if num_units > _MAX_RESAMPLED:
         return center + rng.standard_normal((num_resamples, 1)) * values.std(axis=0) / np.sqrt(num_units)
     # Deviations, as float32 weights would lose the digits of a mean.
-    deviations = (values - center).astype(np.float32)
+    num_columns = values.shape[1]
+    deviations = np.zeros((-(-num_columns // _WIDTH), num_units, _WIDTH), np.float32)
+    for column in range(num_columns):
+        deviations[column // _WIDTH, :, column % _WIDTH] = values[:, column] - center[column]
     parts, block = [], max(1, _BLOCK_WEIGHTS // num_units)
     for start in range(0, num_resamples, block):
         size = min(block, num_resamples - start)
         drawn = rng.integers(0, num_units, (size, num_units))
         weights = np.stack([np.bincount(row, minlength=num_units) for row in drawn]).astype(np.float32)
-        parts.append(weights @ deviations / num_units)
+        parts.append(np.concatenate([weights @ some for some in deviations], axis=1)[:, :num_columns] / num_units)
     return center + np.concatenate(parts)

@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from failpred_jax.console import phase
+from failpred_jax.console import Phase, phase
 from failpred_jax.errors import UserError
 from failpred_jax.metrics.ranking import check_inputs, score_metrics, values, values_of_walks
-from failpred_jax.metrics.reweighted import make_ranking, walk_reweighted
+from failpred_jax.metrics.reweighted import Ranking, make_ranking, walk_reweighted
 from failpred_jax.metrics.sorting import CORRECT, sort_order
 from failpred_jax.metrics.walk import STANDARD, Counts, Found, Points, begin, read_flags, visit
 from failpred_jax.threads import in_threads
@@ -197,20 +197,34 @@ def bootstrap(
     rows = [with_one_more(row, right, num_places)[0] for row in rows]
     right = with_one_more(rows[0][: right.size], right, num_places)[1]
     rankings = [make_ranking(row, right) for row in rows]
-    size = min(num_resamples, max(1, min(_MAX_LANES, _BLOCK_WEIGHTS // right.size)))
+    with phase('resampling', num_resamples, 'resamples') as resampled:
+        walks = _walked(rankings, key, right.size - num_places, num_places, num_resamples, points, resampled)
+        samples = _metrics_of(walks, metrics, points)[..., :num_resamples]
+    point = np.array([[one[name] for one in found] for name in metrics])
+    return Resamples(tuple(confidences), metrics, point, samples, support)
+
+
+def _walked(
+    rankings: Sequence[Ranking],
+    key: jax.Array,
+    num_units: int,
+    num_places: int,
+    num_resamples: int,
+    points: Points,
+    resampled: Phase,
+) -> list[list[tuple[Found, Counts]]]:
+    """Return what the walks over blocks of resamples find: one list per block, with one entry per score."""
+    size = min(num_resamples, max(1, min(_MAX_LANES, _BLOCK_WEIGHTS // (num_units + num_places))))
     walks: list[list[tuple[Found, Counts]]] = [[] for _ in range(0, num_resamples, size)]
 
     def walk_block(number: int) -> None:
-        weights = host_weights(key, right.size - num_places, size, number * size, num_places)
+        weights = host_weights(key, num_units, size, number * size, num_places)
         for ranking in rankings:
             walks[number].append(walk_reweighted(ranking, weights, points))
         resampled.add(size)
 
-    with phase('resampling', num_resamples, 'resamples') as resampled:
-        in_threads(walk_block, range(len(walks)))
-        samples = _metrics_of(walks, metrics, points)[..., :num_resamples]
-    point = np.array([[one[name] for one in found] for name in metrics])
-    return Resamples(tuple(confidences), metrics, point, samples, support)
+    in_threads(walk_block, range(len(walks)))
+    return walks
 
 
 def _metrics_of(walks: Sequence[Sequence[tuple[Found, Counts]]], metrics: Sequence[str], points: Points) -> np.ndarray:

@@ -104,11 +104,7 @@ def parse_part(
       right_at: grades of at least this are right, others wrong; None leaves grades as they are.
     """
     before = len(problems)
-    # A frame of one column comes as [N, 1].
-    given = {
-        name: array[:, 0] if array.ndim == 2 and array.shape[1] == 1 and name not in (*OUTPUTS, 'features') else array
-        for name, array in given.items()
-    }
+    given = _without_single_columns(given)
     shape = _unit_shape(given, prefix, problems)
     if len(problems) > before:
         return None
@@ -130,16 +126,16 @@ def parse_part(
     units = _flattened(given, flat, prefix, problems)
     if len(problems) > before:
         return None
+    if correct is not None:
+        correct = correct.reshape(-1)[flat]
     if labels is not None and logits is not None:
         labels, logits = labels.reshape(-1)[flat], logits.reshape(-1, logits.shape[-1])[flat]
         if outputs_are != 'logits':
             notes += _zero_labels(labels, logits, prefix)
         if correct is not None:
-            correct = _agreeing(correct.reshape(-1)[flat], labels, logits, prefix, problems)
+            correct = _agreeing(correct, labels, logits, prefix, problems)
         if 'predicted' in given:
             check_predicted(given['predicted'].reshape(-1)[flat], logits, class_names, prefix, problems)
-    elif correct is not None:
-        correct = correct.reshape(-1)[flat]
     if len(problems) > before:
         return None
     return Units(
@@ -152,6 +148,14 @@ def parse_part(
         notes=tuple(notes),
         **units,
     )
+
+
+def _without_single_columns(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays with [N, 1], as a frame of one column comes, as [N]."""
+    return {
+        name: array[:, 0] if array.ndim == 2 and array.shape[1] == 1 and name not in (*OUTPUTS, 'features') else array
+        for name, array in given.items()
+    }
 
 
 def _classes(

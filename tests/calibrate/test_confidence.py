@@ -126,5 +126,8 @@ def test_intervals_hold_the_figures_and_zero_where_calibrated(units, rng):
     np.testing.assert_allclose(
         calibration_metrics(confidence, correct)['nll'], log_loss(correct, confidence), rtol=1e-5
     )
+    others = {f'other {k}': confidence**k for k in range(1, 20)}
+    beside = calibration_intervals({**others, 'mine': confidence}, correct, 50)['mine']
+    assert beside == calibration_intervals({'mine': confidence}, correct, 50)['mine']
     certain = calibration_intervals({'mine': np.ones(3000)}, correct, 100)['mine']
     assert 'nll' not in certain and certain['brier'].low > 0

@@ -16,6 +16,8 @@ from typing import Any
 
 from failpred_jax import main
 
+# The variable with the flag for quick compilation, where tests/conftest.py wants that.
+COMPILING = 'FAILPRED_TESTS_XLA_FLAGS'
 ROOT = Path(__file__).parents[2]
 STAGES = ('baseline', 'confidence', 'finetune')
 # Where kaleido looks for one: a report's PNGs take longer than a tiny run, and a kill leaves theirs behind.
@@ -46,7 +48,7 @@ def environment(num_devices: int, tensorflow: bool, browser: bool) -> dict[str, 
     """Return the environment of a process with so many fake devices, perhaps without tensorflow, and no network."""
     nowhere = 'http://127.0.0.1:9'  # the port that discards: a connection is refused at once
     given = os.environ | {
-        'XLA_FLAGS': f'--xla_force_host_platform_device_count={num_devices} --xla_backend_optimization_level=0',
+        'XLA_FLAGS': f'--xla_force_host_platform_device_count={num_devices} {os.environ.get(COMPILING, "")}',
         'JAX_PLATFORMS': 'cpu',
         **dict.fromkeys(('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY'), nowhere),
     }

@@ -176,12 +176,10 @@ def test_saved_predictions_scored_alone_give_the_same_figures(copied, tmp_path):
         apart = dict.fromkeys(('notes', 'calibrated', 'working_points'))
         assert scored['scores'][name] | apart == found | apart
         for part in ('figures', 'intervals'):
-            before = [
-                of['calibrated'][part].get('before', {}) for of in (scored['scores'][name], found) if 'calibrated' in of
-            ]
-            for key, value in before[0].items() if before else ():
-                # Resampled means come from one product for all columns, of which a run has more.
-                np.testing.assert_allclose(before[1][key], value, rtol=1e-6, err_msg=f'{name}: {key}')
+            both = (
+                of['calibrated'][part].get('before') for of in (scored['scores'][name], found) if 'calibrated' in of
+            )
+            assert len({json.dumps(before) for before in both}) <= 1
 
 
 def test_a_score_run_does_not_take_over_a_folder(copied):

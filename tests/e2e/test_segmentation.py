@@ -19,7 +19,7 @@ from failpred_jax import session
 from failpred_jax.models.heads import ConvHead
 from failpred_jax.models.layers import EVAL, Conv, Dropout
 from failpred_jax.models.network import Architecture
-from failpred_jax.registry import MODELS
+from failpred_jax.registry import MODELS, SCORES
 from failpred_jax.results import read_evaluation
 
 SIZE = (8, 10)
@@ -145,6 +145,16 @@ def test_pixels_of_images_for_certificates_are_sampled(finished):
     # Of two images of 80 pixels, all but the void ones.
     assert 100 < len(results.calibration.labels) < 160
     assert results.calibration.logits.shape == (len(results.calibration.labels), 12)
+
+
+@pytest.mark.long
+def test_every_score_that_pixels_can_have_is_measured(scenes, tiny_segmenter, tmp_path):
+    short = {'baseline.epochs': 2, 'baseline.eval_every_epochs': 2, 'confidence.epochs': 1, 'evaluate.scores': ('all',)}
+    execute(config_for(scenes, tiny_segmenter, **short), tmp_path / 'run')
+    metrics = json.loads((tmp_path / 'run' / 'evaluation' / 'metrics.json').read_text())
+    assert {*metrics['scores'], *metrics['unavailable']} == {*SCORES}
+    lacking = {name for name in SCORES if not SCORES[name].per_pixel or 'ensemble' in SCORES[name].needs}
+    assert {*metrics['unavailable']} == lacking >= {'ensemble'}
 
 
 def test_the_report_shows_maps_of_every_score(finished):

@@ -1,6 +1,7 @@
 """Several devices, and several seeds."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def stop_early(*words: str, workdir: Path) -> None:
     assert not (workdir / 'baseline' / 'result.json').exists()
 
 
-def test_stopped_on_eight_devices_it_goes_on_to_the_same_on_one(tmp_path):
+def test_stopped_on_eight_devices_it_goes_on_to_the_same_on_one_and_on_four(tmp_path):
     """Without dropout the same examples give the same network on any number of devices, to float tolerance."""
     words = [word for word in TINY if not word.startswith('--config.evaluate.scores')]
     words += ['--config.model.dropout=False', '--config.evaluate.scores=mcp,confidnet,confidnet_finetuned']
@@ -31,13 +32,16 @@ def test_stopped_on_eight_devices_it_goes_on_to_the_same_on_one(tmp_path):
     run_well(*words, f'--workdir={whole}')
     stop_early(*words, workdir=stopped)
     expected = read_npz(whole / 'evaluation' / 'predictions.npz')
-    run_well(*words, f'--workdir={stopped}', num_devices=1)
-    found = read_npz(stopped / 'evaluation' / 'predictions.npz')
-    for name in expected:
-        if name == 'correct':
-            assert np.mean(found[name] == expected[name]) > 0.999
-        else:
-            np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-4, err_msg=name)
+    for num_devices in (1, 4):
+        workdir = tmp_path / str(num_devices)
+        shutil.copytree(stopped, workdir)
+        run_well(*words, f'--workdir={workdir}', num_devices=num_devices)
+        found = read_npz(workdir / 'evaluation' / 'predictions.npz')
+        for name in expected:
+            if name == 'correct':
+                assert np.mean(found[name] == expected[name]) > 0.999
+            else:
+                np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 def test_with_dropout_it_goes_on_on_another_number_and_ends_well(tmp_path):
