@@ -246,5 +246,5 @@ def _impossible(context: _Context, risk: float) -> str:
     return (
         f'No score can do better than this: for {percent(risk)} errors among accepted, at least '
         f'{percent(round(share, 4))} of {context.unit}s must be rejected at the error rate of the calibration '
-        f'{context.unit}s, and at least {percent(round(low, 4))} with 95 % confidence.'
+        f'{context.unit}s' + (f', and at least {percent(round(low, 4))} with 95 % confidence.' if low else '.')
     )

@@ -103,16 +103,14 @@ def parse_part(
       problems: sentences for the user, added to.
       right_at: grades of at least this are right, others wrong; None leaves grades as they are.
     """
-    before = len(problems)
-    given = _without_single_columns(given)
+    before, given = len(problems), _without_single_columns(given)
     shape = _unit_shape(given, prefix, problems)
     if len(problems) > before:
         return None
     kept, notes = np.ones(shape, bool), []
     if 'mask' in given:
         kept &= _mask(given['mask'], prefix, problems)
-    labels = logits = correct = None
-    outputs_are = ''
+    labels, logits, correct, outputs_are = None, None, None, ''
     if any(name in given for name in OUTPUTS):
         labels, logits, outputs_are, kept = _classes(given, kept, class_names, ignore_label, prefix, notes, problems)
     if 'correct' in given:
@@ -132,8 +130,7 @@ def parse_part(
         labels, logits = labels.reshape(-1)[flat], logits.reshape(-1, logits.shape[-1])[flat]
         if outputs_are != 'logits':
             notes += _zero_labels(labels, logits, prefix)
-        if correct is not None:
-            correct = _agreeing(correct, labels, logits, prefix, problems)
+        correct = None if correct is None else _agreeing(correct, labels, logits, prefix, problems)
         if 'predicted' in given:
             check_predicted(given['predicted'].reshape(-1)[flat], logits, class_names, prefix, problems)
     if len(problems) > before:

@@ -52,6 +52,9 @@ def fill(view: View, section: Section) -> None:
         f'{view.unit}s. A threshold chosen here looks better than it is: choose it on validation data, or expect '
         'slightly more risk than shown.'
     )
+    marked = [score for score, found in _marks(view).items() if found]
+    if marked:
+        section.text(f'Triangles mark the certified thresholds of {marked[0]}; Promises says what they are worth.')
     section.add(_slider(view, counts, first))
     section.data.append(json_block('data-thresholds', _slider_data(view, counts)))
     section.heading(['Working points of ', first])
