@@ -219,7 +219,8 @@ def _group_places(policy: Policy, groups: Any, num_units: int) -> np.ndarray | N
         return None
     if groups is None:
         raise PolicyError(
-            f'the policy has thresholds per group ({", ".join(policy.groups[:5])}, ...): give the group of each unit'
+            f'the policy has thresholds per group ({", ".join(policy.groups[:5])}, ...): '
+            'give the group of each unit, groups='
         )
     given = np.asarray(groups)
     if given.shape != (num_units,):

@@ -19,6 +19,7 @@ from failpred_jax.registry import COMMANDS
 HELP = ('--help', '-h', '-help', '--helpfull', '--helpshort')
 # Comes with the package: the checkout's configs/ under another name.
 EXAMPLES = Path(__file__).parent / 'configs'
+PLAIN = Path(__file__).parent / 'config' / 'plain.py'
 
 SHARED = (
     Flag('config', str, '', 'FILE', 'the experiment, such as configs/digits.py; NAME finds an example of the package.\n'
@@ -47,7 +48,7 @@ def parse(argv: Sequence[str]) -> tuple[Command, Given]:
       UserError: a flag, a value, the config file or a key of the config is not there or not allowed.
     """
     own = _own_flags()
-    argv = _last_of_each_key([*argv[:1], *(_with_example(word) for word in _joined(argv[1:]))])
+    argv = _last_of_each_key(_with_plain_config([*argv[:1], *(_with_example(word) for word in _joined(argv[1:]))]))
     known = [flag.name for flag in (*SHARED, *own.values(), *JOB)] + ['help', 'version']
     _check_words(argv, known)
     # Looked for here: ml_collections puts a missing file off until the config is first used.
@@ -151,6 +152,15 @@ def _overrides() -> ModuleType:
     from failpred_jax.config import overrides
 
     return overrides
+
+
+def _with_plain_config(argv: Sequence[str]) -> Sequence[str]:
+    """Return the words, with a config if a file of predictions is decided by options of one and none is named."""
+    is_of_file = any(word.startswith('--predictions=') for word in argv)
+    decides = any(re.match(r'--?(?:no)?config\.decide\.', word) for word in argv)
+    if not (is_of_file and decides) or _config_path(argv):
+        return argv
+    return [*argv[:1], f'--config={PLAIN}', *argv[1:]]
 
 
 def _config_path(argv: Sequence[str]) -> str:

@@ -1,4 +1,5 @@
-"""Decisions of an evaluation, into the folder `decisions` of its WORKDIR, never over those of another model."""
+"""Decisions of an evaluation, into the folder `decisions` of its WORKDIR; those of another model or with other options,
+which were there, are moved aside."""
 
 import dataclasses
 from pathlib import Path
@@ -14,6 +15,7 @@ from failpred_jax.results import Evaluation, read_evaluation
 from failpred_jax.results.decisions import POLICY, Decided, write_decisions
 
 FOLDER = 'decisions'
+TIERED = ('selective', 'generalized', 'expected', 'cost')
 
 
 def decide_run(workdir: Path, options: DecideConfig, again: bool = True, is_asked: bool = True) -> bool:
@@ -112,33 +114,39 @@ def _decide(evaluation: Evaluation, options: DecideConfig, folder: Path) -> None
 
 
 def _keep_other(folder: Path, decided: Decided) -> None:
-    """Move what a folder holds aside if it belongs to another model."""
+    """Move what a folder holds aside if it belongs to another model, or was made with other options."""
     try:
-        there = str(read_json(folder / POLICY)['model'])
+        policy = read_json(folder / POLICY)
+        there, options = str(policy['model']), policy['made_from']['options']
     except (OSError, ValueError, LookupError, TypeError):
         return
-    if there == decided.model:
+    if there == decided.model and options == decided.policy['made_from']['options']:
         return
     number, aside = 1, folder.with_name(f'{folder.name}-{there[:8]}')
     while aside.exists():
         number += 1
         aside = folder.with_name(f'{folder.name}-{there[:8]}-{number}')
     folder.rename(aside)
-    say(f'the decisions of another model, which were there, are kept: {aside}')
+    whose = 'with other options' if there == decided.model else 'of another model'
+    say(f'the earlier decisions, {whose}, are kept: {aside}')
 
 
 def summary(decided: Decided) -> list[str]:
     """Return what is said of decisions on the terminal."""
+    # Thresholds per group are the policy's own only where there are no others.
+    shown = decided.guarantees or decided.groups
     lines = [f'decisions by {decided.score} ({decided.chosen}), certified on {decided.calibration:,} {decided.unit}s:']
-    for found in decided.guarantees:
+    for found in shown:
         if not found.is_certified:
             lines.append(f'  {found.name}: {found.reason}')
             continue
         where = f' at {found.threshold:.6g}' if np.isfinite(found.threshold) else ''
+        if not where and found.kind in TIERED:
+            where = ' everything'
         verdict = '' if found.verdict is None or not found.verdict.units else f'; the test {decided.unit}s: '
         if verdict and found.verdict is not None:
             verdict += f'{100 * found.verdict.value:.3g} %, {found.verdict.word}'
         lines.append(f'  {found.name}{where}: {found.statement}{verdict}')
         if found.invalid:
             lines.append(f'    {found.invalid}')
-    return lines
+    return [*lines, *(f'  note: {note}' for note in decided.notes)]

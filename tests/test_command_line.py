@@ -141,3 +141,11 @@ def test_a_table_can_be_printed_on_any_terminal(encoding, monkeypatch):
     written = stream.buffer.getvalue().decode(encoding)
     assert written.startswith({'utf-8': 'AURC ↓ 1.2 ± 0.1, Müller 数'}.get(encoding, 'AURC v 1.2 '))
     assert '+/-' in written or '±' in written
+
+
+def test_the_decisions_of_a_file_have_options_without_an_experiment():
+    words = ['failpred', '--mode=decide', '--predictions=p.npz', '--config.decide.kind=generalized']
+    _, given = command_line.parse(words)
+    assert given.config.decide.kind == 'generalized'
+    with pytest.raises(UserError, match='--config=FILE is missing'):
+        command_line.parse([*words[:3], '--config.seed=1'])

@@ -96,7 +96,12 @@ def _classes(counts: Mapping[str, np.ndarray], info: DatasetInfo) -> Iterator[Re
         if unseen:
             yield Remark(f'the {name} part has classes that the {first} part has no {unit} of: {some(unseen)}')
         lacking = [names[i] for i in np.flatnonzero((train > 0) & (counts[name] == 0))]
-        if lacking and name == 'test':
+        if lacking and name != 'test':
+            yield Remark(
+                f'{len(lacking)} of {len(names)} classes have no {unit} in the {name} part ({some(lacking)})',
+                is_serious=False,
+            )
+        elif lacking:
             yield Remark(
                 f'{len(lacking)} of {len(names)} classes have no {unit} in the {name} part ({some(lacking)}): '
                 'nothing is '

@@ -1,14 +1,14 @@
 """Decisions of a run or a file: the policy, its promises, the rest, and what the test units say of all that."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from failpred_jax.config import DecideConfig
-from failpred_jax.decide.applied import costs_under, flow_of, rows_of
+from failpred_jax.decide.applied import applied, costs_under, flow_of, rows_of
 from failpred_jax.decide.binomial import share_interval
 from failpred_jax.decide.certificate import Certificate, accepts
 from failpred_jax.decide.choices import choose_limits, choose_score, menu_of_limits
@@ -79,6 +79,7 @@ def make_decisions(given: Given, options: DecideConfig) -> Made:
     policy = make_policy(calibration, score, found, calibrator, options, invalid)
     notes = [*found.notes, f'the promised limit: {how}' if not options.risks and options.kind != 'cost' else '']
     notes += [no_probability, *(calibrator.notes if calibrator else ())]
+    notes.append(_rough_map(policy, calibration, given.validation, score, options, given.unit))
     if len(calibration) < num_given:
         notes.append(
             f'{num_given:,} calibration {given.unit}s belong to {len(calibration):,} groups and err together within '
@@ -114,6 +115,23 @@ def make_decisions(given: Given, options: DecideConfig) -> Made:
     return Made(decided, rows_of(policy, given.test, given.class_names, score, options, members))
 
 
+def _rough_map(
+    policy: dict[str, Any], calibration: Units, validation: Units | None, score: str, options: DecideConfig, unit: str
+) -> str:
+    """Return a sentence where P(correct) is low for what is accepted: it rests on few errors; or ''."""
+    found = applied(policy, calibration, score, options)
+    if found.p_correct is None or validation is None:
+        return ''
+    low = int(np.count_nonzero((found.code == 0) & (found.p_correct < 0.5)))
+    if not low:
+        return ''
+    return (
+        f'P(correct) is below 50 % for {low:,} of the {int(np.count_nonzero(found.code == 0)):,} accepted calibration '
+        f'{unit}s: its map rests on {int(np.count_nonzero(~validation.correct)):,} validation errors and is rough '
+        'there. The promise does not use it'
+    )
+
+
 class _Context(NamedTuple):
     calibration: Units
     test: Units | None
@@ -122,9 +140,16 @@ class _Context(NamedTuple):
     unit: str
     invalid: str
 
-    def record(self, name: str, found: Certificate, together: int = 1, test: Units | None = None) -> Guarantee:
+    def record(
+        self,
+        name: str,
+        found: Certificate,
+        together: int = 1,
+        test: Units | None = None,
+        stricter: Sequence[str] = (),
+    ) -> Guarantee:
         """Return the record of a certificate, with the verdict of the test units (or of these)."""
-        record = guarantee(name, found, self.unit, self.invalid, together)
+        record = guarantee(name, found, self.unit, self.invalid, together, stricter=stricter)
         judges = self.test if test is None else test
         if judges is None:
             return record
@@ -136,8 +161,9 @@ def _promises(context: _Context, found: Thresholds) -> Iterator[Guarantee]:
     """Yield the guarantees of the policy: of each tier, of its coverage, and of the budget."""
     given_up = 'given up for the budget (config.decide.yields)'
     last = list(found.tiers)[-1] if found.tiers else ''
-    for name, certificate in found.tiers.items():
-        record = context.record(name, certificate, len(found.tiers))
+    for number, (name, certificate) in enumerate(found.tiers.items()):
+        stricter = list(found.tiers)[:number]
+        record = context.record(name, certificate, len(found.tiers), stricter=stricter)
         yield replace(record, reason=given_up) if found.given_up and name == last else record
     if found.tiers and (found.tiers[last].is_certified or found.given_up):
         yield _coverage(context, found)

@@ -1,6 +1,7 @@
 """Promises in words: what is stated, what it needs, what it does not say, and what the test units say of it."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,7 +20,13 @@ REUSED = 'not valid: validation data reused'
 
 
 def guarantee(
-    name: str, found: Certificate, unit: str, invalid: str = '', together: int = 1, given_thresholds: bool = False
+    name: str,
+    found: Certificate,
+    unit: str,
+    invalid: str = '',
+    together: int = 1,
+    given_thresholds: bool = False,
+    stricter: Sequence[str] = (),
 ) -> Guarantee:
     """Return the record of a certificate.
 
@@ -30,12 +37,16 @@ def guarantee(
       invalid: why it is no guarantee, or ''.
       together: how many promises share delta.
       given_thresholds: whether thresholds were fixed without the calibration units.
+      stricter: the tiers before this one, whose units lie over its threshold too.
     """
     limit = f'{found.target:.4g}' if found.kind == 'cost' else percent(found.target)
+    over = 'over the threshold'
+    if stricter:
+        over += f' (those of {" and ".join(stricter)} included)'
     statement = {
-        'selective': f'of the {unit}s over the threshold, at most {limit} are wrong',
-        'generalized': f'at most {limit} of all {unit}s are over the threshold and wrong',
-        'expected': f'a new {unit} is over the threshold and wrong with probability at most {limit}, on average over '
+        'selective': f'of the {unit}s {over}, at most {limit} are wrong',
+        'generalized': f'at most {limit} of all {unit}s are {over} and wrong',
+        'expected': f'a new {unit} is {over} and wrong with probability at most {limit}, on average over '
         f'draws of the calibration {unit}s',
         'cost': f'a new {unit} costs at most {limit} on average',
     }[found.kind]
@@ -46,6 +57,9 @@ def guarantee(
     assumption = EXCHANGEABLE.format(unit=unit)
     if found.kind == 'selective' and not given_thresholds:
         assumption += f'; {MONOTONE}'
+    not_said = NOT_SAID.format(unit=unit)
+    if stricter:
+        not_said += f'; nor of the {unit}s that {name} takes by itself, which are wrong more often'
     is_partial = math.isfinite(found.threshold)
     return Guarantee(
         name=name,
@@ -57,7 +71,7 @@ def guarantee(
         threshold=float(found.threshold) if is_partial else math.nan,
         coverage=found.coverage,
         assumption=assumption,
-        not_said=NOT_SAID.format(unit=unit),
+        not_said=not_said,
         reason=found.reason,
         invalid=invalid,
     )

@@ -1,12 +1,14 @@
 """Decisions put together: what is promised, what happens to the rest, and what the test units say."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
 import pytest
 
 from failpred_jax import apply
+from failpred_jax import decided as decided_room
 from failpred_jax.config import DecideConfig, read_decide
 from failpred_jax.decide import certify_selective
 from failpred_jax.decide.deciding import Given, make_decisions
@@ -55,9 +57,26 @@ def test_score_and_limit_are_chosen_on_validation_units(given):
     assert all(len(row['set']) for row in rows) and any('"polar bear"' in row['set'] for row in rows)
 
 
+def test_a_map_that_contradicts_the_decision_is_told(given):
+    # Among the least confident of what is accepted, no validation unit is right.
+    low = given.validation.confidences['good'] < np.quantile(given.validation.confidences['good'], 0.2)
+    wrong = dataclasses.replace(given.validation, correct=given.validation.correct & ~low)
+    decided, rows = make_decisions(given._replace(validation=wrong), DecideConfig(score='good', risks=(0.12,)))
+    (note,) = (note for note in decided.notes if note.startswith('P(correct) is below 50 % for'))
+    assert f'rests on {(~wrong.correct).sum():,} validation errors' in note
+    assert any(row['decision'] == 'accept' and float(row['p_correct']) < 0.5 for row in rows)
+    plain, _ = make_decisions(given, DecideConfig(score='good', risks=(0.01,)))
+    assert not any('P(correct) is below' in note for note in plain.notes)
+
+
 def test_tiers_are_certified_together(given):
     options = DecideConfig(tiers=('accept', 'second_model'), risks=(0.03, 0.08))
     decided, _ = make_decisions(given, options)
+    first, second = decided.guarantees[:2]
+    assert 'included' not in first.statement and 'over the threshold (those of accept included)' in second.statement
+    assert 'the images that second_model takes by itself' in second.not_said
+    # All over its threshold are judged, not what it takes by itself.
+    assert second.verdict.units == (given.test.confidences[decided.score] > np.float32(second.threshold)).sum()
     thresholds = [tier['thresholds'][0] for tier in decided.policy['tiers']]
     assert thresholds[0] > thresholds[1]
     assert [found.delta for found in decided.guarantees[:2]] == [0.025, 0.025]
@@ -179,3 +198,32 @@ def test_options_are_checked_together(options, words):
 def test_what_is_not_there_is_named(options, words, given):
     with pytest.raises(UserError, match=words):
         make_decisions(given, DecideConfig(**options))
+
+
+def test_earlier_decisions_with_other_options_are_kept(given, tmp_path, capsys):
+    def decide(options):
+        decided, rows = make_decisions(given, options)
+        made_from = {'options': dataclasses.asdict(options)}
+        decided = dataclasses.replace(decided, policy={**decided.policy, 'made_from': made_from})
+        decided_room._keep_other(tmp_path / 'decisions', read_back(decided))
+        write_decisions(decided, rows, tmp_path / 'decisions')
+        return decided
+
+    def read_back(decided):
+        return dataclasses.replace(decided, policy=json.loads(json.dumps(decided.policy)))
+
+    first = decide(DecideConfig(risks=(0.05,)))
+    decide(DecideConfig(risks=(0.05,)))
+    assert [path.name for path in tmp_path.iterdir()] == ['decisions']
+    decide(DecideConfig(risks=(0.02,)))
+    (kept,) = tmp_path.glob('decisions-*')
+    assert json.loads((kept / 'policy.json').read_text())['tiers'] == first.policy['tiers']
+    assert 'the earlier decisions, with other options, are kept' in capsys.readouterr().out
+
+
+def test_what_is_said_names_groups_and_a_threshold_that_accepts_everything(given):
+    decided, _ = make_decisions(given, DecideConfig(by='site', score='good', risks=(0.1,)))
+    said = decided_room.summary(decided)
+    assert any(line.startswith('  north') for line in said) and any(line.startswith('  south') for line in said)
+    decided, _ = make_decisions(given, DecideConfig(score='good', risks=(0.3,)))
+    assert decided_room.summary(decided)[1].startswith('  accept everything: ')
