@@ -8,6 +8,7 @@ from scipy.special import bdtr, stdtr, stdtrit
 
 from failpred_jax.metrics.intervals import degrees_of_freedom, standard_error
 from failpred_jax.metrics.resampling import Resamples
+from failpred_jax.registry import METRICS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,7 @@ def joined_interval(
 
     The interval is Student's t with the bootstrap standard error. Its degrees of freedom weigh the n - 1 of the seeds
     with those of the test units by how much of the variance each brings (Satterthwaite): where nearly all comes from
-    three seeds, it is as wide as three numbers deserve.
+    three seeds, it is as wide as three numbers deserve. It ends where the metric's range does.
 
     Args:
       of_seeds: what was joined.
@@ -99,7 +100,11 @@ def joined_interval(
     error = max(error, np.sqrt(of_training))
     half = float(stdtrit(freedom, (1 + level) / 2)) * error
     p_value = float(2 * stdtr(freedom, -abs(mean) / error)) if error else 1.0
-    return JoinedInterval(mean, mean - half, mean + half, p_value)
+    # What cannot be is left out, which costs no coverage: a few seeds reach far beyond an AUROC of 1.
+    low, high = METRICS[metric].low, METRICS[metric].high
+    if reference:
+        low, high = low - high, high - low
+    return JoinedInterval(mean, max(mean - half, min(low, mean)), min(mean + half, max(high, mean)), p_value)
 
 
 def sign_p_value(num_seeds: int, wins: float) -> float:
