@@ -1,7 +1,7 @@
 """What is registered and what can be set, as tables. The documentation's tables are made by it.
 
 python -m failpred_jax.catalog [KIND ...]: models, sources, classifier_losses, losses, optimizers, schedules, recipes,
-scores, metrics, options.
+scores, metrics, corruptions, options.
 """
 
 import inspect
@@ -15,6 +15,7 @@ from failpred_jax.errors import UserError, nearest
 from failpred_jax.options import ANY
 from failpred_jax.registry import (
     CLASSIFIER_LOSSES,
+    CORRUPTIONS,
     LOSSES,
     METRICS,
     MODELS,
@@ -36,6 +37,7 @@ REGISTRIES = {
     'recipes': RECIPES,
     'scores': SCORES,
     'metrics': METRICS,
+    'corruptions': CORRUPTIONS,
 }
 KINDS = (*REGISTRIES, 'options')
 

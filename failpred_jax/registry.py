@@ -153,6 +153,7 @@ RECIPES = Registry(
 OPTIMIZERS = Registry('optimizer', 'failpred_jax.train.optimizers', {'problems': None})
 # extends: the learning rate at a step does not depend on how many there are, so that a finished stage can go on.
 SCHEDULES = Registry('learning-rate schedule', 'failpred_jax.train.schedules', {'problems': None, 'extends': False})
+CORRUPTIONS = Registry('corruption', 'failpred_jax.shift.corruptions')
 SECTIONS = Registry('report section', 'failpred_jax.report.sections')
 WEIGHTS = Registry('weights format', 'failpred_jax.weights')
 COMMANDS = Registry('command', 'failpred_jax.commands')

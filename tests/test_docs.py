@@ -63,6 +63,12 @@ def test_the_images_page_runs(capsys):
     assert "('bright', 'dark') (18, 8, 8, 3)" in capsys.readouterr().out
 
 
+def test_the_shift_page_runs(capsys):
+    for block in re.findall(r'```python\n(.*?)```', (ROOT / 'docs' / 'shift.md').read_text(), re.DOTALL):
+        exec(compile(block, 'shift.md', 'exec'), {})  # noqa: S102  (our own page)
+    assert '(4, 32, 32, 3) uint8' in capsys.readouterr().out
+
+
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')
 def test_the_models_page_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

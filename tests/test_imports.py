@@ -20,7 +20,7 @@ LEVELS = [
     {'config'},
     {'devices'},
     {'data', 'models', 'losses', 'metrics'},
-    {'calibrate'},
+    {'calibrate', 'shift'},
     {'scores'},
     {'decide'},
     {'train', 'workdir'},
