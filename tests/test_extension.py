@@ -88,8 +88,8 @@ def test_the_new_command_runs_with_its_own_flag(extended):
 def test_the_documentation_shows_one_file_of_each_kind():
     rooms = sorted(Path(path).parent.name for path in examples())
     assert rooms == [
-        'commands', 'corruptions', 'data', 'losses', 'metrics', 'models', 'optimizers', 'recipes', 'schedules', 'scores',
-        'sections',
+        'commands', 'corruptions', 'data', 'losses', 'metrics', 'models', 'optimizers', 'recipes', 'schedules',
+        'scores', 'sections',
     ]  # fmt: skip
 
 

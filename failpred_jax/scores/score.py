@@ -138,6 +138,7 @@ class Score:
       estimates: what the value was trained to predict where that is not P(correct), such as 'the true class
         probability'; its calibration is then shown with this beside it. '' for none.
       per_pixel: whether it makes sense for segmentation.
+      ranks_errors: False for a score that only tells inputs unlike the training ones, and need not rank errors.
     """
 
     name: str
@@ -153,6 +154,7 @@ class Score:
     is_probability: bool = False
     estimates: str = ''
     per_pixel: bool = True
+    ranks_errors: bool = True
 
     def __post_init__(self):
         if self.role not in ROLES:
@@ -185,6 +187,7 @@ def score(
     is_probability: bool = False,
     estimates: str = '',
     per_pixel: bool = True,
+    ranks_errors: bool = True,
 ) -> Callable[[ScoreFn], ScoreFn]:
     """Return a decorator that files a function in SCORES and hands it back unchanged.
 
@@ -218,6 +221,7 @@ def score(
             is_probability=is_probability,
             estimates=estimates,
             per_pixel=per_pixel,
+            ranks_errors=ranks_errors,
         )
         SCORES.register(name)(entry)
         return fn
