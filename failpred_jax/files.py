@@ -22,6 +22,10 @@ DAMAGE = (
 )  # fmt: skip
 # Ends the names of files being written, so that what a killed process left of one can be told from everything else.
 UNFINISHED = '.unfinished'
+# Of an npz: smaller arrays are always compressed; of larger ones so much is tried, and has to shrink to this share.
+_ALWAYS_COMPRESSED = 2**24
+_TRIED_BYTES = 2**20
+_WORTH_COMPRESSING = 0.8
 
 
 def decode_text(data: bytes) -> str:
@@ -110,12 +114,31 @@ def read_json(path: Path) -> Any:
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a compressed npz of plain arrays; an object array is a ValueError (reading it would unpickle)."""
-    for name, array in arrays.items():
-        if np.asarray(array).dtype.hasobject:
+    """Write an npz of plain arrays; an object array is a ValueError (reading it would unpickle).
+
+    Large arrays that would hardly shrink, as the logits of many units, are stored as they are: compressing them takes
+    most of the time of writing and a tenth of the room at best.
+    """
+    plain = {name: np.asanyarray(array) for name, array in arrays.items()}
+    for name, array in plain.items():
+        if array.dtype.hasobject:
             raise ValueError(f"array '{name}' holds Python objects; only plain arrays are written")
-    with whole_file(path) as file:
-        np.savez_compressed(file, allow_pickle=False, **dict(arrays))
+    with whole_file(path) as file, zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
+        for name, array in plain.items():
+            about = zipfile.ZipInfo(f'{name}.npy')
+            about.compress_type = zipfile.ZIP_DEFLATED if _shrinks(array) else zipfile.ZIP_STORED
+            with archive.open(about, 'w', force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _shrinks(array: np.ndarray) -> bool:
+    """Return whether compressing an array is worth its time; found by compressing a piece from its middle."""
+    if array.nbytes <= _ALWAYS_COMPRESSED or not array.ndim:
+        return True
+    rows = max(1, _TRIED_BYTES // max(1, array[:1].nbytes))
+    start = max(0, (len(array) - rows) // 2)
+    piece = np.ascontiguousarray(array[start : start + rows]).tobytes()[:_TRIED_BYTES]
+    return len(zlib.compress(piece, 1)) < _WORTH_COMPRESSING * len(piece)
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:

@@ -293,6 +293,8 @@ def _unused(given: Mapping[str, Units]) -> list[str]:
 
 def _shared_units(given: Mapping[str, Units]) -> list[str]:
     """Return a sentence for each other part that holds some of the evaluated units, or of those for certificates."""
+    if len(given) < 2:
+        return []
     parts = {name: rows for name, units in given.items() if (rows := _rows(units)) is not None}
     found = []
     for name in ('evaluated', 'calibration'):

@@ -103,9 +103,9 @@ def _check_same_data(workdir: Path, data: data_room.Data) -> None:
     what it is given.
     """
     file = workdir / 'data.json'
-    now = data_room.fingerprint(data.parts, data.info)
     try:
         there = read_json(file) if has_trained(workdir) and file.exists() else None
+        now = data_room.fingerprint(data.parts, data.info, there)
         changed = data_room.what_differs(there, now) if there else []
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(f'{file} cannot be read ({error}); restore it from a copy, or remove it') from error

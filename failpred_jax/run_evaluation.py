@@ -17,6 +17,7 @@ from failpred_jax import __version__, processes
 from failpred_jax import data as data_room
 from failpred_jax.config import to_dict, what_trains
 from failpred_jax.console import say
+from failpred_jax.errors import given
 from failpred_jax.evaluate.collect import Reader, Weights, collect
 from failpred_jax.evaluate.evaluation import RunRecord, TrainedRun
 from failpred_jax.evaluate.evaluation import evaluate as measure_run
@@ -100,7 +101,7 @@ def _fingerprint(
     for part in (run.data.test, run.data.val, run.data.calibration):
         if part is None:
             continue
-        digest.update(np.ascontiguousarray(part.images).data)
+        data_room.add_images(digest, given(part.images, 'images'))
         digest.update(np.ascontiguousarray(part.labels).data)
     digest.update(np.ascontiguousarray(run.data.train.labels).data)
     return digest.hexdigest()

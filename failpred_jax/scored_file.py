@@ -21,7 +21,7 @@ from failpred_jax.files import read_json, write_json
 from failpred_jax.locking import LOCK, InUse, LockedFolder
 from failpred_jax.predictions import evaluate_file
 from failpred_jax.readers.reading import PIPE, spooled_input
-from failpred_jax.results import read_evaluation, write_evaluation
+from failpred_jax.results import write_evaluation
 from failpred_jax.results.decisions import read_decisions
 
 MARK = 'predictions.json'
@@ -85,7 +85,7 @@ def _score(predictions: Path, workdir: Path | None, how: _How, name: str = '') -
             check_can_decide(table.evaluation, how.decisions)
         write_evaluation(table.evaluation, table.text, folder / 'evaluation')
         say(str(table))
-        evaluation = read_evaluation(folder / 'evaluation')
+        evaluation = table.evaluation
         if has_units(folder / 'evaluation', how.decisions):
             decide_run(folder, how.decisions, is_asked=how.must_decide)
             evaluation = dataclasses.replace(evaluation, decisions=read_decisions(folder / DECISIONS))

@@ -11,6 +11,9 @@ from failpred_jax.results import About
 from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
 from failpred_jax.scores.score import SampleSummary, ScoreInputs
 
+# Of so many rows at least, evenly spaced, it is seen whether logits have a scale of their own.
+_LOOKED_AT = 10_000
+
 
 def part_of(units: Units) -> Part:
     """Return units as an evaluation takes them."""
@@ -39,6 +42,11 @@ def _summary(probs: np.ndarray | None) -> SampleSummary | None:
     return finish_samples(samples)
 
 
+def _some(rows: np.ndarray) -> np.ndarray:
+    """Return up to twice `_LOOKED_AT` rows, evenly spaced."""
+    return rows[:: max(1, len(rows) // _LOOKED_AT)]
+
+
 def plan_of(given: Mapping[str, Units], parts: Parts) -> Plan:
     """Return which scores these predictions can have; the user's own columns of the same name take their place."""
     if given['evaluated'].logits is None:
@@ -55,7 +63,7 @@ def plan_of(given: Mapping[str, Units], parts: Parts) -> Plan:
     inputs = parts.test.inputs if isinstance(parts.test, Part) else None
     reasons = {need: reason for need, reason in reasons.items() if getattr(inputs, need, None) is None}
     plan = drop_normalized(
-        make_plan(('all',), reasons, parts.task), *(u.logits for u in given.values() if u.logits is not None)
+        make_plan(('all',), reasons, parts.task), *(_some(u.logits) for u in given.values() if u.logits is not None)
     )
     kept, unavailable = [], {k: v for k, v in plan.unavailable.items() if k not in own}
     for score in plan.scores:

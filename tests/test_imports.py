@@ -11,7 +11,7 @@ ROOT = Path(failpred_jax.__file__).parent
 # A module may import from lower levels, and from its own room.
 LEVELS = [
     {
-        'apply', 'compiler', 'errors', 'types', 'registry', 'options', 'files', 'locking', 'launcher',
+        'apply', 'blocks', 'compiler', 'errors', 'types', 'registry', 'options', 'files', 'locking', 'launcher',
         'stopping', 'terminal', 'threads',
     },
     {'processes'},

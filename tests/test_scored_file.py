@@ -35,7 +35,6 @@ def quick(monkeypatch, tmp_path):
 
     monkeypatch.setattr(scored_file, 'evaluate_file', lambda path, ignore_label, name: Table(path))
     monkeypatch.setattr(scored_file, 'write_evaluation', write)
-    monkeypatch.setattr(scored_file, 'read_evaluation', lambda folder: None)
     monkeypatch.setattr('failpred_jax.report.build', build)
 
 

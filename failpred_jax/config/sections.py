@@ -93,6 +93,12 @@ class DataConfig(OwnerSection):
         NOT_NEGATIVE,
         changes_training=False,
     )
+    memory_mb: int = option(
+        8192,
+        'a data set whose images take more than this stays in its files, which are read as images are needed',
+        NOT_NEGATIVE,
+        changes_training=False,
+    )
     augment: AugmentConfig = section(AugmentConfig)
     # From Python, as on the command line: what the chosen source reads.
     path: InitVar[str] = ''
@@ -104,6 +110,10 @@ class DataConfig(OwnerSection):
         if changed:
             options = dataclasses.replace(self.options_of(self.source), **changed)
             object.__setattr__(self, 'owned', {**self.owned, self.source: options})
+
+    def is_beyond_memory(self, num_bytes: int) -> bool:
+        """Whether images of so many bytes stay in their files."""
+        return num_bytes > self.memory_mb * 2**20
 
     @property
     def new_size(self) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from failpred_jax.config import DataConfig
+from failpred_jax.data.lazy import lazy_array
 from failpred_jax.data.listing import readable
 from failpred_jax.data.sources import RawData, images_of
 from failpred_jax.errors import UserError, nearest
@@ -16,6 +17,7 @@ from failpred_jax.registry import SOURCES
 from failpred_jax.types import DatasetInfo, Examples
 
 _NAMES = ('images_train', 'labels_train', 'images_val', 'labels_val', 'images_test', 'labels_test', 'class_names')
+_IMAGES = ('images_train', 'images_val', 'images_test')
 
 # A label map with a larger number holds something else than class numbers.
 MOST_MAP_CLASSES = 2**16
@@ -50,7 +52,6 @@ def load(data: DataConfig, options: ArraysOptions) -> RawData:
     Raises:
       UserError: the file is missing or damaged, or its arrays are not these.
     """
-    del data  # nothing of it concerns a file that is read as it is
     path = Path(options.path)
     try:
         arrays = dict(read_file(path))
@@ -74,10 +75,16 @@ def load(data: DataConfig, options: ArraysOptions) -> RawData:
     if arrays['labels_train'].dtype.kind in 'US':
         class_names = class_names or tuple(np.unique(_words(arrays['labels_train'])).tolist())
 
+    # What is mapped from a folder of .npy files need not be in memory. Resizing makes new images, which have to be.
+    is_lazy = not data.new_size and data.is_beyond_memory(
+        sum(arrays[name].nbytes for name in _IMAGES if name in arrays)
+    )
+
     def examples(part: str) -> Examples:
         images = arrays[f'images_{part}']
         labels = _numbered(arrays[f'labels_{part}'], class_names, f"'{path}': labels_{part}")
-        return Examples(images if images.ndim == 4 else images[..., None], labels)
+        images = images if images.ndim == 4 else images[..., None]
+        return Examples(lazy_array(images) if is_lazy and images.dtype == np.uint8 else images, labels)
 
     train = examples('train')
     images = images_of(train)

@@ -8,6 +8,7 @@ that cannot be read or written is done without.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,8 +26,9 @@ from failpred_jax import __version__
 from failpred_jax.config import DataConfig, used_options
 from failpred_jax.console import say, say_once
 from failpred_jax.data.fingerprint import digest
+from failpred_jax.data.lazy import DIGEST_BYTES, LazyImages, is_lazy
 from failpred_jax.data.sources import RawData, images_of
-from failpred_jax.files import DAMAGE, read_json, user_cache_folder, write_json
+from failpred_jax.files import DAMAGE, read_json, user_cache_folder, whole_file, write_json
 from failpred_jax.types import DatasetInfo, Examples
 
 # What takes less time to decode is not worth the room.
@@ -47,16 +49,58 @@ def load_cached(config: DataConfig, files: Iterable[Path] | None, load: Loader) 
     """
     folder = _folder(config, files) if config.cache_mb and files is not None else None
     if folder is None:
-        return load()
+        return looked_through(load(), None)
     found = _read(folder)
     if found is not None:
         say(f'{found.info.name}: decoded images from {folder} (config.data.cache_mb=0 does without)')
         return found
     began = time.monotonic()
-    raw = load()
+    raw = looked_through(load(), folder)
+    if is_lazy(raw.train.images):
+        return raw
     if raw.is_all_known and time.monotonic() - began > WORTH_SECONDS:
         _keep(raw, folder, config.cache_mb * 2**20)
     return raw
+
+
+def looked_through(raw: RawData, folder: Path | None) -> RawData:
+    """Return a set, where it is larger than memory with the digests of its images: kept ones, or by reading each once.
+
+    Args:
+      raw: the set.
+      folder: its entry, beside which the digests are kept; None keeps nothing.
+    """
+    found: dict[str, Examples | None] = {}
+    for part, examples in zip(_PARTS, (raw.train, raw.validation, raw.test), strict=True):
+        images = None if examples is None else examples.images
+        if examples is None or not isinstance(images, LazyImages):
+            found[part] = examples
+            continue
+        file = None if folder is None or not raw.is_all_known else folder.parent / f'{folder.name}_{part}.digests.npy'
+        kept = images.looked_through(_kept_digests(file, len(images)))
+        if file is not None and kept.digests is not None and not file.exists():
+            _keep_digests(file, kept.digests)
+        found[part] = examples._replace(images=cast(np.ndarray, kept))
+    return dataclasses.replace(raw, **found)
+
+
+def _kept_digests(file: Path | None, count: int) -> np.ndarray | None:
+    """Return digests that were kept: [count, DIGEST_BYTES]; None if there are none, or others."""
+    try:
+        found = None if file is None else np.load(file, allow_pickle=False)
+    except DAMAGE:
+        return None
+    is_right = found is not None and found.shape == (count, DIGEST_BYTES) and found.dtype == np.uint8
+    return found if is_right else None
+
+
+def _keep_digests(file: Path, digests: np.ndarray) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(file) as stream:
+            np.save(stream, digests, allow_pickle=False)
+    except OSError as error:
+        say_once(f'note: what was seen of the images is not kept in {file.parent}: {error.strerror or error}')
 
 
 def _folder(config: DataConfig, files: Iterable[Path]) -> Path | None:

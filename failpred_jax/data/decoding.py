@@ -25,11 +25,11 @@ _NAMED = 5
 # Looked at to find out whether a set is gray, and to tell which sizes there are.
 _LOOKED_AT = 500
 # A thread is given this many pictures at a time: handing over one costs as much as decoding a small one.
-_BLOCK = 16
+BLOCK = 16
 _SILENT_SECONDS = 2.0
 
 
-class _WrongSizeError(Exception):
+class WrongSizeError(UserError):
     """A picture whose size is not that of the others."""
 
 
@@ -75,34 +75,62 @@ def decode(
     """
     images = np.empty((count, *shape), dtype)
 
+    def keep(i: int, picture: np.ndarray) -> None:
+        images[i] = picture
+
+    each_picture(count, read, shape, resize, what, str_of, keep)
+    return images
+
+
+def each_picture(
+    count: int,
+    read: Callable[[int], np.ndarray],
+    shape: tuple[int, int, int],
+    resize: bool,
+    what: str,
+    str_of: Callable[[int], object],
+    keep: Callable[[int, np.ndarray], None],
+) -> None:
+    """Call `keep(i, picture [H, W, channels])` of every picture, from worker threads; the others are as in `decode`."""
+
     def fill(start: int) -> list[tuple[int, UserError]]:
         broken = []
-        for i in range(start, min(start + _BLOCK, count)):
+        for i in range(start, min(start + BLOCK, count)):
             try:
                 picture = read(i)
             except UserError as error:
                 broken.append((i, error))
                 continue
-            if picture.shape[-1] != shape[-1]:
-                raise UserError(f"'{str_of(i)}' has {picture.shape[-1]} channels, others have {shape[-1]}")
-            if picture.shape[:2] != shape[:2]:
-                if not resize:
-                    raise _WrongSizeError
-                picture = resize_picture(picture, shape[:2])
-            images[i] = picture
+            keep(i, as_one_size(picture, shape, resize, str_of(i)))
         return broken
 
     broken: list[tuple[int, UserError]] = []
     try:
-        for found in in_threads(fill, range(0, count, _BLOCK), count, _BLOCK, what):
+        for found in in_threads(fill, range(0, count, BLOCK), count, BLOCK, what):
             broken += found
             if len(broken) >= _MOST_BROKEN:
                 break
-    except _WrongSizeError:
+    except WrongSizeError:
         raise _different_sizes(count, read, what) from None
     if broken:
         raise _all_broken(broken, count, what)
-    return images
+
+
+def as_one_size(picture: np.ndarray, shape: tuple[int, int, int], resize: bool, name: object) -> np.ndarray:
+    """Return a picture [h, w, channels] in the size of the others.
+
+    Raises:
+      UserError: it has other channels than the others.
+      WrongSizeError: it has another size, and is not to be resized.
+    """
+    if picture.shape[-1] != shape[-1]:
+        raise UserError(f"'{name}' has {picture.shape[-1]} channels, others have {shape[-1]}")
+    if picture.shape[:2] == shape[:2]:
+        return picture
+    if not resize:
+        height, width = picture.shape[:2]
+        raise WrongSizeError(f"'{name}' is {height} x {width} pixels, others are {shape[0]} x {shape[1]}")
+    return resize_picture(picture, shape[:2])
 
 
 def in_threads(function: Callable[[int], T], starts: Sequence[int], total: int, block: int, what: str) -> Iterator[T]:
@@ -149,13 +177,13 @@ def check_gray(sources: Sequence[Path], option: str) -> None:
     Raises:
       UserError: naming the first, and the option that says how many channels there are.
     """
-    starts = range(0, len(sources), _BLOCK)
+    starts = range(0, len(sources), BLOCK)
 
     def first_color(start: int) -> int | None:
-        block = range(start, min(start + _BLOCK, len(sources)))
+        block = range(start, min(start + BLOCK, len(sources)))
         return next((i for i in block if not is_stored_as_gray(sources[i])), None)
 
-    for found in in_threads(first_color, starts, len(sources), _BLOCK, 'the headers'):
+    for found in in_threads(first_color, starts, len(sources), BLOCK, 'the headers'):
         if isinstance(found, int):
             raise UserError(
                 f"'{sources[found]}' is stored in color, but others are gray; say how to read all of them: "

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from failpred_jax.data.lazy import is_lazy, row_digests
 from failpred_jax.errors import UserError
 
 
 def row_hashes(rows: np.ndarray) -> np.ndarray:
     """Return a hash of the content of each row, [N, ...] of any type -> [N] int64, which holds in this process only."""
+    if is_lazy(rows):
+        return np.ascontiguousarray(row_digests(rows)[:, :8]).view(np.int64)[:, 0]
     flat = np.ascontiguousarray(rows).reshape(len(rows), -1)
     return np.fromiter((hash(row.tobytes()) for row in flat), np.int64, len(rows))
 

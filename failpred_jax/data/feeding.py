@@ -12,6 +12,8 @@ import jax
 import numpy as np
 
 from failpred_jax import devices
+from failpred_jax.data.lazy import ReadAhead, is_lazy
+from failpred_jax.errors import given
 from failpred_jax.types import Batch, Examples, PyTree
 
 # A streamed chunk is held twice (one training, one being prepared); this bounds each.
@@ -59,18 +61,25 @@ class Feed:
         # Not both: once it is on the devices, nobody needs what the host holds of it.
         self._resident = devices.replicate(examples) if self.is_resident else None
         self._streamed = None if self.is_resident else examples._replace(index=np.arange(self.count, dtype=np.int32))
+        is_read = not self.is_resident and is_lazy(examples.images)
+        self._ahead = ReadAhead(given(examples.images, 'images')) if is_read else None
 
-    def chunk(self, step: int, num_steps: int) -> tuple[Examples, jax.Array]:
-        """Return (examples, order) for steps [step, step + num_steps), as train/step.py's chunk takes them.
-
-        `order` is padded to `chunk_steps` steps, so that chunks of every length share one compilation.
-        """
+    def _local_rows(self, step: int, num_steps: int) -> np.ndarray:
+        """Return which examples this process takes in steps [step, step + num_steps): [steps, rows] int32."""
         batch = self.batch_size
         rows = stream(self.count, self.seed, step * batch, (step + num_steps) * batch).reshape(num_steps, batch)
-        local = devices.local_part(rows.T).T
-        per_device = local.shape[1] // devices.num_local_devices()
+        return devices.local_part(rows.T).T
+
+    def chunk(self, step: int, num_steps: int, then: int = 0) -> tuple[Examples, jax.Array]:
+        """Return (examples, order) for steps [step, step + num_steps), as train/step.py's chunk takes them.
+
+        `order` is padded to `chunk_steps` steps, so that chunks of every length share one compilation. Images that have
+        to be read are, meanwhile, read for the `then` steps that probably follow.
+        """
+        in_turn = self._local_rows(step, num_steps)
+        per_device = in_turn.shape[1] // devices.num_local_devices()
         # [steps, devices, rows a device] -> [devices, steps, rows a device]
-        local = local.reshape(num_steps, -1, per_device).transpose(1, 0, 2)
+        local = in_turn.reshape(num_steps, -1, per_device).swapaxes(0, 1)
         order = np.zeros((local.shape[0], self.chunk_steps, per_device), np.int32)
         if self._resident is not None:
             order[:, :num_steps] = local
@@ -79,10 +88,17 @@ class Feed:
 
         def send(array: np.ndarray) -> jax.Array:
             rows_of = np.zeros((local.shape[0], self.chunk_steps * per_device, *array.shape[1:]), array.dtype)
-            rows_of[:, : num_steps * per_device] = array[local.reshape(local.shape[0], -1)]
+            if self._ahead is not None and is_lazy(array):
+                taken = self._ahead.take(in_turn.reshape(-1)).reshape(num_steps, -1, per_device, *array.shape[1:])
+                rows_of[:, : num_steps * per_device] = taken.swapaxes(0, 1).reshape(len(local), -1, *array.shape[1:])
+            else:
+                rows_of[:, : num_steps * per_device] = array[local.reshape(len(local), -1)]
             return devices.shard(rows_of.reshape(-1, *array.shape[1:]))
 
-        return jax.tree.map(send, self._streamed), devices.shard(order.reshape(-1, per_device))
+        sent = jax.tree.map(send, self._streamed), devices.shard(order.reshape(-1, per_device))
+        if self._ahead is not None and then:
+            self._ahead.begin(self._local_rows(step + num_steps, then).reshape(-1))
+        return sent
 
 
 def num_bytes_of(tree: PyTree) -> int:
@@ -97,11 +113,23 @@ def batches_in_order(examples: Examples, batch_size: int) -> Iterator[tuple[Batc
     sees the same number of batches, and its devices get their part of each.
     """
     count = len(examples.labels)
+    ahead = ReadAhead(given(examples.images, 'images')) if is_lazy(examples.images) else None
+
+    def rows_from(start: int) -> np.ndarray:
+        rows = np.full(batch_size, start)
+        real = min(batch_size, count - start)
+        rows[:real] += np.arange(real)
+        return devices.local_part(rows)
+
     for start in range(0, count, batch_size):
         real = min(batch_size, count - start)
-        rows = np.full(batch_size, start)
-        rows[:real] += np.arange(real)
-        mask = np.arange(batch_size) < real
-        rows, mask = devices.local_part(rows), devices.local_part(mask)
+        rows, mask = rows_from(start), devices.local_part(np.arange(batch_size) < real)
+        images = None
+        if ahead is not None:
+            images = ahead.take(rows)
+            if start + batch_size < count:
+                ahead.begin(rows_from(start + batch_size))
+            examples = examples._replace(images=None)
         chosen = jax.tree.map(lambda array, rows=rows: array[rows], examples)
-        yield devices.shard(Batch(chosen.images, chosen.labels, mask, chosen.cached)), real
+        images = chosen.images if images is None else images
+        yield devices.shard(Batch(images, chosen.labels, mask, chosen.cached)), real

@@ -6,24 +6,53 @@ from typing import Any
 
 import numpy as np
 
+from failpred_jax.data.lazy import is_lazy, row_digests
 from failpred_jax.data.sources import images_of
 from failpred_jax.types import DatasetInfo, Examples
 
 # Hashed at a time: a set that is mapped from disk is never held whole.
 _BLOCK_BYTES = 2**26
+# Begins digests that are made of the digests of rows.
+_BY_ROWS = 'rows:'
 
 
-def fingerprint(parts: Mapping[str, Examples], info: DatasetInfo) -> dict[str, Any]:
-    """Return {'class_names', 'parts': part -> {'count', 'images', 'labels'}}, the last two hexadecimal digests."""
+def fingerprint(
+    parts: Mapping[str, Examples], info: DatasetInfo, there: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return {'class_names', 'parts': part -> {'count', 'images', 'labels'}}, the last two hexadecimal digests.
+
+    Args:
+      parts: of the data set.
+      info: of it.
+      there: another fingerprint to compare it with. A set that is larger than memory has another kind of digest, which
+        is then made of one in memory too, and the other way round.
+    """
+    before = there['parts'] if there else {}
     described = {
         name: {
             'count': len(examples.labels),
-            'images': digest(images_of(examples)),
+            'images': digest_of_images(images_of(examples), before.get(name, {}).get('images', '')),
             'labels': digest(examples.labels),
         }
         for name, examples in parts.items()
     }
     return {'class_names': list(info.class_names), 'parts': described}
+
+
+def digest_of_images(images: np.ndarray, like: str = '') -> str:
+    """Return a digest of images: of their bytes, or of their rows' digests where `like` is one or they are not here."""
+    if like.startswith(_BY_ROWS) or (not like and is_lazy(images)):
+        rows = row_digests(images)
+        return _BY_ROWS + hashlib.blake2b(f'{images.shape}'.encode() + rows.tobytes(), digest_size=16).hexdigest()
+    return digest(images)
+
+
+def add_images(found: Any, images: np.ndarray) -> None:
+    """Add images to a digest of hashlib; of those that are larger than memory their digest."""
+    if is_lazy(images):
+        found.update(digest_of_images(images).encode())
+    else:
+        found.update(np.ascontiguousarray(images).data)
 
 
 def digest(array: np.ndarray) -> str:

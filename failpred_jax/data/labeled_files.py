@@ -1,5 +1,6 @@
 """Picture files with a label each, by part, as a data set."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from failpred_jax.config import DataConfig
 from failpred_jax.data.decoding import channels_of, check_gray, decode_files
 from failpred_jax.data.grouping import check_groups
+from failpred_jax.data.lazy import lazy_pictures
 from failpred_jax.data.parts import PARTS
 from failpred_jax.data.pictures import read_picture
 from failpred_jax.data.sources import RawData
@@ -36,10 +38,11 @@ class LabeledFiles(NamedTuple):
 
 @dataclass(frozen=True)
 class _Form:
-    """How all pictures of a set are read."""
+    """How all pictures of a set are read, and whether only when they are needed."""
 
     shape: tuple[int, int, int]
     resize: bool
+    is_lazy: bool
 
 
 def read_parts(
@@ -72,7 +75,8 @@ def read_parts(
         check_gray(everything, channels_option)
     first = parts['train'].files[0]
     height, width = data.new_size or read_picture(first).shape[:2]
-    form = _Form((height, width, num_channels), data.new_size is not None)
+    shape = (height, width, num_channels)
+    form = _Form(shape, data.new_size is not None, data.is_beyond_memory(len(everything) * math.prod(shape)))
     read = {part: _read(found, form, f"the {part} part of '{name}'") for part, found in parts.items()}
     info = DatasetInfo(name, 'classification', form.shape, class_names)
     train, validation, test = (read.get(part) for part in PARTS)
@@ -84,4 +88,11 @@ def read_parts(
 
 
 def _read(found: LabeledFiles, form: _Form, what: str) -> Examples:
-    return Examples(decode_files(found.files, form.shape, form.resize, what), found.labels)
+    if not form.is_lazy:
+        return Examples(decode_files(found.files, form.shape, form.resize, what), found.labels)
+
+    def read(i: int) -> np.ndarray:
+        return read_picture(found.files[i], channels=form.shape[-1])
+
+    images = lazy_pictures(len(found.files), read, form.shape, form.resize, what, lambda i: found.files[i])
+    return Examples(images, found.labels)

@@ -1,8 +1,9 @@
 """Parquet files with the pictures in them, as Hugging Face stores sets: image {bytes, path} and label, in shards."""
 
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from failpred_jax.console import say_once
 from failpred_jax.data.cache import everything_below
 from failpred_jax.data.decoding import channels_of, decode
 from failpred_jax.data.labeled_files import CHANNELS
+from failpred_jax.data.lazy import lazy_pictures
 from failpred_jax.data.listing import is_foreign, readable
 from failpred_jax.data.parts import PARTS, in_order, known_parts, numbered, part_named, some
 from failpred_jax.data.pictures import is_stored_as_gray, read_picture
@@ -89,8 +91,9 @@ def load(data: DataConfig, options: ParquetOptions) -> RawData:
     first = read['train'].pictures[0]
     height, width = data.new_size or read_picture(first, name=f'{path}, row 1').shape[:2]
     shape = (height, width, channels)
+    made = lazy_pictures if data.is_beyond_memory(len(everything) * math.prod(shape)) else decode
     parts = {
-        part: _examples(found, class_names, shape, data.new_size is not None, f"the {part} part of '{path}'")
+        part: _examples(found, class_names, shape, data.new_size is not None, f"the {part} part of '{path}'", made)
         for part, found in read.items()
     }
     info = DatasetInfo(readable(path.resolve().stem), 'classification', shape, class_names)
@@ -99,7 +102,12 @@ def load(data: DataConfig, options: ParquetOptions) -> RawData:
 
 
 def _examples(
-    found: _Part, class_names: tuple[str, ...], shape: tuple[int, int, int], resize: bool, what: str
+    found: _Part,
+    class_names: tuple[str, ...],
+    shape: tuple[int, int, int],
+    resize: bool,
+    what: str,
+    made: Callable[..., np.ndarray],
 ) -> Examples:
     def read(i: int) -> np.ndarray:
         return read_picture(found.pictures[i], channels=shape[-1], name=f'{what}, row {i + 1}')
@@ -109,7 +117,7 @@ def _examples(
         labels = np.array(found.labels, np.int64)
     else:
         labels = numbered([str(label) for label in found.labels], class_names, what)
-    return Examples(decode(len(found.labels), read, shape, resize, what, lambda i: f'row {i + 1}'), labels)
+    return Examples(made(len(found.labels), read, shape, resize, what, lambda i: f'row {i + 1}'), labels)
 
 
 def _shards(path: Path) -> dict[str, list[Path]]:

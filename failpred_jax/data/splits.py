@@ -12,6 +12,7 @@ from failpred_jax.console import say_once
 from failpred_jax.data.cache import load_cached
 from failpred_jax.data.disjoint import check_disjoint
 from failpred_jax.data.grouping import shuffled, whole_groups
+from failpred_jax.data.lazy import part_of
 from failpred_jax.data.look import look_at
 from failpred_jax.data.resize import resize_images, resize_labels
 from failpred_jax.data.sources import RawData, check_examples, images_of
@@ -77,7 +78,7 @@ def load_data(
         elif len(split[name]) == len(train.labels):
             own = train  # All of it, in its order: no copy.
         else:
-            own = Examples(images_of(train)[split[name]], train.labels[split[name]])
+            own = Examples(part_of(images_of(train), split[name]), train.labels[split[name]])
         if size is None:
             return own
         labels = resize_labels(own.labels, size) if own.labels.ndim == 3 else own.labels
@@ -138,7 +139,7 @@ def split_validation(data: Data, seed: int) -> tuple[Examples, Data]:
         )
     order = np.random.default_rng((seed, count)).permutation(count)
     halves = (np.sort(order[: count // 2]), np.sort(order[count // 2 :]))
-    first, second = (Examples(images_of(data.val)[rows], data.val.labels[rows]) for rows in halves)
+    first, second = (Examples(part_of(images_of(data.val), rows), data.val.labels[rows]) for rows in halves)
     return first, dataclasses.replace(data, val=second)
 
 

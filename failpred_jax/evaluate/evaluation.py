@@ -122,7 +122,7 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
         validation=found.validation,
         calibration=found.calibration,
         fits=keep_fits(found.fits, _facts(run, record)),
-        images=images if keeps_images else None,
+        images=np.asarray(images) if keeps_images else None,
         history=record.history,
         maps=found.maps,
         augmented=record.augmented,

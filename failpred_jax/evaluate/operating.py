@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from failpred_jax.blocks import in_blocks
 from failpred_jax.evaluate.resampling import group_of
 from failpred_jax.metrics import class_failure_metrics, compared, working_points
 from failpred_jax.metrics.ranking import names
@@ -58,7 +59,7 @@ def _per_class(confidences: Mapping[str, np.ndarray], test: Predictions) -> Clas
     # A file may have nothing but what is correct.
     if not confidences or not len(test.correct) or test.logits.ndim != 2 or len(test.logits) != len(test.correct):
         return None
-    num_classes, predicted = test.logits.shape[-1], np.asarray(predicted_classes(test.logits))
+    num_classes, predicted = test.logits.shape[-1], in_blocks(predicted_classes, test.logits)
     num_units = np.bincount(predicted, minlength=num_classes)
     num_errors = np.bincount(predicted[~test.correct], minlength=num_classes)
     chosen = np.sort(np.argsort(-num_errors, kind='stable')[:MAX_CLASSES])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import jax
 import numpy as np
 
+from failpred_jax.blocks import in_blocks
 from failpred_jax.evaluate.collect import Reader
 from failpred_jax.outcomes import is_correct
 from failpred_jax.results import About
@@ -40,7 +41,8 @@ class Part:
         """Return what is right: [N] bool, or float grades."""
         if self.correct is not None:
             return self.correct
-        return np.asarray(is_correct(np.asarray(self.inputs.logits), np.asarray(self.labels)))
+        rows = np.asarray(self.inputs.logits), np.asarray(self.labels)
+        return in_blocks(lambda of_block: is_correct(*of_block), rows)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from failpred_jax.blocks import in_blocks
 from failpred_jax.console import phase
 from failpred_jax.errors import ScoreUnavailableError, UserError
 from failpred_jax.registry import SCORES
-from failpred_jax.scores.crossfit import held_out_values, to_host, validation_folds
+from failpred_jax.scores.crossfit import held_out_values, validation_folds
 from failpred_jax.scores.logits import normalized_reason
 from failpred_jax.scores.score import FitInputs, Score, ScoreInputs, as_fit
 from failpred_jax.types import Array, PyTree
@@ -180,6 +181,7 @@ def _usable(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _compute(
     score: Score, inputs: ScoreInputs, fits: Mapping[str, PyTree], columns: Mapping[str, np.ndarray]
 ) -> np.ndarray:
+    """Return a score of all units, of many of them some at a time; a unit's score depends on nothing but the unit."""
     if score.combines:
         inputs = inputs._replace(columns=_usable(columns))
-    return to_host(score.fn(inputs) if score.fit is None else score.fn(inputs, fits[score.name]))
+    return in_blocks(score.fn, inputs, *(() if score.fit is None else (fits[score.name],)))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 import jax
 import numpy as np
 
+from failpred_jax.blocks import in_blocks
 from failpred_jax.metrics.classification import class_values
 from failpred_jax.metrics.classifier import calibration_metrics, checked_calibration
 from failpred_jax.metrics.metric import Metric, of_inputs
@@ -82,13 +83,14 @@ def measure_classifier(logits: Array, labels: Array, task: str) -> ClassifierRes
       ClassifierResult; NaN where undefined, infinite where the metric says so.
     """
     num_classes = logits.shape[-1]
-    predicted = np.asarray(predicted_classes(logits))
+    logits = np.asarray(logits)
+    predicted = in_blocks(predicted_classes, logits)
     found = classifier_from_confusion(Confusion.from_classes(np.asarray(labels), predicted, num_classes), task)
-    probs = np.asarray(jax.nn.softmax(np.asarray(logits)))
+    probs = in_blocks(jax.nn.softmax, logits)
     metrics: dict[str, Array] = {}
     for metric in of_inputs('classes'):
         if num_classes >= metric.min_classes:
-            metrics |= _each([metric], probs if metric.from_logits is None else np.asarray(logits), labels)
+            metrics |= _each([metric], probs if metric.from_logits is None else logits, labels)
     known = {*found.metrics, *found.per_class}
     others = [m for m in of_inputs('labels') if m.name not in known and (m.family != _SEGMENTATION or task == m.family)]
     metrics |= _each(others, predicted, labels, num_classes=num_classes)

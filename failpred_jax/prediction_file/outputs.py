@@ -7,6 +7,8 @@ class.
 
 import numpy as np
 
+from failpred_jax.prediction_file.rows import Conversion, Rows, to_float32
+
 # A row of probabilities that sums to 1 within this is one.
 SUM_TOLERANCE = 1e-3
 # Rounding may take a row this far from 1, whatever its type; it is divided by its sum, and that is said.
@@ -17,6 +19,7 @@ SMALLEST = 1e-300
 LARGEST = 1e30
 LOG_FLOOR = np.float32(np.log(SMALLEST))
 _MOST_DECIMALS = 6
+_LOOKED_AT = 2000
 
 
 def read_outputs(
@@ -61,58 +64,60 @@ def read_outputs(
         if outputs.shape[-1] < 2:
             problems.append(f"'{full}' has {outputs.shape[-1]} classes; there must be at least 2")
         return None
-    rows = outputs[kept].astype(np.float64)
-    found, kind = _rows(rows, name, full, notes, problems)
+    rows = Rows(outputs, kept)
+    found = _looked_at(rows, name, full, notes, problems)
     if found is None:
         return None
-    result = np.zeros((*shape, outputs.shape[-1]), np.float32)
-    result[kept] = _to_float32(found)
-    return result, kind
+    kind, convert = found
+    return rows.converted(convert, (*shape, outputs.shape[-1])), kind
 
 
-def _rows(
-    rows: np.ndarray, name: str, full: str, notes: list[str], problems: list[str]
-) -> tuple[np.ndarray | None, str]:
-    """Return rows [N, C] float64 as logits or log-probabilities, and what they are; None if they are not usable."""
-    if np.isnan(rows).any() or np.isposinf(rows).any():
-        bad = np.isnan(rows) | np.isposinf(rows)
+def _looked_at(
+    rows: Rows, name: str, full: str, notes: list[str], problems: list[str]
+) -> tuple[str, Conversion | None] | None:
+    """Return what rows are and how a block of them [M, C] float64 becomes logits or log-probabilities.
+
+    Without a conversion they are raw logits; None if they are not usable.
+    """
+    low, high = rows.range()
+    if not high < np.inf or np.isnan(low):
+        count, first = rows.count_bad()
         problems.append(
-            f"'{full}' holds {int(bad.sum()):,} values that are NaN or +infinity, first in unit "
-            f'{int(bad.any(axis=-1).argmax())}; every class of a unit needs a number'
+            f"'{full}' holds {count:,} values that are NaN or +infinity, first in unit {first}; every class of a unit "
+            'needs a number'
         )
-        return None, ''
-    if np.abs(rows[np.isfinite(rows)]).max(initial=0) > LARGEST:
+        return None
+    if max(-rows.lowest_finite(low), high) > LARGEST:
         problems.append(f"'{full}' holds values beyond {LARGEST:.0e}, which no softmax tells apart; rescale them")
-        return None, ''
+        return None
     if name == 'probs':
-        normalized = _probabilities(rows, full, notes, problems)
-        return (None, '') if normalized is None else (_log(normalized), 'probabilities')
-    if (rows >= 0).all() and _sum_to_one(rows):
+        return _probabilities(rows, (low, high), full, notes, problems)
+    if low >= 0 and np.abs(rows.each(_sums) - 1).max() <= SUM_TOLERANCE:
         notes.append(f"the rows of '{full}' sum to 1: treated as probabilities, not as {name}")
-        return _log(rows / rows.sum(axis=-1, keepdims=True)), 'probabilities'
-    masked = np.isneginf(rows)
-    if masked.all(axis=-1).any():
-        problems.append(f"'{full}' holds -infinity for every class of {int(masked.all(axis=-1).sum()):,} units")
-        return None, ''
-    normal = _log_softmax(rows)
-    is_normalized = (rows <= 1e-6).all() and np.abs(_logsumexp(rows)).max() <= SUM_TOLERANCE
-    if masked.any():
+        return 'probabilities', lambda block: _log(block / block.sum(axis=-1, keepdims=True))
+    if low == -np.inf:
+        masked = rows.each(lambda block: np.isneginf(block).sum(axis=-1))
+        if (masked == rows.num_classes).any():
+            whole = int(np.count_nonzero(masked == rows.num_classes))
+            problems.append(f"'{full}' holds -infinity for every class of {whole:,} units")
+            return None
         notes.append(
             f"'{full}' holds -infinity for {int(masked.sum()):,} classes of units: those classes are masked, so their "
             'probability is 0, and scores that need every logit are unavailable'
         )
-        return np.maximum(normal, LOG_FLOOR), 'log-probabilities'
-    if is_normalized or name == 'log_probs':
-        if name == 'log_probs' and not is_normalized:
-            problems.append(
-                f"'{full}' are no log-probabilities: the exponentials of row 0 sum to "
-                f"{np.exp(_logsumexp(rows))[0]:.4g}; logits are named '{full.replace('log_probs', 'logits')}'"
-            )
-            return None, ''
-        if name != 'log_probs':
-            notes.append(f"the exponentials of the rows of '{full}' sum to 1: treated as log-probabilities")
-        return np.maximum(normal, LOG_FLOOR), 'log-probabilities'
-    return rows, 'logits'
+        return 'log-probabilities', _normalized
+    is_normalized = high <= 1e-6 and np.abs(rows.each(_logsumexp)).max() <= SUM_TOLERANCE
+    if name == 'log_probs' and not is_normalized:
+        problems.append(
+            f"'{full}' are no log-probabilities: the exponentials of row 0 sum to "
+            f"{np.exp(_logsumexp(rows.first()))[0]:.4g}; logits are named '{full.replace('log_probs', 'logits')}'"
+        )
+        return None
+    if not is_normalized:
+        return 'logits', None
+    if name != 'log_probs':
+        notes.append(f"the exponentials of the rows of '{full}' sum to 1: treated as log-probabilities")
+    return 'log-probabilities', _normalized
 
 
 def _binary(
@@ -146,14 +151,16 @@ def _binary(
         f"'{full}' is one column: treated as {'the probability' if name == 'probs' else 'the logit'} of class 1 of 2"
     )
     result = np.zeros((*column.shape, 2), np.float32)
-    result[kept] = _to_float32(rows)
+    result[kept] = to_float32(rows)
     return result, kind
 
 
-def _probabilities(rows: np.ndarray, full: str, notes: list[str], problems: list[str]) -> np.ndarray | None:
-    """Return class probabilities that sum to 1, or None if these are something else."""
-    sums = rows.sum(axis=-1)
-    low, high = rows.min(), rows.max()
+def _probabilities(
+    rows: Rows, ends: tuple[float, float], full: str, notes: list[str], problems: list[str]
+) -> tuple[str, Conversion] | None:
+    """Return how class probabilities are made to sum to 1, or None if these are something else."""
+    low, high = ends
+    sums = rows.each(_sums)
     if low < -SUM_TOLERANCE or high > 1 + ROUNDED_TOLERANCE:
         if low >= 0 and np.abs(sums / sums[0] - 1).max() < 0.05 and sums[0] > 1.5:
             problems.append(
@@ -167,7 +174,7 @@ def _probabilities(rows: np.ndarray, full: str, notes: list[str], problems: list
             )
         return None
     off = np.abs(sums - 1)
-    allowed = max(ROUNDED_TOLERANCE, rows.shape[-1] * _rounding_step(rows) / 2)
+    allowed = max(ROUNDED_TOLERANCE, rows.num_classes * _rounding_step(rows.some(_LOOKED_AT)) / 2)
     if off.max() > allowed:
         unit = int(off.argmax())
         problems.append(
@@ -181,13 +188,16 @@ def _probabilities(rows: np.ndarray, full: str, notes: list[str], problems: list
             f"'{full}' was rounded: {int((off > SUM_TOLERANCE).sum()):,} rows are off 1, by {off.max():.2g} at most; "
             'every row is divided by its sum'
         )
-    rows = np.clip(rows, 0, None)
-    return rows / rows.sum(axis=-1, keepdims=True)
+
+    def convert(block: np.ndarray) -> np.ndarray:
+        block = np.clip(block, 0, None)
+        return _log(block / block.sum(axis=-1, keepdims=True))
+
+    return 'probabilities', convert
 
 
-def _rounding_step(rows: np.ndarray) -> float:
+def _rounding_step(sample: np.ndarray) -> float:
     """Return 10^-d if all values have d decimals (d of 1 to 6), else 0."""
-    sample = rows[:: max(1, len(rows) // 2000)]
     for decimals in range(1, _MOST_DECIMALS + 1):
         scaled = sample * 10.0**decimals
         if np.abs(scaled - np.round(scaled)).max() < 1e-3 * 10.0 ** (decimals - _MOST_DECIMALS):
@@ -195,8 +205,8 @@ def _rounding_step(rows: np.ndarray) -> float:
     return 0.0
 
 
-def _sum_to_one(rows: np.ndarray) -> bool:
-    return bool(np.abs(rows.sum(axis=-1) - 1).max() <= SUM_TOLERANCE)
+def _sums(rows: np.ndarray) -> np.ndarray:
+    return rows.sum(axis=-1)
 
 
 def _log(probs: np.ndarray) -> np.ndarray:
@@ -208,16 +218,6 @@ def _logsumexp(rows: np.ndarray) -> np.ndarray:
     return largest + np.log(np.exp(rows - largest[..., None]).sum(axis=-1))
 
 
-def _log_softmax(rows: np.ndarray) -> np.ndarray:
-    return rows - _logsumexp(rows)[..., None]
-
-
-def _to_float32(rows: np.ndarray) -> np.ndarray:
-    """Return float64 rows as float32 of which each predicts the same class; a tie by rounding is broken as before."""
-    cast = rows.astype(np.float32)
-    predicted = rows.argmax(axis=-1)
-    units = np.flatnonzero(cast.argmax(axis=-1) != predicted)
-    if units.size:
-        largest = cast[units].max(axis=-1)
-        cast[units, predicted[units]] = np.nextafter(largest, np.float32(np.inf))
-    return cast
+def _normalized(rows: np.ndarray) -> np.ndarray:
+    """Return log-probabilities, none below the floor."""
+    return np.maximum(rows - _logsumexp(rows)[..., None], LOG_FLOOR)

@@ -127,7 +127,7 @@ def parse_part(
     if correct is not None:
         correct = correct.reshape(-1)[flat]
     if labels is not None and logits is not None:
-        labels, logits = labels.reshape(-1)[flat], logits.reshape(-1, logits.shape[-1])[flat]
+        labels, logits = labels.reshape(-1)[flat], _taken(logits.reshape(-1, logits.shape[-1]), flat)
         if outputs_are != 'logits':
             notes += _zero_labels(labels, logits, prefix)
         correct = None if correct is None else _agreeing(correct, labels, logits, prefix, problems)
@@ -247,6 +247,11 @@ def _misshapen(given: Mapping[str, np.ndarray], shape: tuple[int, ...], prefix: 
     return problems
 
 
+def _taken(rows: np.ndarray, flat: np.ndarray) -> np.ndarray:
+    """Return the rows that are kept; all of them are not copied."""
+    return rows if flat.all() else rows[flat]
+
+
 def _mask(array: np.ndarray, prefix: str, problems: list[str]) -> np.ndarray:
     words = {'true': True, 'false': False, '1': True, '0': False}
     if array.dtype.kind in 'US':
@@ -277,11 +282,11 @@ def _flattened(given: Mapping[str, np.ndarray], flat: np.ndarray, prefix: str, p
             slices[COMPARED[name]] = array.reshape(-1)[flat]
     features = given.get('features')
     if features is not None:
-        features = features.reshape(-1, features.shape[-1])[flat]
+        features = _taken(features.reshape(-1, features.shape[-1]), flat)
         if features.dtype.kind not in 'biuf' or not np.isfinite(features).all():
             problems.append(f"'{prefix}features' holds values that are not finite numbers")
         else:
-            features = features.astype(np.float32)
+            features = features.astype(np.float32, copy=False)
     group, group_names = read_group(given, flat, prefix, problems)
     return {
         'confidences': confidences, 'slices': slices, 'samples': samples, 'features': features, 'group': group,

@@ -13,6 +13,11 @@ from failpred_jax import metrics
 from failpred_jax.metrics import ThresholdCounts
 
 Curve = tuple[np.ndarray, np.ndarray]
+# At which the page tells of scores.
+COVERAGES = (1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.5)
+RISKS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+# More rows of counts than this are more than a page can show, and hundreds of MB for millions of units.
+_MOST_ROWS = 200_000
 
 _reliability_bins = functools.partial(jax.jit, static_argnames=('num_bins', 'equal_mass'))(metrics.reliability_bins)
 
@@ -35,6 +40,26 @@ def thin_counts(counts: ThresholdCounts, num: int = 300, keep: Sequence[int] = (
     by_errors = np.searchsorted(counts.errors, np.linspace(counts.errors[0], counts.errors[-1], num - half))
     rows = np.unique(np.concatenate([[0, size - 1], keep, by_units, by_errors]).astype(int).clip(0, size - 1))
     return ThresholdCounts(*(column[rows] for column in counts))
+
+
+def shown_counts(counts: ThresholdCounts, thresholds: Sequence[float] = ()) -> ThresholdCounts:
+    """Return counts of which all is kept that a page tells: where there are very many rows, some of them.
+
+    Args:
+      counts: of a score.
+      thresholds: over which the row that accepts all is kept too.
+    """
+    if len(counts.threshold) <= _MOST_ROWS:
+        return counts
+    keep = [row_at_coverage(counts, coverage) for coverage in COVERAGES]
+    keep += [row for risk in RISKS if (row := row_at_risk(counts, risk)) is not None]
+    keep += [rows_over(counts, threshold) - 1 for threshold in thresholds]
+    return thin_counts(counts, _MOST_ROWS // 10, [row for row in keep if row >= 0])
+
+
+def rows_over(counts: ThresholdCounts, threshold: float) -> int:
+    """Return how many rows have a higher threshold."""
+    return int(np.count_nonzero(counts.threshold > threshold))
 
 
 def row_at_coverage(counts: ThresholdCounts, coverage: float) -> int:

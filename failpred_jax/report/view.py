@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from failpred_jax import metrics, outcomes
+from failpred_jax.blocks import in_blocks
 from failpred_jax.report import curves, words
 from failpred_jax.results import Comparison, Confusion, Evaluation, Interval, MetricDescription, ScoreDescription
 
@@ -95,17 +96,17 @@ class View:
     @cached_property
     def predicted(self) -> np.ndarray:
         """[N] int, the predicted class."""
-        return np.asarray(outcomes.predicted_classes(self.test.logits))
+        return in_blocks(outcomes.predicted_classes, self.test.logits)
 
     @cached_property
     def class_probability(self) -> np.ndarray:
         """[N] float32, the probability of the predicted class."""
-        return np.asarray(jax.nn.softmax(self.test.logits, axis=-1).max(axis=-1))
+        return in_blocks(lambda logits: jax.nn.softmax(logits, axis=-1).max(axis=-1), self.test.logits)
 
     @cached_property
     def true_probability(self) -> np.ndarray:
         """[N] float32, the probability of the true class."""
-        return np.asarray(outcomes.true_class_probability(self.test.logits, self.test.labels))
+        return in_blocks(lambda rows: outcomes.true_class_probability(*rows), (self.test.logits, self.test.labels))
 
     @cached_property
     def confusion(self) -> Confusion | None:
@@ -280,6 +281,19 @@ class View:
             return None
         return None if np.isnan(values).any() else values
 
+    @cached_property
+    def marks(self) -> dict[str, dict[str, float]]:
+        """Score -> name of a promise -> its certified threshold, over which is accepted."""
+        decided = self.evaluation.decisions
+        if decided is None:
+            return {}
+        found = {
+            f'{one.name}: {one.target * 100:.3g}{words.THIN}%': one.threshold
+            for one in (*decided.guarantees, *decided.menu)
+            if one.kind == 'selective' and one.is_certified and np.isfinite(one.threshold)
+        }
+        return {decided.score: found}
+
     def figures(self, score: str) -> ScoreFigures:
         """Return what a score's figures are drawn from: counts over every unit before those of the arrays."""
         if score not in self._figures:
@@ -297,6 +311,7 @@ class View:
         else:
             return ScoreFigures(None, None, None, None, None)
         thinned = curves.thin_counts(counts)
+        counts = curves.shown_counts(counts, list(self.marks.get(score, {}).values()))
         if self.is_graded:
             # Whom to find is not known where all are right in part.
             return ScoreFigures(counts, curves.curve_of('risk_coverage', thinned), None, None, None)

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from failpred_jax.blocks import to_host
 from failpred_jax.calibrate.folds import draw_folds
 from failpred_jax.outcomes import is_correct
 from failpred_jax.scores.choice import choose
 from failpred_jax.scores.score import Fit, FitInputs, Score, ScoreInputs, as_fit
-from failpred_jax.types import Array
 
 NUM_FOLDS = 5
 # Any would do; fixed, so that the same predictions give the same fits.
@@ -53,12 +53,6 @@ def held_out_values(score: Score, given: FitInputs, fit: Fit | None, folds: np.n
         fitted = as_fit(score.fit(others)).fitted
         values[is_out] = to_host(score.fn(_take(given.val, is_out), fitted))
     return values
-
-
-def to_host(values: Array) -> np.ndarray:
-    """Return a score's values as NumPy, in their own type; bfloat16, which is none of NumPy's, as float32."""
-    found = np.asarray(jax.device_get(values))
-    return found if found.dtype.kind in 'biuf' else found.astype(np.float32)
 
 
 def _take(inputs: ScoreInputs, units: np.ndarray) -> ScoreInputs:

@@ -7,6 +7,7 @@ the losses of the head.
 Reference: Stone, "Cross-validatory choice and assessment of statistical predictions", JRSS B 1974.
 """
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 from failpred_jax import processes
 from failpred_jax.config import Config
 from failpred_jax.console import say
+from failpred_jax.data.lazy import part_of
 from failpred_jax.errors import UserError
 from failpred_jax.files import DAMAGE, read_npz, write_npz
 from failpred_jax.stages import baseline
@@ -68,7 +70,9 @@ def held_out_logits(
     fold = draw_folds(len(train.labels), num_folds, config.seed)
     parts = []
     for k in range(num_folds):
-        inside, outside = (jax.tree.map(lambda x, rows=rows: x[rows], train) for rows in (fold == k, fold != k))
+        inside, outside = (
+            jax.tree.map(functools.partial(part_of, rows=rows), train) for rows in (fold == k, fold != k)
+        )
         say(f'crossfit: classifier {k + 1} of {num_folds}, without {len(inside.labels):,} examples')
         stage = baseline.make_stage(config, len(outside.labels))
         state = train_fn(stage, folder / f'fold_{k}', outside)

@@ -197,7 +197,8 @@ class _Trainer:
     def _take(self, state: TrainState, progress: Progress, step: int, num_steps: int) -> tuple[TrainState, Progress]:
         """Return what so many steps from `step` on leave: one call of the compiled loop."""
         started = time.monotonic()
-        state, sums = self.run_chunk(state, *self.feed.chunk(step, num_steps), np.int32(num_steps))
+        then = min(num_steps, self.stage.num_steps - step - num_steps)
+        state, sums = self.run_chunk(state, *self.feed.chunk(step, num_steps, then), np.int32(num_steps))
         sums = devices.unreplicate(sums)
         elapsed = time.monotonic() - started
         if sums.bad_step >= 0:

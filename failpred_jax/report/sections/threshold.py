@@ -13,7 +13,6 @@ from failpred_jax.report.tables import Column, Row, Table
 from failpred_jax.report.view import View
 
 SLIDER_POINTS = 400
-COVERAGES = (1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.5)
 COMPARED = (0.95, 0.9, 0.8, 0.5)  # those of them at which all scores are compared
 # The parts of the bar under the slider, by their class in page.css.
 PARTS = {
@@ -30,7 +29,6 @@ OUTPUTS = {
     'caught': 'errors rejected',
     'lost': 'correct rejected',
 }
-RISKS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 
 
 @report_section(
@@ -52,7 +50,7 @@ def fill(view: View, section: Section) -> None:
         f'{view.unit}s. A threshold chosen here looks better than it is: choose it on validation data, or expect '
         'slightly more risk than shown.'
     )
-    marked = [score for score, found in _marks(view).items() if found]
+    marked = [score for score, found in view.marks.items() if found]
     if marked:
         section.text(f'Triangles mark the certified thresholds of {marked[0]}; Promises says what they are worth.')
     section.add(_slider(view, counts, first))
@@ -64,12 +62,15 @@ def fill(view: View, section: Section) -> None:
 
 
 def _slider_data(view: View, counts: Mapping[str, ThresholdCounts]) -> dict[str, Any]:
-    scores, marks = {}, _marks(view)
+    scores, marks = {}, view.marks
     for score, exact in counts.items():
         thinned = curves.thin_counts(
             exact,
             SLIDER_POINTS,
-            [*(curves.row_at_coverage(exact, share) for share in COVERAGES), *_rows_of(marks.get(score, {}), exact)],
+            [
+                *(curves.row_at_coverage(exact, share) for share in curves.COVERAGES),
+                *_rows_of(marks.get(score, {}), exact),
+            ],
         )
         threshold = np.clip(thinned.threshold, np.finfo(np.float64).min, np.finfo(np.float64).max)
         is_single = np.array_equal(threshold.astype(np.float32), threshold)
@@ -82,22 +83,9 @@ def _slider_data(view: View, counts: Mapping[str, ThresholdCounts]) -> dict[str,
     return {'unit': view.unit, 'scores': scores, 'marks': marks}
 
 
-def _marks(view: View) -> dict[str, dict[str, float]]:
-    """Return score -> name of a promise -> its certified threshold, over which is accepted."""
-    decided = view.evaluation.decisions
-    if decided is None:
-        return {}
-    found = {
-        f'{one.name}: {one.target * 100:.3g}{words.THIN}%': one.threshold
-        for one in (*decided.guarantees, *decided.menu)
-        if one.kind == 'selective' and one.is_certified and np.isfinite(one.threshold)
-    }
-    return {decided.score: found}
-
-
 def _rows_of(marks: Mapping[str, float], counts: ThresholdCounts) -> list[int]:
     """Return the rows of the strictest thresholds that accept what lies over each mark."""
-    rows = (int(np.sum(counts.threshold > threshold)) - 1 for threshold in marks.values())
+    rows = (curves.rows_over(counts, threshold) - 1 for threshold in marks.values())
     return [row for row in rows if row >= 0]
 
 
@@ -134,7 +122,7 @@ def _slider(view: View, counts: Mapping[str, ThresholdCounts], first: str) -> h.
 
 def _working_points(view: View, counts: ThresholdCounts, score: str) -> Table:
     rows, seen = [], set()
-    for coverage in COVERAGES:
+    for coverage in curves.COVERAGES:
         index = curves.row_at_coverage(counts, coverage)
         if index in seen:
             continue
@@ -177,7 +165,7 @@ def _working_points(view: View, counts: ThresholdCounts, score: str) -> Table:
 def _all_scores(view: View, counts: Mapping[str, ThresholdCounts]) -> Table:
     any_counts = next(iter(counts.values()))
     base = any_counts.errors[-1] / any_counts.units[-1]
-    risks = [risk for risk in RISKS if risk < base][:3]
+    risks = [risk for risk in curves.RISKS if risk < base][:3]
     rows = []
     for score, c in counts.items():
         row: dict[str, Any] = {'score': view.label(score), '_muted': view.is_bound(score)}
