@@ -2,6 +2,7 @@
 which were there, are moved aside."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import numpy as np
 from failpred_jax.config import DecideConfig
 from failpred_jax.console import say
 from failpred_jax.errors import UserError
-from failpred_jax.files import read_json
+from failpred_jax.files import read_json, write_json
 from failpred_jax.results import Evaluation, read_evaluation
-from failpred_jax.results.decisions import POLICY, Decided, write_decisions
+from failpred_jax.results import plain
+from failpred_jax.results.decisions import POLICY, Decided, SeedDecided, read_decisions, write_decisions
 
 FOLDER = 'decisions'
+# Of several seeds: their promises side by side.
+SEEDS = 'seeds.json'
 TIERED = ('selective', 'generalized', 'expected', 'cost')
 
 
@@ -41,6 +45,67 @@ def decide_run(workdir: Path, options: DecideConfig, again: bool = True, is_aske
         return False
     _decide(evaluation, options, workdir / FOLDER)
     return True
+
+
+def decide_seeds(
+    workdir: Path, seeds: Sequence[int], options: DecideConfig, again: bool = True, is_asked: bool = True
+) -> bool:
+    """Make the decisions of each of several seeds into its folder, and their promises side by side into the WORKDIR's.
+
+    Arguments and errors as in `decide_run`; every seed is looked at before anything is written.
+    """
+    folders = {seed: workdir / f'seed_{seed}' for seed in seeds}
+    if is_asked:
+        for folder in folders.values():
+            check_can_decide(read_evaluation(folder / 'evaluation'), options)
+    is_new = False
+    for seed, folder in folders.items():
+        say(f'seed {seed}:')
+        is_new |= decide_run(folder, options, again, is_asked)
+    found = read_seeds(workdir, seeds)
+    if not found:
+        return is_new
+    # SciPy takes a moment to import.
+    from failpred_jax.decide.over_seeds import notes_of_seeds, rows_of_seeds
+
+    rows, notes = rows_of_seeds(found), notes_of_seeds(found)
+    content, file = plain.to_json({'promises': rows, 'notes': notes}), workdir / FOLDER / SEEDS
+    if not is_new and _content(file) == content:
+        return False
+    file.parent.mkdir(exist_ok=True)
+    write_json(file, content)
+    say('\n'.join([f'decisions of seeds {", ".join(str(one.seed) for one in found)}:', *_side_by_side(rows, notes)]))
+    return True
+
+
+def read_seeds(workdir: Path, seeds: Sequence[int]) -> tuple[SeedDecided, ...]:
+    """Return what was decided with each seed of a WORKDIR, those without decisions left out."""
+    found = ((seed, read_decisions(workdir / f'seed_{seed}' / FOLDER)) for seed in seeds)
+    return tuple(SeedDecided(seed, decided) for seed, decided in found if decided is not None)
+
+
+def _content(file: Path) -> Any:
+    """Return what a JSON file holds; None for one that is missing or damaged."""
+    try:
+        return read_json(file)
+    except (OSError, ValueError):
+        return None
+
+
+def _side_by_side(rows: Sequence[dict[str, Any]], notes: Sequence[str]) -> list[str]:
+    lines = []
+    for row in rows:
+        who = f'  seed {row["seed"]}, {row["name"]} by {row["score"]}'
+        if row['accepted'] is None:
+            lines.append(f'{who}: {row["reason"]}')
+            continue
+        where = 'everything' if row['threshold'] is None else f'over {row["threshold"]:.6g}'
+        line = f'{who} {where}: limit {row["limit"]:.4g}, {row["accepted"]:.2%} of the calibration units'
+        if row['test_value'] is not None:
+            accepted = '' if row['test_accepted'] is None else f' ({row["test_accepted"]:.2%} accepted)'
+            line += f'; test units{accepted}: {row["test_value"]:.4g}, {row["verdict"]}'
+        lines.append(line + (f'; {row["reason"]}' if row['reason'] else ''))
+    return [*lines, *(f'  note: {note}' for note in notes)]
 
 
 def has_units(folder: Path, options: DecideConfig) -> bool:

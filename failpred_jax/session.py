@@ -9,7 +9,7 @@ from typing import Any
 from failpred_jax import compiler, processes
 from failpred_jax.config import DecideConfig, read_config, read_decide
 from failpred_jax.console import say
-from failpred_jax.decided import FOLDER, decide_run
+from failpred_jax.decided import FOLDER, decide_run, decide_seeds, read_seeds
 from failpred_jax.errors import UserError
 from failpred_jax.experiment import Experiment
 from failpred_jax.files import read_json
@@ -88,15 +88,22 @@ def decide_options(given: Any, workdir: Path | None, own: Mapping[str, Any]) -> 
 
 
 def decide(workdir: Path, options: DecideConfig, again: bool = True, is_asked: bool = True) -> bool:
-    """Make the decisions of an evaluated run, or of each seed of several; see `decided.decide_run`."""
+    """Make the decisions of an evaluated run, or of each seed of several; see `decided`."""
 
     def make() -> bool:
-        folders = sorted(path.parent.parent for path in workdir.glob('seed_*/evaluation/metrics.json'))
-        # Each of them, whatever the others say.
-        made = [decide_run(folder, options, again, is_asked) for folder in folders or [workdir]]
-        return any(made)
+        if seeds := _seeds_of(workdir):
+            return decide_seeds(workdir, seeds, options, again, is_asked)
+        return decide_run(workdir, options, again, is_asked)
 
     return processes.from_main(make)
+
+
+def _seeds_of(workdir: Path) -> tuple[int, ...]:
+    """Return the seeds of a WORKDIR's run, as its config says; () for a run of one, or a file of predictions."""
+    try:
+        return tuple(map(int, read_json(workdir / 'config.json').get('seeds') or ()))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return ()
 
 
 def build_report(workdir: Path, again: bool = True) -> None:
@@ -111,11 +118,17 @@ def build_report(workdir: Path, again: bool = True) -> None:
 
 def _build_report(workdir: Path, again: bool) -> None:
     page, metrics = workdir / 'report' / 'index.html', workdir / 'evaluation' / 'metrics.json'
-    made = max(path.stat().st_mtime_ns for path in (metrics, workdir / FOLDER / POLICY) if path.exists())
+    seeds = _seeds_of(workdir)
+    policies = [workdir / f'seed_{seed}' / FOLDER / POLICY for seed in seeds] or [workdir / FOLDER / POLICY]
+    made = max(path.stat().st_mtime_ns for path in (metrics, *policies) if path.exists())
     if not again and page.exists() and page.stat().st_mtime_ns >= made:
         say(f'report: {page}')
         return
-    results = dataclasses.replace(read_evaluation(workdir / 'evaluation'), decisions=read_decisions(workdir / FOLDER))
+    results = dataclasses.replace(
+        read_evaluation(workdir / 'evaluation'),
+        decisions=None if seeds else read_decisions(workdir / FOLDER),
+        seed_decisions=read_seeds(workdir, seeds),
+    )
     # plotly takes a second to import, and training does not need it.
     from failpred_jax import report
 

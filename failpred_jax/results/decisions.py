@@ -192,6 +192,14 @@ class Decided:
     policy: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class SeedDecided:
+    """What was decided with one seed of several: a model of its own, with a policy of its own."""
+
+    seed: int
+    decided: Decided
+
+
 def write_decisions(decided: Decided, rows: Iterable[Mapping[str, Any]], folder: Path) -> None:
     """Write the folder; policy.json comes last, so a folder that has it is complete."""
     content = plain.to_json(replace(decided, policy={}))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from failpred_jax.results.decisions import Decided
+from failpred_jax.results.decisions import Decided, SeedDecided
 from failpred_jax.results.description import RunDescription
 from failpred_jax.results.fits import KeptFits
 from failpred_jax.results.measures import ClassifierResult, Measures, ScoreResult
@@ -76,6 +76,7 @@ class Evaluation:
       fits: what was fitted, on its way to the folder `fitted`, from where `read_fits` alone reads it; None where it is
         not kept.
       decisions: what was decided, or None; it lives in a folder of its own, see results/decisions.py.
+      seed_decisions: of several seeds, what was decided with each; it lives in the seeds' folders.
     """
 
     measures: Measures
@@ -90,6 +91,7 @@ class Evaluation:
     calibration: Predictions | None = None
     fits: KeptFits | None = None
     decisions: Decided | None = None
+    seed_decisions: tuple[SeedDecided, ...] = ()
 
     @property
     def classifier(self) -> ClassifierResult:
