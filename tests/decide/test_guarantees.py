@@ -6,11 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SOURCE = Path(__file__).parents[2] / 'benchmarks' / 'guarantees.py'
-_spec = importlib.util.spec_from_file_location('guarantees', SOURCE)
-assert _spec is not None and _spec.loader is not None
-guarantees = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(guarantees)
+
+
+def benchmark(name):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[2] / 'benchmarks' / f'{name}.py')
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+guarantees, plain = benchmark('guarantees'), benchmark('guarantees_plain')
 
 # What loops over draws gets fewer.
 SLOW = {'selective_given_thresholds': 250, 'cost': 250, 'coverage_floor': 400, 'expected': 1500}
@@ -45,3 +51,15 @@ def test_the_simulation_can_tell_a_broken_promise():
     coverage = rng.random((2000, 300))
     accepted, _ = guarantees.certified(coverage, rng.random(coverage.shape) < 0.0501, 0.05, delta=0.15)
     assert not guarantees.Kept(int((accepted > 0).sum()), 2000, guarantees.DELTA, 0.0).is_kept
+
+
+@pytest.mark.parametrize('row', plain.ROWS[:1] + plain.ROWS[2:3], ids=str)
+def test_a_simulation_of_nothing_of_ours_certifies_the_same_units(row):
+    """Draw for draw, and it breaks its promise no more often than it may."""
+    rng = np.random.default_rng(5)
+    coverage = np.sort(rng.random((300, row[0])), axis=1)
+    wrong = rng.random(coverage.shape) < row[1] * (row[3] + 1) * coverage ** row[3]
+    _, ours = guarantees.certified(coverage, wrong, row[2])
+    np.testing.assert_array_equal(np.round(ours * row[0]), plain.certified_units(wrong, row[2]))
+    _, broken = plain.simulate(rng, row, 2000)
+    assert guarantees.Kept(int(broken.sum()), 2000, plain.DELTA, 0.0).is_kept
