@@ -19,6 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 FORMAT = 'failpred_jax policy 1'
+COMBINATION = 'failpred_jax combination 1'
+# Probabilities of exactly 0 or 1 would have infinite log-odds.
+_SMALLEST = 1e-6
 
 
 class PolicyError(ValueError):
@@ -176,6 +179,57 @@ def decide(
     if policy.audit_rate:
         audit = (code == 0) & (_uniform(keys, len(values), policy.audit_seed) < policy.audit_rate)
     return Decisions(code, (*(tier.name for tier in policy.tiers), policy.otherwise), p_correct, audit)
+
+
+def read_combination(path: str | Path) -> Mapping[str, Any]:
+    """Return what --mode=combine wrote: how several components' confidences become one; see `combine`.
+
+    Raises:
+      PolicyError: it is missing, or is no such file.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise PolicyError(f"'{path}' cannot be read as a combination: {error}") from error
+    if not isinstance(content, Mapping) or content.get('format') != COMBINATION:
+        raise PolicyError(f"'{path}' is no combination of this version: its 'format' is not '{COMBINATION}'")
+    return content
+
+
+def combine(combination: Mapping[str, Any], rule: str, confidences: Mapping[str, Any]) -> np.ndarray:
+    """Return the confidence of the whole: [N] float64 in [0, 1].
+
+    Args:
+      combination: see `read_combination`.
+      rule: one of `combination['rules']`, each of which says what it assumes.
+      confidences: component -> [N] real numbers.
+
+    Raises:
+      PolicyError: a component is missing, or they do not go together.
+    """
+    if rule not in combination['rules']:
+        raise PolicyError(f"there is no rule '{rule}' (there are: {', '.join(combination['rules'])})")
+    columns = []
+    for component in combination['components']:
+        name, knots = component['name'], component['calibrator']['knots']
+        if name not in confidences:
+            raise PolicyError(f"the component '{name}' is missing; give the confidences of all of them")
+        values = np.asarray(confidences[name])
+        if values.ndim != 1 or values.dtype.kind not in 'biuf' or (columns and len(values) != len(columns[0])):
+            raise PolicyError(
+                f"the component '{name}' has shape {values.shape} and type {values.dtype}; give (N,) each"
+            )
+        if values.dtype.kind == 'f' and np.isnan(values).any():
+            raise PolicyError(f"the component '{name}' holds {int(np.isnan(values).sum())} NaN")
+        columns.append(np.interp(values.astype(np.float64), knots['confidence'], knots['probability']))
+    p = np.stack(columns, axis=1)
+    if rule == 'logistic':
+        p = np.clip(p, _SMALLEST, 1 - _SMALLEST)
+        fitted = combination['rules'][rule]
+        return 1 / (1 + np.exp(-(np.log(p / (1 - p)) @ np.array(fitted['weights']) + fitted['intercept'])))
+    if rule == 'noisy_or':
+        return 1 - (1 - p).prod(axis=1)
+    return {'product': p.prod, 'minimum': p.min, 'mean': p.mean}[rule](axis=1)
 
 
 def _check_model(policy: Policy, model: str | None) -> None:

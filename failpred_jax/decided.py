@@ -123,17 +123,17 @@ def check_can_decide(evaluation: Evaluation, options: DecideConfig) -> None:
 
 def _problem(evaluation: Evaluation, options: DecideConfig) -> str:
     """Return why no decisions can be made, or ''."""
-    if evaluation.run.is_segmentation:
-        return (
-            'no promise can be made for pixels: those of one image err together, and a certificate that takes them for '
-            'independent does not hold'
-        )
     units = evaluation.calibration or (evaluation.validation if options.reuse_validation else None)
     if units is None:
         return (
             'there are no calibration units, and a promise needs units that nothing else has read: keep some with '
             'config.data.calibration_fraction and train again, or add them to a file as cal_...; '
             'config.decide.reuse_validation=True takes the validation units, and marks every guarantee as not valid'
+        )
+    if evaluation.run.is_segmentation and units.about.group is None:
+        return (
+            'no promise can be made for these pixels: those of one image err together, and which image each is of was '
+            'not kept; --mode=evaluate keeps it'
         )
     if units.correct.dtype != bool:
         return 'no promise can be made for grades: say from which grade on a prediction is right, --right_at=GRADE'
@@ -167,6 +167,7 @@ def _decide(evaluation: Evaluation, options: DecideConfig, folder: Path) -> None
             test=of_predictions(evaluation.test),
             unit='unit' if evaluation.run.mode == 'score' else evaluation.run.unit,
             class_names=tuple(map(str, evaluation.run.dataset.class_names)),
+            groups='image' if evaluation.run.is_segmentation else 'group',
         ),
         options,
     )

@@ -1,6 +1,6 @@
 """What a finished run leaves for new images: config, weights and fits, read from its WORKDIR and checked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ class FinishedRun:
       fits: what the evaluation fitted.
       policy: what its decisions/policy.json decides, or None without one.
       model: digest that the policy belongs to; '' without one.
+      members: of the ensemble that its evaluation had, what `read_stage` reads each classifier from.
+      no_ensemble: why there are none, or ''.
     """
 
     workdir: Path
@@ -38,6 +40,8 @@ class FinishedRun:
     fits: Fits
     policy: apply.Policy | None = None
     model: str = ''
+    members: tuple[tuple[Path, Mapping[str, Any]], ...] = ()
+    no_ensemble: str = ''
 
 
 def read_run(workdir: Path) -> FinishedRun:
@@ -55,7 +59,10 @@ def read_run(workdir: Path) -> FinishedRun:
         raise UserError(f"'{file}' cannot be read ({error}); restore it from a copy") from error
     if isinstance(there, dict) and there.get('seeds'):
         folders = ', '.join(f'seed_{seed}' for seed in there['seeds'])
-        raise UserError(f"the WORKDIR '{workdir}' holds a run of several seeds; name the folder of one: {folders}")
+        raise UserError(
+            f"the WORKDIR '{workdir}' holds a run of several seeds; name the folder of one: {folders} (its scores of "
+            'the ensemble read the classifiers of all of them)'
+        )
     config = read_saved(there)
     kept = read_fits(workdir / 'evaluation')
     facts = kept.meta['run']
@@ -63,15 +70,34 @@ def read_run(workdir: Path) -> FinishedRun:
     info = DatasetInfo(
         known['name'], known['task'], tuple(known['image_shape']), tuple(known['class_names']), known['ignore_label']
     )
-    if info.task != 'classification':
-        raise UserError(
-            f"the run in '{workdir}' is a {info.task}; new images are for classifiers: see its report's maps"
-        )
-    variables = {name: _read_stage(workdir / name, found) for name, found in facts['weights'].items()}
+    variables = {name: read_stage(workdir / name, found) for name, found in facts['weights'].items()}
     classifier = variables.get('confidence', variables['baseline'])
     no_head = facts['no_head']
     weights = Weights(classifier, variables.get('finetune'), not no_head, no_head)
-    return FinishedRun(workdir, config, info, weights, kept_fits(kept), *_read_policy(workdir))
+    policy, model = _read_policy(workdir)
+    members, no_ensemble = _find_members(workdir, config.seed, facts.get('members', []))
+    return FinishedRun(workdir, config, info, weights, kept_fits(kept), policy, model, members, no_ensemble)
+
+
+def _find_members(
+    workdir: Path, seed: int, named: Sequence[Mapping[str, Any]]
+) -> tuple[tuple[tuple[Path, Mapping[str, Any]], ...], str]:
+    """Return where the classifiers of the ensemble are, or why they are not."""
+    if not named:
+        return (), 'it needs the classifiers of several seeds, and this run was evaluated alone (config.seeds)'
+    found = []
+    for member in named:
+        folder = workdir if member['seed'] == seed else workdir.absolute().parent / f'seed_{member["seed"]}'
+        checkpoints = folder / 'baseline' / 'checkpoints'
+        if not checkpoints.exists():
+            return (), f"it needs the classifier of seed {member['seed']}, and there is no '{checkpoints}'"
+        if saved_digest(checkpoints, int(member['step'])) != member['digest']:
+            return (), (
+                f"it needs the classifier of seed {member['seed']}, and the one in '{folder}' is not that of the "
+                'evaluation; --mode=evaluate of all seeds measures it again'
+            )
+        found.append((folder / 'baseline', member))
+    return tuple(found), ''
 
 
 def _read_policy(workdir: Path) -> tuple[apply.Policy | None, str]:
@@ -95,7 +121,7 @@ def _read_policy(workdir: Path) -> tuple[apply.Policy | None, str]:
         ) from error
 
 
-def _read_stage(folder: Path, found: Mapping[str, Any]) -> tuple[Any, Any]:
+def read_stage(folder: Path, found: Mapping[str, Any]) -> tuple[Any, Any]:
     """Return (params, batch_stats) of the checkpoint of a stage that was evaluated."""
     step, checkpoints = int(found['step']), folder / 'checkpoints'
     if found['digest'] and saved_digest(checkpoints, step) not in ('', found['digest']):

@@ -5,11 +5,11 @@
   found.label, found.confidences['confidnet'], found.p_correct['confidnet']
 
 It needs the WORKDIR alone: config.json, the checkpoints that were evaluated and evaluation/fitted. Neither the data set
-nor the config file has to be there.
+nor the config file has to be there. A segmenter's predictions are of every pixel. Scores of an ensemble read the
+classifiers of the other seeds too, in the folders beside this one.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,84 +19,33 @@ import numpy as np
 
 from failpred_jax import apply
 from failpred_jax.data.prepare import make_prepare_fns
-from failpred_jax.data.resize import resize_images
 from failpred_jax.decide.thresholds import PREDICTED
 from failpred_jax.devices import num_devices
 from failpred_jax.errors import UserError, nearest
-from failpred_jax.evaluate.collect import Reader, missing_needs
+from failpred_jax.evaluate.collect import Reader, Weights, missing_needs
 from failpred_jax.evaluate.evaluation import TEST, evaluation_key
 from failpred_jax.evaluate.scoring import Fitted, Plan, compute_scores
-from failpred_jax.finished_run import FinishedRun, read_run
+from failpred_jax.finished_run import FinishedRun, read_run, read_stage
 from failpred_jax.models.network import make_network
 from failpred_jax.outcomes import predicted_classes
+from failpred_jax.predicted import Prediction, join
 from failpred_jax.registry import SCORES
-from failpred_jax.scores.score import Score
+from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples, unchecked_samples
+from failpred_jax.scores.score import Score, ScoreInputs
+from failpred_jax.taken_images import checked_ids, checked_images, checked_numbers
 from failpred_jax.types import Array, Examples
+
+__all__ = ['Prediction', 'Predictor', 'join', 'load']
 
 # What is computed unless other scores are asked for: what costs next to nothing, and the trained heads.
 DEFAULT_ROLES = ('baseline', 'learned')
-_NO_ENSEMBLE = 'it needs the classifiers of all seeds, and this is one of them'
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a run says of N images.
-
-    Attributes:
-      ids: [N] words, as given, or the numbers from 0.
-      label: [N] int32, the class predicted.
-      class_names: C names, in label order.
-      probs: [N, C] float32, of the classes.
-      confidences: score -> [N], higher means more confident.
-      p_correct: score -> [N] float64, the calibrated probability that the prediction is right; of those scores that the
-        run's validation units could calibrate.
-      decision: what the run's policy decides, `decision.names()` for each image; None without a policy.
-    """
-
-    ids: np.ndarray
-    label: np.ndarray
-    class_names: tuple[str, ...]
-    probs: np.ndarray
-    confidences: Mapping[str, np.ndarray]
-    p_correct: Mapping[str, np.ndarray]
-    decision: apply.Decisions | None = None
-
-    def __len__(self) -> int:
-        return len(self.label)
-
-    @property
-    def names(self) -> np.ndarray:
-        """The name of the class predicted: [N] of words."""
-        return np.array(self.class_names)[self.label]
-
-
-def join(parts: Sequence[Prediction]) -> Prediction:
-    """Return several predictions of one run, with the same scores, as one."""
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    together: dict[str, Any] = {
-        name: np.concatenate([getattr(part, name) for part in parts]) for name in ('ids', 'label', 'probs')
-    }
-    for field in ('confidences', 'p_correct'):
-        columns = [getattr(part, field) for part in parts]
-        together[field] = {name: np.concatenate([of[name] for of in columns]) for name in columns[0]}
-    decisions = [part.decision for part in parts if part.decision is not None]
-    if decisions:
-        columns = zip(*((d.code, d.audit) for d in decisions), strict=True)
-        code, audit = (np.concatenate(column) for column in columns)
-        known = [d.p_correct for d in decisions if d.p_correct is not None]
-        together['decision'] = decisions[0]._replace(
-            code=code, audit=audit, p_correct=np.concatenate(known) if known else None
-        )
-    return replace(first, **together)
 
 
 def load(workdir: str | Path, batch_size: int | None = None) -> 'Predictor':
     """Return a finished run as a function of new images.
 
     Args:
-      workdir: of a run of one seed that was evaluated.
+      workdir: of a run of one seed that was evaluated; of several seeds, the folder of one, DIR/seed_K.
       batch_size: images a pass, over all devices; None for that of the run's evaluation. Each size is compiled once.
 
     Raises:
@@ -129,6 +78,7 @@ class Predictor:
         self.network = make_network(run.config.model, run.info)
         self.prepare_fn = make_prepare_fns(run.config.data, run.info)[1]
         self._readers: dict[frozenset[str], Reader] = {}
+        self._members: list[Reader] = []
         self.scores, self.unavailable = self._available()
         self.policy, self.no_policy = self._usable_policy()
 
@@ -143,6 +93,11 @@ class Predictor:
         return self.run.info.image_shape
 
     @property
+    def is_segmenter(self) -> bool:
+        """Whether what it says is of every pixel."""
+        return self.run.info.task == 'segmentation'
+
+    @property
     def resizes(self) -> bool:
         """Whether images of other sizes are brought to that one, as the run's own were."""
         return self.run.config.data.new_size is not None
@@ -154,7 +109,7 @@ class Predictor:
         scores: Sequence[str] | None = None,
         numbers: Array | None = None,
     ) -> Prediction:
-        """Return what the run says of new images.
+        """Return what the run says of new images, or, of a segmenter, of every pixel of them.
 
         The confidences are those that the run's own evaluation would find: to the last bit where the batches are of the
         same size on as many devices, else to rounding.
@@ -175,20 +130,16 @@ class Predictor:
         names = self.asked(scores)
         if self.policy is not None and self.policy.score not in names:
             names = [name for name in self.scores if name in (*names, self.policy.score)]
-        pixels = self._checked_images(images)
+        pixels = checked_images(images, self.image_shape, self.resizes)
         count = len(pixels)
-        words = _checked_ids(ids, count)
-        places = _checked_numbers(numbers, count)
+        words = checked_ids(ids, count)
+        places = checked_numbers(numbers, count)
         plan = self._plan(names)
         logits, found = [], {name: [] for name in names}
-        fitted = Fitted(self.run.fits.values)
-        examples = Examples(pixels, np.zeros(count, np.int32))
-        for inputs, real in self._reader(plan).batches(examples, places):
-            values, lost = compute_scores(plan, inputs, fitted)
-            for name, column in found.items():
-                if name in lost:
-                    raise UserError(f"score '{name}' cannot be computed for these images: {lost[name]}")
-                column.append(values[name][:real])
+        examples = Examples(pixels, np.zeros(pixels.shape[:3] if self.is_segmenter else count, np.int32))
+        for inputs, real in self._batches(plan, examples, places):
+            for name, column in self._values(plan, inputs, real, names).items():
+                found[name].append(column)
             logits.append(inputs.logits[:real])
         whole = np.concatenate(logits)
         confidences = {name: np.concatenate(column) for name, column in found.items()}
@@ -203,14 +154,40 @@ class Predictor:
             decision=self._decide(confidences, label, places),
         )
 
+    def _values(self, plan: Plan, inputs: ScoreInputs, real: int, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return name -> [real], the confidences of a batch's images ([real, H, W] of pixels)."""
+        if not self.is_segmenter:
+            return {name: values[:real] for name, values in self._computed(plan, inputs, names).items()}
+        # An image at a time, as the evaluation does: all of its pixels are one row of units.
+        size = inputs.logits.shape[1:3]
+        rows = [
+            self._computed(plan, jax.tree.map(lambda x, i=i: x[i].reshape(-1, *x.shape[3:]), inputs), names)
+            for i in range(real)
+        ]
+        return {name: np.stack([row[name].reshape(size) for row in rows]) for name in names}
+
+    def _computed(self, plan: Plan, inputs: ScoreInputs, names: Sequence[str]) -> dict[str, np.ndarray]:
+        # A few images that all passes agree on are no sign that dropout is off.
+        with unchecked_samples():
+            values, lost = compute_scores(plan, inputs, Fitted(self.run.fits.values), is_told=not self.is_segmenter)
+        for name in names:
+            if name in lost:
+                raise UserError(f"score '{name}' cannot be computed for these images: {lost[name]}")
+        return {name: values[name] for name in names}
+
     def _decide(
         self, confidences: Mapping[str, np.ndarray], label: np.ndarray, places: np.ndarray
     ) -> apply.Decisions | None:
         if self.policy is None:
             return None
-        groups = label if self.policy.groups else None
-        return apply.decide(
-            self.policy, confidences[self.policy.score], groups=groups, model=self.run.model, keys=places
+        size = int(np.prod(label.shape[1:]))
+        keys = (places[:, None].astype(np.int64) * size + np.arange(size)).reshape(-1)
+        groups = label.reshape(-1) if self.policy.groups else None
+        confidence = confidences[self.policy.score].reshape(-1)
+        found = apply.decide(self.policy, confidence, groups=groups, model=self.run.model, keys=keys)
+        known = None if found.p_correct is None else found.p_correct.reshape(label.shape)
+        return found._replace(
+            code=found.code.reshape(label.shape), audit=found.audit.reshape(label.shape), p_correct=known
         )
 
     def _usable_policy(self) -> tuple[apply.Policy | None, str]:
@@ -249,7 +226,9 @@ class Predictor:
 
     def _available(self) -> tuple[tuple[str, ...], dict[str, str]]:
         fits, found, unavailable = self.run.fits, [], dict(self.run.fits.unavailable)
-        missing = missing_needs(self.network, self.run.weights) | {'ensemble': _NO_ENSEMBLE}
+        missing = missing_needs(self.network, self.run.weights)
+        if self.run.no_ensemble:
+            missing['ensemble'] = self.run.no_ensemble
         for name in fits.scores:
             if name not in SCORES:
                 unavailable[name] = 'it is not registered here; import the module that registers it first'
@@ -272,65 +251,27 @@ class Predictor:
             return Plan(tuple(score for score in entries if score.name in names), {})
         return Plan(tuple(score for score in entries if score.name in names or not score.combines), {})
 
-    def _reader(self, plan: Plan) -> Reader:
-        needs = plan.needs() - {'logits', 'columns'}
+    def _batches(self, plan: Plan, examples: Examples, places: np.ndarray) -> Iterator[tuple[ScoreInputs, int]]:
+        """Yield what scores read of a batch, and the number of real examples in it."""
+        needs = plan.needs() - {'logits', 'columns', 'ensemble'}
         if needs not in self._readers:
-            config = self.run.config
-            self._readers[needs] = Reader(
-                self.network, self.run.weights, self.prepare_fn, needs, self.batch_size, config.evaluate.mc_samples,
-                evaluation_key(config.seed, TEST),
-            )  # fmt: skip
-        return self._readers[needs]
+            self._readers[needs] = self._reader(self.run.weights, needs)
+        own = self._readers[needs].batches(examples, places)
+        if 'ensemble' not in plan.needs():
+            yield from own
+            return
+        if not self._members:
+            weights = [Weights(read_stage(*member), None, False) for member in self.run.members]
+            self._members = [self._reader(of_member, frozenset()) for of_member in weights]
+        for (inputs, real), *others in zip(own, *(m.batches(examples) for m in self._members), strict=True):
+            samples = init_samples(inputs.logits.shape)
+            for found, _ in others:
+                samples = add_sample(samples, jax.nn.softmax(jnp.asarray(found.logits)))
+            yield inputs._replace(ensemble=jax.tree.map(np.asarray, finish_samples(samples))), real
 
-    def _checked_images(self, images: Any) -> np.ndarray:
-        """Return images [N, H, W, channels] uint8 as the network takes them."""
-        height, width, channels = self.image_shape
-        form = f'(N, {height}, {width}, {channels})' + (f' or (N, {height}, {width})' if channels == 1 else '')
-        try:
-            pixels = np.asarray(images)
-        except ValueError as error:
-            raise UserError(f'the images are not one array ({error}); this run takes {form} uint8') from error
-        if pixels.dtype != np.uint8:
-            raise UserError(
-                f'the images are of type {pixels.dtype}; this run takes uint8, 0 to 255, as its own images are stored '
-                '(images in [0, 1]: (images * 255).round().astype("uint8"))'
-            )
-        if pixels.ndim == 3 and channels == 1:
-            pixels = pixels[..., None]
-        if pixels.ndim == 4 and len(pixels) == 0:
-            raise UserError('there are no images: the array is empty')
-        if pixels.ndim != 4 or pixels.shape[-1] != channels or (pixels.shape[1:3] != (height, width)):
-            if pixels.ndim == 4 and pixels.shape[-1] == channels and self.resizes:
-                return resize_images(pixels, (height, width))
-            raise UserError(
-                f'the images have shape {np.shape(images)}; this run takes {form}{self._hint(np.shape(images))}'
-            )
-        return pixels
-
-    def _hint(self, shape: tuple[int, ...]) -> str:
-        """Return what to do about images of a wrong shape."""
-        height, width, channels = self.image_shape
-        if shape in ((height, width), self.image_shape):
-            return ': one image alone is image[None]'
-        if len(shape) == 4 and shape[1] == channels and shape[-1] != channels:
-            return ', with the channels last: images.transpose(0, 2, 3, 1)'
-        if len(shape) == 4 and shape[-1] != channels:
-            return f': images of {channels} channel{"s" if channels > 1 else ""}'
-        return '; bring them to this size as those that it was trained on were'
-
-
-def _checked_ids(ids: Sequence[Any] | np.ndarray | None, count: int) -> np.ndarray:
-    found = np.arange(count) if ids is None else np.asarray(ids)
-    if found.shape != (count,):
-        raise UserError(f'ids has shape {found.shape}, but there are {count:,} images; give one for each')
-    return found.astype(str)
-
-
-def _checked_numbers(numbers: Array | None, count: int) -> np.ndarray:
-    found = np.arange(count) if numbers is None else np.asarray(numbers)
-    if found.shape != (count,) or found.dtype.kind not in 'iu' or (found < 0).any() or (found >= 2**31).any():
-        raise UserError(
-            f'numbers has type {found.dtype} and shape {found.shape}; give one whole number from 0 for each of the '
-            f'{count:,} images'
-        )
-    return found
+    def _reader(self, weights: Weights, needs: frozenset[str]) -> Reader:
+        config = self.run.config
+        return Reader(
+            self.network, weights, self.prepare_fn, needs, self.batch_size, config.evaluate.mc_samples,
+            evaluation_key(config.seed, TEST),
+        )  # fmt: skip

@@ -66,7 +66,8 @@ def evaluate(
         say(f'{folder} is up to date (--mode=evaluate makes it again):')
         say(processes.from_main(lambda: (folder / 'table.md').read_text(encoding='utf-8')))
         return False
-    evaluation = _measure(run, chosen, finished, steps, ensemble_fn(), fingerprint)
+    ensemble = ensemble_fn()
+    evaluation = _measure(run, chosen, finished, steps, ensemble, fingerprint, members if ensemble else ())
     table = to_markdown(evaluation.measures, evaluation.run)
     processes.from_main(lambda: write_evaluation(evaluation, table, folder))
     say(table)
@@ -95,8 +96,8 @@ def _fingerprint(
     known: list[Any] = [__version__, what_trains(options), options['evaluate']]
     known += [(stage.name, steps[stage.name], run.store.digest(stage, steps[stage.name])) for stage in stages]
     for member in members:
-        first = member.stages[0]
-        known.append((member.config.seed, member.store.digest(first, member.store.finished(first).best_step)))
+        facts = _member(member)
+        known.append((facts['seed'], facts['digest']))
     digest.update(json.dumps(known).encode())
     for part in (run.data.test, run.data.val, run.data.calibration):
         if part is None:
@@ -107,6 +108,13 @@ def _fingerprint(
     return digest.hexdigest()
 
 
+def _member(run: PreparedRun) -> dict[str, Any]:
+    """Return which classifier a run gives to an ensemble: its baseline's best."""
+    first = run.stages[0]
+    step = run.store.finished(first).best_step
+    return {'seed': run.config.seed, 'step': step, 'digest': run.store.digest(first, step)}
+
+
 def _measure(
     run: PreparedRun,
     chosen: Sequence[Stage],
@@ -114,6 +122,7 @@ def _measure(
     steps: Mapping[str, int],
     ensemble: Ensemble | None,
     fingerprint: str,
+    members: Sequence[PreparedRun],
 ) -> Evaluation:
     states = {stage.name: run.store.load(stage, steps[stage.name]) for stage in chosen}
     targets = read_targets(run.workdir)
@@ -134,6 +143,7 @@ def _measure(
                 stage.name: {'step': steps[stage.name], 'digest': run.store.digest(stage, steps[stage.name])}
                 for stage in chosen
             },
+            members=[_member(member) for member in members],
             augmented=data_room.draw_augmented(run.config.data.augment, run.data.info, run.data.train, run.config.seed),
         ),
     )

@@ -9,7 +9,9 @@ from failpred_jax.registry import COMMANDS
 INPUTS = Flag(
     'inputs', str, '', 'PATH', 'new images: a folder of pictures, a picture, a table of paths, .npy or .npz (images)'
 )
-OUTPUT = Flag('output', str, '', 'PATH', 'the file (predict) or folder (export) to write; it must not be there yet')
+OUTPUT = Flag(
+    'output', str, '', 'PATH', 'the file (predict, combine) or folder (export, maps) to write; it must not be there yet'
+)
 SCORES = Flag(
     'scores', str, '', 'NAMES', "confidences to compute, such as mcp,confidnet, or 'all' (default: baseline and heads)"
 )

@@ -7,6 +7,7 @@ is learned ('mean', 'logistic').
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, logit
@@ -73,6 +74,7 @@ def combine_components(
     confidences: Mapping[str, Array],
     correct: Mapping[str, Array] | Array,
     whole_correct: Array | None = None,
+    calibrators: Mapping[str, Calibrator] | None = None,
 ) -> Combination:
     """Return a rule that makes one confidence of several, fitted on held-out (validation) units.
 
@@ -81,6 +83,7 @@ def combine_components(
       confidences: component -> [N] of any real type.
       correct: component -> [N] bool, whether that component is right; or [N] bool for all of them.
       whole_correct: [N] bool, whether the whole is right, for 'logistic'; None where `correct` says it.
+      calibrators: component -> its map to P(correct), where it is fitted already, as by another rule.
 
     Raises:
       UserError: what is given is not what it should be.
@@ -95,7 +98,7 @@ def combine_components(
     of = correct if isinstance(correct, Mapping) else dict.fromkeys(confidences, correct)
     if set(of) != set(confidences):
         raise UserError(f'correct is given for {", ".join(of)}, but the components are {", ".join(confidences)}')
-    calibrators = {name: fit_confidence(values, of[name]) for name, values in confidences.items()}
+    calibrators = calibrators or {name: fit_confidence(values, of[name]) for name, values in confidences.items()}
     if rule != 'logistic':
         return Combination(rule, calibrators)
     whole = next(iter(of.values())) if whole_correct is None and not isinstance(correct, Mapping) else whole_correct
@@ -129,7 +132,12 @@ class Compared:
 
 
 def compare_combinations(
-    values: Mapping[str, Array], correct: Array, num_resamples: int = 500, level: float = 0.95, seed: int = 0
+    values: Mapping[str, Array],
+    correct: Array,
+    num_resamples: int = 500,
+    level: float = 0.95,
+    seed: int = 0,
+    belongs: np.ndarray | None = None,
 ) -> list[Compared]:
     """Return how well confidences of the whole find its errors, with paired intervals.
 
@@ -139,15 +147,23 @@ def compare_combinations(
       num_resamples: 1 or greater.
       level: of the intervals.
       seed: of the resamples.
+      belongs: [N] int, equal for units that err together: they are drawn together; None where each stands alone.
     """
     right = correctness(correct)
     columns = {name: real_array(column, f"confidence '{name}'") for name, column in values.items()}
     if not columns or any(column.shape != right.shape for column in columns.values()):
         raise UserError('give one confidence per unit and rule, and whether each unit is right')
     rng = np.random.default_rng(seed)
-    rows = rng.integers(0, len(right), (num_resamples, len(right)))
     found = {name: aurc(column, right) for name, column in columns.items()}
-    drawn = {name: np.array([aurc(column[r], right[r]) for r in rows]) for name, column in columns.items()}
+    drawn: dict[str, Any] = {name: np.empty(num_resamples) for name in columns}
+    members = None if belongs is None else np.split(np.argsort(belongs, kind='stable'), _ends(belongs))
+    for place in range(num_resamples):
+        if members is None:
+            rows = rng.integers(0, len(right), len(right))
+        else:
+            rows = np.concatenate([members[group] for group in rng.integers(0, len(members), len(members))])
+        for name, column in columns.items():
+            drawn[name][place] = aurc(column[rows], right[rows])
     first = next(iter(columns))
     tails = [(1 - level) / 2, (1 + level) / 2]
     compared = []
@@ -161,6 +177,11 @@ def compare_combinations(
             )
         )  # fmt: skip
     return compared
+
+
+def _ends(belongs: np.ndarray) -> np.ndarray:
+    """Return where the groups end among units that are sorted by group, the last one's end left out."""
+    return np.cumsum(np.unique(belongs, return_counts=True)[1])[:-1]
 
 
 def _calibrated(calibrators: Mapping[str, Calibrator], confidences: Mapping[str, Array]) -> np.ndarray:

@@ -43,6 +43,7 @@ class Given(NamedTuple):
       test: units that judge, and that decisions.csv lists, or None.
       unit: what is decided, such as 'image'.
       class_names: C names, or ().
+      groups: what units belong to that err together, in the singular.
     """
 
     calibration: Units | None
@@ -50,6 +51,7 @@ class Given(NamedTuple):
     test: Units | None = None
     unit: str = 'unit'
     class_names: tuple[str, ...] = ()
+    groups: str = 'group'
 
 
 class Made(NamedTuple):
@@ -70,27 +72,28 @@ def make_decisions(given: Given, options: DecideConfig) -> Made:
         if not options.reuse_validation or given.validation is None:
             raise UserError('there are no calibration units to certify on')
         calibration, invalid = given.validation, REUSED
-    num_given = len(calibration)
-    calibration = one_of_each(calibration, options.seed)
+    all_given = calibration
+    calibration = one_of_each(all_given, options.seed)
     score, chosen = choose_score(options.score, calibration, given.validation)
     risks, how = choose_limits(options.risks, given.validation)
     found = make_thresholds(calibration, given.validation, score, risks, options)
     calibrator, no_probability = fit_calibrator(given.validation, score)
-    policy = make_policy(calibration, score, found, calibrator, options, invalid)
+    policy = make_policy(all_given, score, found, calibrator, options, invalid)
     notes = [*found.notes, f'the promised limit: {how}' if not options.risks and options.kind != 'cost' else '']
     notes += [no_probability, *(calibrator.notes if calibrator else ())]
     notes.append(_rough_map(policy, calibration, given.validation, score, options, given.unit))
-    if len(calibration) < num_given:
+    if len(calibration) < len(all_given):
         notes.append(
-            f'{num_given:,} calibration {given.unit}s belong to {len(calibration):,} groups and err together within '
-            'them: one of each, drawn at random, is certified on, and the promises are of one of each new group'
+            f'{len(all_given):,} calibration {given.unit}s belong to {len(calibration):,} {given.groups}s and err '
+            f'together within them: one {given.unit} of each {given.groups}, drawn at random, is certified on, and '
+            f'one of each judges; the promises are of one {given.unit}, drawn at random, of each new {given.groups}'
         )
     judged = None if given.test is None else one_of_each(given.test, options.seed)
     context = _Context(calibration, judged, score, options, given.unit, invalid)
     sets, members = None, None
     if options.sets != 'none' and calibration.probs is not None and calibration.labels is not None:
         sets, members = make_sets(
-            calibration, given.validation, given.test, options, given.class_names, given.unit, invalid
+            calibration, given.validation, given.test, judged, options, given.class_names, given.unit, invalid
         )
     wrong = int((~calibration.correct).sum())
     decided = Decided(

@@ -25,7 +25,7 @@ def make_policy(
     options: DecideConfig,
     invalid: str,
 ) -> dict[str, Any]:
-    """Return the content of policy.json."""
+    """Return the content of policy.json; its digests are of all `calibration` units, whichever were certified on."""
     confidence = calibration.confidence(score)
     costs = costs_of(options)
     kind = confidence.dtype

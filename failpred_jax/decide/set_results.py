@@ -26,12 +26,16 @@ def make_sets(
     calibration: Units,
     validation: Units | None,
     test: Units | None,
+    judged: Units | None,
     options: DecideConfig,
     class_names: tuple[str, ...],
     unit: str,
     invalid: str,
 ) -> tuple[SetsResult, np.ndarray | None]:
-    """Return what the sets are and how they did, and the sets of the test units [N, C] bool (None without any)."""
+    """Return what the sets are and how they did, and the sets of the test units [N, C] bool (None without any).
+
+    Of units that err together, `calibration` and `judged` hold one of each: their intervals count independent units.
+    """
     assert calibration.probs is not None and calibration.labels is not None
     is_grouped = options.sets_by == 'group'
     held_out = None
@@ -51,7 +55,11 @@ def make_sets(
     sets, rows, size, shares, verdict = None, {}, Interval(np.nan, np.nan), (np.nan, np.nan), Verdict()
     if test is not None and test.probs is not None and test.labels is not None:
         sets = rule(test.probs, groups_of(test, options.by) if is_grouped else None)
-        found = measure_sets(sets, test.labels, rule.alpha, class_names)
+        assert judged is not None and judged.probs is not None and judged.labels is not None
+        of_judged = (
+            sets if judged is test else rule(judged.probs, groups_of(judged, options.by) if is_grouped else None)
+        )
+        found = measure_sets(of_judged, judged.labels, rule.alpha, class_names)
         verdict = verdict_of_share(found.overall.num_covered, found.overall.num_units, 1 - rule.alpha, is_floor=True)
         rows = {
             'all': (_row(found.overall),),

@@ -21,7 +21,7 @@ from failpred_jax.evaluate.parts import Part, Parts, PixelStream
 from failpred_jax.evaluate.pixels import collect_pixels, draw_pixels
 from failpred_jax.evaluate.scoring import Plan, make_plan
 from failpred_jax.models.network import Network
-from failpred_jax.results import DatasetDescription, Evaluation, StageDescription, TargetsDescription
+from failpred_jax.results import About, DatasetDescription, Evaluation, StageDescription, TargetsDescription
 from failpred_jax.scores.score import SampleSummary
 from failpred_jax.types import Examples
 
@@ -66,6 +66,7 @@ class RunRecord:
       fingerprint: digest of all that decides the result, or ''.
       augmented: a few training images under random changes, or None; see results/folder.py.
       weights: stage -> {'step', 'digest'} of the checkpoint that is measured.
+      members: of an ensemble, the 'seed', 'step' and 'digest' of each classifier; empty without one.
       seconds: what was done before -> seconds.
     """
 
@@ -77,6 +78,7 @@ class RunRecord:
     fingerprint: str = ''
     augmented: Mapping[str, np.ndarray] | None = None
     weights: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    members: Sequence[Mapping[str, Any]] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -135,6 +137,7 @@ def _facts(run: TrainedRun, record: RunRecord) -> dict[str, Any]:
     return {
         'fingerprint': record.fingerprint,
         'weights': {name: dict(facts) for name, facts in record.weights.items()},
+        'members': [dict(facts) for facts in record.members],
         'no_head': '' if run.weights.has_head else run.weights.no_head,
         'info': {key: list(value) if isinstance(value, tuple) else value for key, value in info.items()},
     }
@@ -217,14 +220,15 @@ def _pixels_of(run: TrainedRun, plan: Plan) -> Parts:
 
     def part(examples: Examples, needs: Set[str], number: int, num_pixels: int) -> Part:
         sample = draw_pixels(examples.labels, data.info.ignore_label, num_pixels, seed)
-        return Part(collect_pixels(reader(needs, number), examples, sample), sample.labels)
+        about = About(group=sample.image_of)
+        return Part(collect_pixels(reader(needs, number), examples, sample), sample.labels, about=about)
 
     return Parts(
         task=data.info.task,
         val=part(data.val, needs, 0, options.sample_pixels),
         train=part(data.train, train_needs, 1, options.train_pixels) if train_needs else None,
         test=PixelStream(reader(needs, TEST), data.test, data.info, seed),
-        # Pixels of one image err together: certificates on units are for images.
+        # Pixels of one image err together: certificates take one of each.
         cal=None if data.calibration is None else part(data.calibration, needs, 4, options.sample_pixels),
         key=evaluation_key(run.config.seed, 2),
     )

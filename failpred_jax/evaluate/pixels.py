@@ -23,7 +23,7 @@ from failpred_jax.evaluate.tally import Tally
 from failpred_jax.metrics import without_shared_pass
 from failpred_jax.outcomes import is_correct, predicted_classes
 from failpred_jax.registry import SCORES
-from failpred_jax.results import Predictions
+from failpred_jax.results import About, Predictions
 from failpred_jax.scores.score import ScoreInputs
 from failpred_jax.types import Examples
 
@@ -49,6 +49,11 @@ class Sample:
     places: np.ndarray
     mask: np.ndarray
     labels: np.ndarray
+
+    @property
+    def image_of(self) -> np.ndarray:
+        """[number of pixels] int64, the image that each of the drawn ones is of."""
+        return np.nonzero(self.mask)[0]
 
 
 def draw_pixels(labels: np.ndarray, ignore_label: int | None, num_pixels: int, seed: int) -> Sample:
@@ -129,7 +134,9 @@ def count_pixels(
         classifier=classes.result(info),
         scores=scores,
         unavailable=unavailable,
-        kept=Predictions(sample.labels, logits, np.asarray(is_correct(logits, sample.labels)), arrays),
+        kept=Predictions(
+            sample.labels, logits, np.asarray(is_correct(logits, sample.labels)), arrays, About(group=sample.image_of)
+        ),
         resamples=bootstrap_images(totals, scores, options.resamples, block_length)
         if options.resamples and totals and can_resample
         else None,

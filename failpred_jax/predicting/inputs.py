@@ -3,18 +3,22 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
+from typing import NamedTuple
 
 import numpy as np
 
-from failpred_jax.data.decoding import decode
+from failpred_jax.data.decoding import in_threads
 from failpred_jax.data.listing import is_picture, list_below
 from failpred_jax.data.pictures import is_stored_as_gray, read_picture
+from failpred_jax.data.resize import resize_picture
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.files import DAMAGE
 from failpred_jax.readers.reading import read_file
 
 PATHS = ('path', 'file', 'filename', 'file_name', 'filepath', 'image', 'image_path', 'img')
 IDS = ('id', 'ids')
+# A thread is given so many pictures at a time.
+_BLOCK = 16
 
 
 @dataclass(frozen=True)
@@ -30,17 +34,31 @@ class Form:
     resizes: bool
 
 
+class SomeImages(NamedTuple):
+    """Some of the images.
+
+    Attributes:
+      images: [n, H, W, channels] uint8, those that can be used.
+      numbers: [n] int64, their places among all inputs.
+      problems: (place, why it cannot be used) of the others.
+    """
+
+    images: np.ndarray
+    numbers: np.ndarray
+    problems: list[tuple[int, str]]
+
+
 @dataclass(frozen=True)
 class NewImages:
     """Images that are read a part at a time.
 
     Attributes:
       ids: [N] words: file names, or what the file says.
-      read: (start, stop) -> images [stop - start, H, W, channels] uint8.
+      read: (start, stop) -> those of these places.
     """
 
     ids: np.ndarray
-    read: Callable[[int, int], np.ndarray]
+    read: Callable[[int, int], SomeImages]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -108,7 +126,7 @@ def _of_array(images: np.ndarray, ids: np.ndarray | None, path: Path) -> NewImag
     names = np.arange(len(images)).astype(str) if ids is None else ids.reshape(-1).astype(str)
     if len(names) != len(images):
         raise UserError(f"'{path}' holds {len(images):,} images and {len(names):,} ids; give one for each")
-    return NewImages(names, lambda start, stop: np.asarray(images[start:stop]))
+    return NewImages(names, lambda start, stop: SomeImages(np.asarray(images[start:stop]), np.arange(start, stop), []))
 
 
 def _of_files(files: Sequence[Path], ids: Sequence[str], form: Form) -> NewImages:
@@ -125,12 +143,23 @@ def _of_files(files: Sequence[Path], ids: Sequence[str], form: Form) -> NewImage
                 f"'{file}' is {picture.shape[0]} x {picture.shape[1]} (height x width), but this run takes "
                 f'{height} x {width}; bring it to this size as those that it was trained on were'
             )
-        return picture
+        return picture if picture.shape[:2] == (height, width) else resize_picture(picture, (height, width))
 
-    def read(start: int, stop: int) -> np.ndarray:
-        some = files[start:stop]
-        return decode(
-            len(some), lambda i: read_one(some[i]), form.shape, form.resizes, 'the inputs', lambda i: some[i]
-        )  # fmt: skip
+    def read(start: int, stop: int) -> SomeImages:
+        images, is_good = np.empty((stop - start, *form.shape), np.uint8), np.zeros(stop - start, bool)
+
+        def fill(first: int) -> list[tuple[int, str]]:
+            problems = []
+            for number in range(first, min(first + _BLOCK, stop)):
+                try:
+                    images[number - start] = read_one(files[number])
+                    is_good[number - start] = True
+                except UserError as error:
+                    problems.append((number, str(error)))
+            return problems
+
+        found = in_threads(fill, range(start, stop, _BLOCK), stop - start, _BLOCK, 'the inputs')
+        problems = [problem for block in found for problem in block]
+        return SomeImages(images if is_good.all() else images[is_good], start + np.flatnonzero(is_good), problems)
 
     return NewImages(np.array(ids), read)

@@ -7,33 +7,61 @@
   calibrated_<score>    the calibrated probability that the prediction is right
   decision, audit       where the run has a policy: what it decides, and whether the unit is looked at all the same
 
-With a column `labels` of true classes added, it is a file of predictions that --mode=score evaluates.
+Pictures that cannot be used are left out, and listed with the reason in NAME.failed.csv beside it. Of a segmenter see
+maps.py. With a column `labels` of true classes added, it is a file of predictions that --mode=score evaluates.
 """
 
+import csv
+import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from failpred_jax.errors import UserError
 from failpred_jax.files import whole_file, write_npz
-from failpred_jax.predictor import Prediction
+from failpred_jax.predicted import Prediction
 
 SUFFIXES = ('.csv', '.parquet', '.npz')
 
 
 def check_output(path: Path) -> None:
     """Raise a UserError for an output that cannot be written, or that is there already."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"--output is '{path}'; name a file that ends with one of: {', '.join(SUFFIXES)}")
-    if path.exists():
-        raise UserError(f"--output is '{path}', which is there already; name another file, or remove it")
+    for file in (path, failed_file(path)):
+        if file.exists():
+            raise UserError(f"--output is '{path}', but '{file}' is there already; name another, or remove it")
     if not path.parent.is_dir():
         raise UserError(f"--output is '{path}', but there is no folder '{path.parent}'; make it first")
+
+
+def check_table(path: Path) -> None:
+    """Raise a UserError for an output that is no table."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"--output is '{path}'; name a file that ends with one of: {', '.join(SUFFIXES)}")
+
+
+def failed_file(output: Path) -> Path:
+    """Return where those are listed that cannot be used."""
+    return output.with_name(f'{output.stem}.failed.csv')
+
+
+def write_failed(path: Path, problems: Sequence[tuple[str, str]]) -> None:
+    """Write (id, why it cannot be used) of pictures as a table."""
+    with whole_file(path) as file:
+        text = [','.join(('id', 'reason')), *(_line(*problem) for problem in problems)]
+        file.write(('\n'.join(text) + '\n').encode())
+
+
+def _line(*cells: str) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator='').writerow(cells)
+    return out.getvalue()
 
 
 def write_prediction(found: Prediction, path: Path) -> None:
     """Write a prediction in the format that the name of the file says; see the module."""
     check_output(path)
+    check_table(path)
     columns = columns_of(found)
     suffix = path.suffix.lower()
     if suffix == '.npz':

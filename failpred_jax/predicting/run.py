@@ -1,4 +1,4 @@
-"""All images of a folder or file through a finished run, a part at a time, into one file that appears whole."""
+"""All images of a folder or file through a finished run, a part at a time, into a file or folder that appears whole."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -11,50 +11,100 @@ from failpred_jax import compiler, processes
 from failpred_jax.console import say
 from failpred_jax.errors import UserError
 from failpred_jax.predicting.inputs import Form, NewImages, open_images
-from failpred_jax.predicting.outputs import check_output, write_prediction
+from failpred_jax.predicting.maps import MapWriter, check_folder
+from failpred_jax.predicting.outputs import check_output, check_table, failed_file, write_failed, write_prediction
 from failpred_jax.predictor import Prediction, Predictor, join, load
 
 # Images are held a part at a time.
 PART_BYTES = 2**27
+# After so many pictures of which none can be used, the rest will not be better.
+MOST_FAILED = 50
+_NAMED = 5
 
 
 def predict_file(workdir: Path, inputs: Path, output: Path, scores: Sequence[str] | None) -> None:
-    """Predict all images of a folder or file, and write one row for each.
+    """Predict all images of a folder or file, and write one row (of a segmenter: one set of maps) for each.
+
+    Pictures that cannot be used are left out and listed, with the reason, beside the output.
 
     Args:
       workdir: of a finished run.
       inputs: see `open_images`.
-      output: see `write_prediction`; it must not be there yet.
+      output: see `write_prediction` and `MapWriter`; it must not be there yet.
       scores: see `Predictor.predict`.
 
     Raises:
-      UserError: something given is wrong; nothing was written then.
+      UserError: something given is wrong, and nothing was written; or some pictures could not be used, and the others
+        were predicted.
     """
     if processes.is_one_of_several():
         raise UserError('--mode=predict is for one process, with all of its devices; start it without a job')
     check_output(output)
     compiler.keep_compilations()
     predictor = load(workdir)
+    (check_folder if predictor.is_segmenter else check_table)(output)
     scores = predictor.asked(scores)
     images = open_images(inputs, Form(predictor.image_shape, predictor.resizes))
     say(f'{len(images):,} images; {", ".join(scores)}')
     policy = predictor.policy
-    decides = f'decisions by the policy on {policy.score}' if policy else f'no decisions: {predictor.no_policy}'
-    say(decides)
+    if policy is None:
+        say(f'no decisions: {predictor.no_policy}')
+    else:
+        added = '' if policy.score in scores else ', which is computed for it'
+        say(f'decisions by the policy on {policy.score}{added}')
     began = time.monotonic()
-    found = join(list(_parts(predictor, images, scores)))
-    write_prediction(found, output)
-    seconds = time.monotonic() - began
-    say(f'{output}: {len(found):,} predictions in {seconds:.1f} s')
+    problems: list[tuple[str, str]] = []
+    parts = _parts(predictor, images, scores, problems)
+    if predictor.is_segmenter:
+        first = next(parts)
+        with MapWriter(output) as maps:
+            maps.write(first)
+            for part in parts:
+                maps.write(part)
+        count = maps.num_images
+    else:
+        found = join(list(parts))
+        write_prediction(found, output)
+        count = len(found)
+    say(f'{output}: {count:,} predictions in {time.monotonic() - began:.1f} s')
+    if problems:
+        write_failed(failed_file(output), problems)
+        raise UserError(
+            f"{_listed(problems, len(images))}\nthe other {count:,} are predicted in '{output}'; these are left out and "
+            f"listed in '{failed_file(output)}'"
+        )
 
 
-def _parts(predictor: Predictor, images: NewImages, scores: Sequence[str]) -> Iterator[Prediction]:
+def _parts(
+    predictor: Predictor, images: NewImages, scores: Sequence[str], problems: list[tuple[str, str]]
+) -> Iterator[Prediction]:
+    """Yield the predictions of the images that can be used, and note the others with the reason.
+
+    Raises:
+      UserError: none of the pictures, or of the first of them, can be used.
+    """
     batch = predictor.batch_size
-    size = max(1, PART_BYTES // (batch * int(np.prod(predictor.image_shape)))) * batch
+    of_batch = batch * int(np.prod(predictor.image_shape))
+    # Of a segmenter, the probabilities of every pixel take many times the memory of the image.
+    size = batch if predictor.is_segmenter else max(1, PART_BYTES // of_batch) * batch
+    is_any = False
     with tqdm.tqdm(total=len(images), desc='predicting', unit=' images', delay=2.0, disable=None) as bar:
         for start in range(0, len(images), size):
             stop = min(start + size, len(images))
-            yield predictor.predict(
-                images.read(start, stop), images.ids[start:stop], scores, numbers=np.arange(start, stop)
-            )
+            some = images.read(start, stop)
+            problems += [(str(images.ids[number]), reason) for number, reason in some.problems]
+            is_any |= len(some.images) > 0
+            if not is_any and (stop == len(images) or len(problems) >= MOST_FAILED):
+                raise UserError(_listed(problems, len(images)))
+            if len(some.images):
+                yield predictor.predict(some.images, images.ids[some.numbers], scores, numbers=some.numbers)
             bar.update(stop - start)
+
+
+def _listed(problems: Sequence[tuple[str, str]], total: int) -> str:
+    """Return which pictures cannot be used, the first with their reasons."""
+    if len(problems) == total == 1:
+        return problems[0][1]
+    lines = [f'{len(problems):,} of the {total:,} pictures cannot be used:']
+    lines += [f'  - {reason}' for _, reason in problems[:_NAMED]]
+    return '\n'.join(lines + [f'  - and {len(problems) - _NAMED:,} more'] * (len(problems) > _NAMED))

@@ -7,7 +7,9 @@ The distributions are summed as they come (`init_samples`, `add_sample`, `finish
 T times the memory. The scores then read the `SampleSummary`.
 """
 
-from collections.abc import Callable
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -92,17 +94,35 @@ def finish_samples(sums: SampleSums) -> SampleSummary:
     return SampleSummary(sums.mean, sums.mean_entropy, variance, sums.log_sum / sums.num_samples)
 
 
+_IS_CHECKED = contextvars.ContextVar('whether distributions must differ', default=True)
+
+
+@contextlib.contextmanager
+def unchecked_samples() -> Iterator[None]:
+    """Let distributions agree on every unit until the block ends, as they may on a few new ones."""
+    token = _IS_CHECKED.set(False)
+    try:
+        yield
+    finally:
+        _IS_CHECKED.reset(token)
+
+
 def check_samples(summary: SampleSummary, what: str) -> None:
     """Check that the distributions differ at all.
 
     Args:
-      summary: of at least one unit. Inside a jitted function nothing is checked, since nothing is known there.
+      summary: of at least one unit. Inside a jitted function nothing is checked, since nothing is known there, nor
+        within `unchecked_samples`.
       what: the sort of distributions, for the message.
 
     Raises:
       ScoreUnavailableError: where the variance of every unit is exactly 0, as when dropout is silently off.
     """
-    if not isinstance(summary.variance, Tracer) and not bool(jnp.any(jnp.asarray(summary.variance) > 0)):
+    if (
+        _IS_CHECKED.get()
+        and not isinstance(summary.variance, Tracer)
+        and not bool(jnp.any(jnp.asarray(summary.variance) > 0))
+    ):
         raise ScoreUnavailableError(f'the {what} do not differ: their variance is 0 for every unit')
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 
-
 def benchmark(name):
     spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[2] / 'benchmarks' / f'{name}.py')
     assert spec is not None and spec.loader is not None

@@ -116,4 +116,6 @@ def test_the_page_shows_the_seeds_side_by_side(workdir, monkeypatch):
     text = sections['promises_of_seeds']
     assert 'seed_0/decisions, seed_1/decisions and seed_2/decisions' in text and 'promises' not in sections
     assert 'Name the seed to deploy beforehand' in text and 'not certified' in text
-    assert 'promises_of_seeds' not in {section.name for section in make_sections(View(read_evaluation(workdir / 'evaluation')))}
+    assert 'promises_of_seeds' not in {
+        section.name for section in make_sections(View(read_evaluation(workdir / 'evaluation')))
+    }

@@ -230,12 +230,12 @@ def test_arrays_and_tables_of_paths_are_inputs_too(everything, pictures, whole, 
         np.testing.assert_array_equal(np.float32(found['confidence_mcp']), whole.confidences['mcp'][[*places]])
 
 
-def _color(folder):
-    Image.fromarray(np.full((8, 8, 3), (9, 80, 200), np.uint8)).save(folder / 'e.png')
+def _color(file):
+    Image.fromarray(np.full((8, 8, 3), (9, 80, 200), np.uint8)).save(file)
 
 
-def _wide(folder):
-    Image.fromarray(np.zeros((8, 9), np.uint8)).save(folder / 'e.png')
+def _wide(file):
+    Image.fromarray(np.zeros((8, 9), np.uint8)).save(file)
 
 
 @pytest.mark.parametrize(
@@ -246,9 +246,10 @@ def _wide(folder):
             lambda folder: [file.unlink() for file in folder.rglob('*.png')],
             'holds no pictures (it holds 1 other files)',
         ),
-        (lambda folder: (folder / 'e.png').write_bytes(b'\x89PNG damaged'), "e.png' cannot be read as an image"),
-        (_color, "e.png' is stored in color, but this run takes gray pictures"),
-        (_wide, "e.png' is 8 x 9 (height x width), but this run takes 8 x 8"),
+        (
+            lambda folder: [file.write_bytes(b'\x89PNG damaged') for file in folder.rglob('*.png')],
+            '12 of the 12 pictures cannot be used',
+        ),
     ],
 )
 def test_inputs_that_cannot_be_used_are_named_and_nothing_is_written(
@@ -258,7 +259,34 @@ def test_inputs_that_cannot_be_used_are_named_and_nothing_is_written(
     out = tmp_path / 'out.csv'
     assert run(f'--workdir={everything[0]}', f'--inputs={pictures}', f'--output={out}', '--scores=mcp') == 2
     assert words in capsys.readouterr().err
-    assert not out.exists()
+    assert not list(tmp_path.glob('out*'))
+
+
+def test_pictures_that_cannot_be_used_are_listed_and_the_others_predicted(
+    everything, pictures, whole, tmp_path, capsys
+):
+    (pictures / 'b.png').write_bytes(b'\x89PNG damaged')
+    _color(pictures / 'd03b.png')
+    _wide(pictures / 'e.png')
+    out = tmp_path / 'out.csv'
+    assert run(f'--workdir={everything[0]}', f'--inputs={pictures}', f'--output={out}', '--scores=mc_dropout') == 2
+    said = capsys.readouterr().err
+    assert '3 of the 15 pictures cannot be used' in said and "the other 12 are predicted in '" in said
+    with (tmp_path / 'out.failed.csv').open() as file:
+        failed = {row['id']: row['reason'] for row in csv.DictReader(file)}
+    assert "b.png' cannot be read as an image" in failed.pop('b.png')
+    assert "d03b.png' is stored in color, but this run takes gray pictures" in failed.pop('d03b.png')
+    assert "e.png' is 8 x 9 (height x width), but this run takes 8 x 8" in failed.pop('e.png') and not failed
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    # Dropout is drawn by the place among all inputs, and the first of these is one further on.
+    places = [1, 2, 3, 4, *range(6, 12), 13, 14]
+    expected = everything[1].test.images[:12]
+    found = failpred_jax.load(everything[0]).predict(expected, scores=['mc_dropout'], numbers=places)
+    mine = np.array([row['confidence_mc_dropout'] for row in rows], np.float32)
+    np.testing.assert_allclose(mine, found.confidences['mc_dropout'], atol=1e-6)
+    assert run(f'--workdir={everything[0]}', f'--inputs={pictures}', f'--output={out.with_suffix(".npz")}') == 2
+    assert "'out.failed.csv' is there already" in capsys.readouterr().err.replace(f'{tmp_path}/', '')
 
 
 def test_an_output_is_never_written_over(everything, pictures, tmp_path, capsys):

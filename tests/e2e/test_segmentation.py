@@ -4,6 +4,7 @@ SegNet itself takes minutes to compile on two cores; its layers and outputs have
 this process, where an architecture of two layers can be registered.
 """
 
+import dataclasses
 import json
 import os
 import runpy
@@ -15,10 +16,15 @@ from e2e.command import NO_BROWSER, ROOT
 from flax import linen
 from PIL import Image
 
-from failpred_jax import session
+import failpred_jax
+from failpred_jax import apply, decided, main, session
+from failpred_jax.config import DecideConfig
+from failpred_jax.files import read_npz
 from failpred_jax.models.heads import ConvHead
 from failpred_jax.models.layers import EVAL, Conv, Dropout
 from failpred_jax.models.network import Architecture
+from failpred_jax.predicted import Prediction
+from failpred_jax.predicting.maps import MapWriter
 from failpred_jax.registry import MODELS, SCORES
 from failpred_jax.results import read_evaluation
 
@@ -145,6 +151,73 @@ def test_pixels_of_images_for_certificates_are_sampled(finished):
     # Of two images of 80 pixels, all but the void ones.
     assert 100 < len(results.calibration.labels) < 160
     assert results.calibration.logits.shape == (len(results.calibration.labels), 12)
+
+
+@pytest.fixture(scope='module')
+def predictor(finished):
+    # The least that two images can certify.
+    decided.decide_run(finished, dataclasses.replace(DecideConfig(), risks=(0.8,), score='mcp'))
+    return failpred_jax.load(finished)
+
+
+def test_new_images_have_the_maps_of_the_evaluation(finished, predictor, scenes):
+    images = np.stack([np.asarray(Image.open(file)) for file in sorted((scenes / 'test').iterdir())])
+    maps = read_evaluation(finished / 'evaluation').maps
+    index = maps['index']
+    found = predictor.predict(images, scores=['all'])
+    np.testing.assert_array_equal(found.label[index], maps['prediction'])
+    assert found.probs.shape == (7, *SIZE, 12) and found.names.shape == (7, *SIZE)
+    assert {*found.confidences} == {name.removeprefix('confidence_') for name in maps if 'confid' in name} - {'tcp'}
+    for name, values in found.confidences.items():
+        np.testing.assert_allclose(values[index], maps[f'confidence_{name}'], rtol=1e-6, atol=1e-6, err_msg=name)
+        assert name not in found.p_correct or ((found.p_correct[name] >= 0) & (found.p_correct[name] <= 1)).all()
+    alone = predictor.predict(images[3:4], scores=['all'], numbers=[3])
+    for name, values in alone.confidences.items():
+        np.testing.assert_allclose(values[0], found.confidences[name][3], rtol=1e-6, atol=1e-6, err_msg=name)
+    # Each pixel is decided as any other unit with its confidence.
+    codes = apply.decide(predictor.policy, found.confidences['mcp'].reshape(-1)).code
+    np.testing.assert_array_equal(found.decision.code.reshape(-1), codes)
+
+
+def test_a_promise_of_pixels_takes_one_of_each_image(finished, predictor):
+    content = json.loads((finished / 'decisions' / 'guarantees.json').read_text())
+    assert content['calibration'] == 2 and content['guarantees'][0]['units'] == 2
+    assert any('belong to 2 images and err together' in note for note in content['notes'])
+    assert content['guarantees'][0]['verdict']['units'] <= 7
+    assert predictor.policy is not None and predictor.run.model == predictor.policy.model
+
+
+def test_maps_are_written_for_each_picture(finished, predictor, scenes, tmp_path, capsys):
+    out = tmp_path / 'maps'
+    words = ('failpred', '--mode=predict', f'--workdir={finished}', f'--inputs={scenes / "test"}', '--scores=mcp')
+    assert main.main([*words, f'--output={tmp_path / "out.csv"}']) == 2
+    assert 'this run is a segmenter' in capsys.readouterr().err
+    assert main.main([*words, f'--output={out}']) == 0
+    assert {file.name for file in out.iterdir()} == {
+        'images.csv', *(f'{i}{end}' for i in range(7) for end in ('.npz', '.labels.png', '.mcp.png')),
+    }  # fmt: skip
+    images = np.stack([np.asarray(Image.open(file)) for file in sorted((scenes / 'test').iterdir())])
+    found = predictor.predict(images, scores=['mcp'])
+    np.testing.assert_array_equal(np.asarray(Image.open(out / '5.labels.png')), found.label[5])
+    np.testing.assert_allclose(np.asarray(Image.open(out / '5.mcp.png')) / 255, found.p_correct['mcp'][5], atol=0.002)
+    arrays = read_npz(out / '5.npz')
+    np.testing.assert_allclose(arrays['confidence_mcp'], found.confidences['mcp'][5], atol=1e-6)
+    assert list(arrays['actions']) == ['accept', 'human'] and len((out / 'images.csv').read_text().splitlines()) == 8
+
+
+def test_maps_stay_within_their_folder_whatever_the_ids(tmp_path):
+    maps = np.zeros((6, *SIZE), np.int32)
+    ids = np.array(['../x.png', '/etc/x.png', 'a/b.png', 'a/b.jpg', '', 'images'])
+    found = Prediction(ids, maps, ('a', 'b'), np.zeros((6, *SIZE, 2)), {'mcp': maps + 0.5}, {})
+    with MapWriter(tmp_path / 'out') as writer:
+        writer.write(found)
+    written = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob('*.npz')}
+    stems = ('image_000000', 'image_000001', 'a/b', 'a/b_3', 'image_000004', 'images_5')
+    assert written == {f'out/{stem}.npz' for stem in stems}
+    with pytest.raises(KeyboardInterrupt), MapWriter(tmp_path / 'other') as writer:
+        writer.write(found)
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ['out']
 
 
 @pytest.mark.long

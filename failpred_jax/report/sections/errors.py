@@ -19,8 +19,8 @@ MOST_WRITTEN = 100_000
 def fill(view: View, section: Section) -> None:
     """Add the errors, most confident first, with what is known of each unit; only of predictions with names."""
     about, test = view.test.about, view.test
-    if view.best is None or (about.ids is None and about.group is None and not about.columns):
-        # Of a run's images the section on images shows the errors themselves.
+    if view.is_segmentation or view.best is None or (about.ids is None and about.group is None and not about.columns):
+        # Of a run's images and of pixels the sections on these show the errors themselves.
         return
     confidence = view.confidence(view.best)
     if confidence is None:

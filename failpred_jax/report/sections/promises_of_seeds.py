@@ -12,7 +12,10 @@ from failpred_jax.report.view import View
 
 
 @report_section(
-    'promises_of_seeds', order=18.5, title='Promises of each seed', question='What can I promise of each of these models?'
+    'promises_of_seeds',
+    order=18.5,
+    title='Promises of each seed',
+    question='What can I promise of each of these models?',
 )
 def fill(view: View, section: Section) -> None:
     """Add the promises of the seeds side by side; nothing for a run of one seed."""
@@ -45,4 +48,7 @@ def _percent(value: Any, row: Row) -> str:
 def _value(value: Any, row: Row) -> h.Node:
     if value is None:
         return words.DASH
-    return [words.number(value, 4), h.small[f'{words.number(row["test_low"], 4)} to {words.number(row["test_high"], 4)}']]
+    return [
+        words.number(value, 4),
+        h.small[f'{words.number(row["test_low"], 4)} to {words.number(row["test_high"], 4)}'],
+    ]
