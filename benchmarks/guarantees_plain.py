@@ -1,4 +1,4 @@
-"""The certified coverages of benchmarks/guarantees.py once more, written from the definition: NumPy and nothing of ours.
+"""The certified coverages of benchmarks/guarantees.py once more, from the definition: NumPy and nothing of ours.
 
   python benchmarks/guarantees_plain.py [--draws=20000]
 

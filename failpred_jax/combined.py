@@ -101,10 +101,10 @@ def _check(given: Mapping[str, Units], components: Sequence[str], arrays: Mappin
             if name not in units.confidences:
                 there = ', '.join(units.confidences) or 'none'
                 raise UserError(
-                    f"there is no '{PREFIXES[part]}{CONFIDENCE}{name}'{nearest(name, units.confidences)} (scores of the "
-                    f'{part} part: {there})'
+                    f"there is no '{PREFIXES[part]}{CONFIDENCE}{name}'{nearest(name, units.confidences)} (scores of "
+                    f'the {part} part: {there})'
                 )
-        if units.is_segmentation or any(f'{PREFIXES[part]}{name}' in arrays for name in ('mask',)):
+        if units.is_segmentation or f'{PREFIXES[part]}mask' in arrays:
             raise UserError('--mode=combine is for units that all count: leave out pixels and masked units first')
     if clash := [rule for rule in ASSUMES if f'{CONFIDENCE}{rule}' in arrays]:
         raise UserError(f"the file has a '{CONFIDENCE}{clash[0]}' of its own; rename it, since a rule has that name")
@@ -201,14 +201,15 @@ def _lines(rows: Sequence[Compared], names: Sequence[str], are_own: bool) -> lis
     ]
     width = max(len(row.rule) for row in rows)
     for row in rows:
-        ends = f'{1000 * row.low:.3f} to {1000 * row.high:.3f}'
-        line = f'  {row.rule:<{width}}  {1000 * row.aurc:.3f} ({ends})'
+        found = [1000 * value for value in (row.aurc, row.low, row.high)]
+        line = f'  {row.rule:<{width}}  {found[0]:.3f} ({found[1]:.3f} to {found[2]:.3f})'
         if row.rule != first:
-            line += f'  {1000 * row.difference:+.3f} ({1000 * row.difference_low:+.3f} to {1000 * row.difference_high:+.3f})'
+            found = [1000 * value for value in (row.difference, row.difference_low, row.difference_high)]
+            line += f'  {found[0]:+.3f} ({found[1]:+.3f} to {found[2]:+.3f})'
         lines.append(line + (f'  assumes: {row.assumes}' if row.assumes else ''))
     if not are_own:
         lines.append(
-            f'  note: each component is calibrated to the whole being right, as the file has no {CORRECT}{names[0]}, ...: '
-            'then product and noisy_or are no probabilities of the whole, whatever is independent'
+            '  note: each component is calibrated to the whole being right, as the file has no '
+            f'{CORRECT}{names[0]}, ...: then product and noisy_or are no probabilities of the whole'
         )
     return lines

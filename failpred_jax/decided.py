@@ -12,8 +12,7 @@ from failpred_jax.config import DecideConfig
 from failpred_jax.console import say
 from failpred_jax.errors import UserError
 from failpred_jax.files import read_json, write_json
-from failpred_jax.results import Evaluation, read_evaluation
-from failpred_jax.results import plain
+from failpred_jax.results import Evaluation, plain, read_evaluation
 from failpred_jax.results.decisions import POLICY, Decided, SeedDecided, read_decisions, write_decisions
 
 FOLDER = 'decisions'

@@ -70,8 +70,8 @@ def predict_file(workdir: Path, inputs: Path, output: Path, scores: Sequence[str
     if problems:
         write_failed(failed_file(output), problems)
         raise UserError(
-            f"{_listed(problems, len(images))}\nthe other {count:,} are predicted in '{output}'; these are left out and "
-            f"listed in '{failed_file(output)}'"
+            f"{_listed(problems, len(images))}\nthe other {count:,} are predicted in '{output}'; these are left out, "
+            f"and listed in '{failed_file(output)}'"
         )
 
 

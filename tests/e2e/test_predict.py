@@ -14,7 +14,8 @@ from e2e.command import ROOT
 from PIL import Image
 
 import failpred_jax
-from failpred_jax import compiler, main, session
+from failpred_jax import compiler, finished_run, main, session
+from failpred_jax import predictor as predictor_room
 from failpred_jax.data import load_data
 from failpred_jax.decided import decide_run
 from failpred_jax.errors import UserError
@@ -23,7 +24,7 @@ from failpred_jax.files import read_npz
 from failpred_jax.prediction_file import read_predictions
 from failpred_jax.predictor import join
 from failpred_jax.registry import SOURCES
-from failpred_jax.results import read_evaluation
+from failpred_jax.results import read_evaluation, read_fits
 
 FEW = ('mcp', 'confidnet')
 # Heads, dropout, fits and what combines them; test_fits.py has the other kinds of fits.
@@ -164,6 +165,26 @@ def test_a_workdir_that_is_none_or_changed_is_refused(everything, tmp_path):
         metadata.write_text(metadata.read_text().replace('"digest": "', '"digest": "0'))
     with pytest.raises(UserError, match='is not the one that was evaluated'):
         failpred_jax.load(tmp_path)
+
+
+def test_an_ensemble_reads_the_classifiers_beside_it(everything, predictor, whole, tmp_path):
+    """Twice the same classifier: the mean probability of the predicted class is its own."""
+    workdir, data = everything
+    own = {'seed': predictor.run.config.seed, **read_fits(workdir / 'evaluation').meta['run']['weights']['baseline']}
+    ensemble, entropy = 'ensemble', 'ensemble_entropy'
+    fits = dataclasses.replace(predictor.run.fits, scores=(*predictor.run.fits.scores, ensemble, entropy))
+    both = finished_run._find_members(workdir, own['seed'], [own, own])
+    assert both == (((workdir / 'baseline', own),) * 2, '')
+    twice = predictor_room.Predictor(dataclasses.replace(predictor.run, fits=fits, members=both[0], no_ensemble=''))
+    found = twice.predict(data.test.images[:20], scores=[ensemble, entropy, 'mcp'])
+    np.testing.assert_allclose(found.confidences[ensemble], found.confidences['mcp'], atol=1e-6)
+    assert (found.confidences[entropy] <= 0).all() and len(found) == 20
+    # One that is not there, or was trained again, is told; all other scores are there.
+    lost = finished_run._find_members(workdir, own['seed'], [own, own | {'seed': 77}])
+    assert lost[0] == () and "there is no '" in lost[1] and 'seed_77' in lost[1]
+    other = finished_run._find_members(workdir, own['seed'], [own | {'digest': 'x'}])
+    assert other[0] == () and 'is not that of the evaluation' in other[1]
+    assert 'this run was evaluated alone' in predictor.run.no_ensemble
 
 
 def run(*words):

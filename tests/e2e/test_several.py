@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from e2e.command import SLOW, TINY, run_well, start, wait_for_checkpoint
 
+import failpred_jax
 from failpred_jax.files import read_npz
 
 pytestmark = pytest.mark.long
@@ -80,6 +81,20 @@ def test_several_seeds_run_as_one(tmp_path):
     assert parts[0]['scores']['mcp'] != parts[1]['scores']['mcp']
     page = (workdir / 'report' / 'index.html').read_text()
     assert 'Several seeds' in page
+    # Each seed has decisions of its own, and its scores of the ensemble are those of its evaluation.
+    rows = json.loads((workdir / 'decisions' / 'seeds.json').read_text())['promises']
+    assert [row['seed'] for row in rows] == [3, 4] and not (workdir / 'decisions' / 'policy.json').exists()
+    assert 'Promises of each seed' in page
+    images = read_npz(workdir / 'seed_3' / 'evaluation' / 'images.npz')['images'][:50]
+    kept = read_npz(workdir / 'seed_3' / 'evaluation' / 'predictions.npz')
+    predictor = failpred_jax.load(workdir / 'seed_3')
+    names = ['ensemble', 'ensemble_entropy', 'ensemble_mutual_information', 'fusion_with_ensemble']
+    found = predictor.predict(images, scores=names)
+    alone = predictor.predict(images[7:8], scores=names, numbers=[7])
+    for name in names:
+        expected = kept[f'confidence_{name}'][:50]
+        np.testing.assert_allclose(found.confidences[name], expected, atol=1e-6 * np.abs(expected).max(), err_msg=name)
+        np.testing.assert_allclose(alone.confidences[name], expected[7:8], atol=1e-6 * np.abs(expected).max())
     # Each seed is a run like any other: of one seed more, that one alone is trained.
     before = [(workdir / f'seed_{k}' / 'finetune' / 'result.json').stat().st_mtime_ns for k in (3, 4)]
     out = run_well(*words, '--config.seeds=3,4,5', '--config.evaluate.scores=mcp,ensemble', num_devices=1)
