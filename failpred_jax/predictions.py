@@ -283,8 +283,12 @@ def _unused(given: Mapping[str, Units]) -> list[str]:
             continue
         units = given[part]
         found = {} if part == 'evaluated' else {'weight': units.weight, **units.slices}
+        # What the evaluated units have too is no mistake: a table has all of its columns in every part.
+        of_first = given['evaluated']
+        found = {name: values for name, values in found.items() if name not in of_first.slices}
         if part in ('validation', 'training'):
-            found |= {'group': units.group, 'id': units.ids}
+            found |= {'group': units.group if of_first.group is None else None}
+            found |= {'id': units.ids if of_first.ids is None else None}
         if part == 'training':
             found |= {CONFIDENCE + name: values for name, values in units.confidences.items()} | dict(units.samples)
         names += [f"'{prefix}{name}'" for name, values in found.items() if values is not None]

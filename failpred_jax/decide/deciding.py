@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from failpred_jax.calibrate.confidence import Calibrator
 from failpred_jax.config import DecideConfig
 from failpred_jax.decide.applied import applied, costs_under, flow_of, rows_of
 from failpred_jax.decide.binomial import share_interval
@@ -80,7 +81,7 @@ def make_decisions(given: Given, options: DecideConfig) -> Made:
     calibrator, no_probability = fit_calibrator(given.validation, score)
     policy = make_policy(all_given, score, found, calibrator, options, invalid)
     notes = [*found.notes, f'the promised limit: {how}' if not options.risks and options.kind != 'cost' else '']
-    notes += [no_probability, *(calibrator.notes if calibrator else ())]
+    notes += [no_probability, *(calibrator.notes if calibrator else ()), _which_map(calibrator, given.unit)]
     notes.append(_rough_map(policy, calibration, given.validation, score, options, given.unit))
     if len(calibration) < len(all_given):
         notes.append(
@@ -116,6 +117,17 @@ def make_decisions(given: Given, options: DecideConfig) -> Made:
         policy=policy,
     )
     return Made(decided, rows_of(policy, given.test, given.class_names, score, options, members))
+
+
+def _which_map(calibrator: Calibrator | None, unit: str) -> str:
+    """Return which map to P(correct) was taken, and why."""
+    if calibrator is None or len(calibrator.loss) < 2:
+        return ''
+    losses = ', '.join(f'{name} {loss:.4f}' for name, loss in calibrator.loss.items())
+    return (
+        f"P(correct) comes from the map '{calibrator.method}', fitted on validation {unit}s: by cross-entropy on those "
+        f'left out of the fit (5 folds), lower is better: {losses}'
+    )
 
 
 def _rough_map(

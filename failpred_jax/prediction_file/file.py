@@ -18,7 +18,9 @@
                       the same of held-out units, of the training units, and of units for certificates alone, on which
                       nothing is fitted
 
-Any other column [N] can be sliced by. Names close to one of these are taken for misspellings.
+A table may have one row per unit of any part instead, and a column `part` (or `split`) that says 'test', 'val', 'cal'
+or 'train' of each; see dealing.py. Any other column [N] can be sliced by. Names close to one of these are taken for
+misspellings.
 """
 
 import re
@@ -29,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from failpred_jax.errors import UserError, nearest
+from failpred_jax.prediction_file.dealing import deal_parts
 from failpred_jax.prediction_file.part import CONFIDENCE, Units, parse_part
 from failpred_jax.readers.reading import PIPE, read_file
 
@@ -80,6 +83,7 @@ def parse_arrays(
       notes: what the reader of the file had to say; they become those of the evaluated part.
       right_at: grades of at least this are right; None leaves grades as they are.
     """
+    arrays, dealt = deal_parts(arrays)
     problems: list[str] = []
     parts: dict[str, dict[str, np.ndarray]] = {name: {} for name in PARTS.values()}
     class_names: tuple[str, ...] = ()
@@ -112,7 +116,7 @@ def parse_arrays(
         problems += _check_together(found)
     if problems:
         raise UserError('\n'.join([f'the predictions in {where} have problems:', *(f'  - {p}' for p in problems)]))
-    found['evaluated'] = found['evaluated'].with_notes((*notes, *_shifted(found['evaluated'])))
+    found['evaluated'] = found['evaluated'].with_notes((*notes, *dealt, *_shifted(found['evaluated'])))
     return found
 
 
