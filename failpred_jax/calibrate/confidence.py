@@ -65,7 +65,7 @@ class Calibrator:
         """
         grid = np.linspace(self.first, self.last, _GRID)
         if isinstance(self.fitted, Isotonic):
-            grid = np.unique(np.concatenate([grid[[0, -1]], self.fitted.confidence]))
+            grid = np.unique(np.concatenate([grid[[0, -1]], self.fitted.confidence, self._cut_at()]))
         elif isinstance(self.fitted, Platt):
             # Where the sigmoid bends: even steps of probability.
             levels = logit(np.linspace(self.low, self.high, _GRID))
@@ -78,6 +78,16 @@ class Calibrator:
         values = self(grid)
         kept = _thin(grid, values, 0 if isinstance(self.fitted, Isotonic) else KNOT_ERROR)
         return grid[kept], values[kept]
+
+    def _cut_at(self) -> np.ndarray:
+        """Return where a piecewise linear map crosses the smallest and the largest probability: it bends there."""
+        assert isinstance(self.fitted, Isotonic)
+        x, y = self.fitted.confidence, self.fitted.probability
+        found = []
+        for level in (self.low, self.high):
+            for i in np.flatnonzero((y[:-1] < level) & (y[1:] > level)):
+                found.append(x[i] + (level - y[i]) / (y[i + 1] - y[i]) * (x[i + 1] - x[i]))
+        return np.array(found)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a file keeps of it, as plain numbers and lists."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from failpred_jax.decide.binomial import units_needed
 from failpred_jax.decide.units import Units
 from failpred_jax.errors import UserError
 from failpred_jax.registry import SCORES
@@ -59,16 +60,35 @@ def aurc(confidence: np.ndarray, correct: np.ndarray) -> float:
     return float(np.mean((len(wrong) - np.searchsorted(wrong, rising, side='left')) / at_least))
 
 
-def choose_limits(named: tuple[float, ...], validation: Units | None) -> tuple[tuple[float, ...], str]:
-    """Return the promised limits and how they were chosen; without names, one that asks for a third less errors."""
+def choose_limits(
+    named: tuple[float, ...], validation: Units | None, num_units: int, delta: float
+) -> tuple[tuple[float, ...], str]:
+    """Return the promised limits and how they were chosen; without names, one that asks for a third less errors.
+
+    Of the calibration units it asks their number alone: a limit that so many cannot show, not even without an error, is
+    not chosen if a round number above it can be shown.
+
+    Args:
+      named: by the user beforehand; () for none.
+      validation: the units whose error rate it is, or None.
+      num_units: calibration units.
+      delta: of the first promise.
+    """
     if named:
         return named, 'named beforehand'
     if validation is None:
-        return (USUAL,), 'the usual one, as there are no validation units'
-    error = float(np.mean(~validation.correct))
-    fitting = [limit for limit in LADDER if limit <= error * 2 / 3]
-    limit = fitting[0] if fitting else LADDER[-1]
-    return (limit,), f'the first round number that is at most two thirds of the validation error rate, {error:.2%}'
+        limit, how = USUAL, 'the usual one, as there are no validation units'
+    else:
+        error = float(np.mean(~validation.correct))
+        limit = next((limit for limit in LADDER if limit <= error * 2 / 3), LADDER[-1])
+        how = f'the first round number that is at most two thirds of the validation error rate, {error:.2%}'
+    shown = [rung for rung in LADDER if rung > limit and units_needed(rung, delta) <= num_units]
+    if units_needed(limit, delta) <= num_units or not shown:
+        return (limit,), how
+    few = (
+        f'the strictest round number that {num_units:,} units can show; {limit:g} needs {units_needed(limit, delta):,}'
+    )
+    return (shown[-1],), few
 
 
 def menu_of_limits(validation: Units | None) -> tuple[float, ...]:

@@ -76,7 +76,7 @@ def make_decisions(given: Given, options: DecideConfig) -> Made:
     all_given = calibration
     calibration = one_of_each(all_given, options.seed)
     score, chosen = choose_score(options.score, calibration, given.validation)
-    risks, how = choose_limits(options.risks, given.validation)
+    risks, how = choose_limits(options.risks, given.validation, len(calibration), options.delta / options.starts)
     found = make_thresholds(calibration, given.validation, score, risks, options)
     calibrator, no_probability = fit_calibrator(given.validation, score)
     policy = make_policy(all_given, score, found, calibrator, options, invalid)
@@ -92,7 +92,9 @@ def make_decisions(given: Given, options: DecideConfig) -> Made:
     judged = None if given.test is None else one_of_each(given.test, options.seed)
     context = _Context(calibration, judged, score, options, given.unit, invalid)
     sets, members = None, None
-    if options.sets != 'none' and calibration.probs is not None and calibration.labels is not None:
+    if options.sets != 'none' and (calibration.probs is None or calibration.labels is None):
+        notes.append('no sets of classes: the predictions have no labels and outputs')
+    elif options.sets != 'none':
         sets, members = make_sets(
             calibration, given.validation, given.test, judged, options, given.class_names, given.unit, invalid
         )

@@ -227,3 +227,15 @@ def test_what_is_said_names_groups_and_a_threshold_that_accepts_everything(given
     assert any(line.startswith('  north') for line in said) and any(line.startswith('  south') for line in said)
     decided, _ = make_decisions(given, DecideConfig(score='good', risks=(0.3,)))
     assert decided_room.summary(decided)[1].startswith('  accept everything: ')
+
+
+def test_a_limit_that_so_few_units_cannot_show_is_not_chosen(rng):
+    without_errors = part(rng, 300)
+    without_errors = dataclasses.replace(without_errors, correct=np.ones(300, bool))
+    for num_units, limit in ((200, 0.02), (400, 0.01), (60, 0.05), (10, 0.001)):
+        given = Given(part(rng, num_units), without_errors, None)
+        decided, _ = make_decisions(given, DecideConfig(score='good'))
+        assert decided.guarantees[0].target == limit
+        assert any(f'{num_units} units can show; 0.001 needs 2,995' in note for note in decided.notes) == (
+            limit > 0.001
+        )

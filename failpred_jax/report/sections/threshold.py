@@ -73,7 +73,8 @@ def _slider_data(view: View, counts: Mapping[str, ThresholdCounts]) -> dict[str,
             ],
         )
         threshold = np.clip(thinned.threshold, np.finfo(np.float64).min, np.finfo(np.float64).max)
-        is_single = np.array_equal(threshold.astype(np.float32), threshold)
+        with np.errstate(over='ignore'):
+            is_single = np.array_equal(threshold.astype(np.float32), threshold)
         # From accepting everything to the strictest: the slider's left end rejects nothing.
         scores[score] = {
             'threshold': [float(f'{v:.9g}') if is_single else float(v) for v in threshold[::-1]],
