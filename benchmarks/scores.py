@@ -20,8 +20,9 @@ from sklearn.neighbors import KDTree
 
 from failpred_jax.config import ModelConfig
 from failpred_jax.models.network import make_network
+from failpred_jax.scores.density import NUM_NEIGHBORS
 from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
-from failpred_jax.scores.trust_score import NUM_NEIGHBORS, dense_sets, score_units
+from failpred_jax.scores.trust_score import dense_sets, score_units
 from failpred_jax.types import DatasetInfo
 
 ALPHA = 1 / 16

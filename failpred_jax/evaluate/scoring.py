@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from failpred_jax.blocks import in_blocks
+from failpred_jax.blocks import in_blocks, to_host
 from failpred_jax.console import phase
 from failpred_jax.errors import ScoreUnavailableError, UserError
 from failpred_jax.registry import SCORES
+from failpred_jax.scores.bank import Bank, make_bank
 from failpred_jax.scores.crossfit import held_out_values, validation_folds
+from failpred_jax.scores.distances import Ask, distances, measure_distances
 from failpred_jax.scores.logits import normalized_reason
-from failpred_jax.scores.score import FitInputs, Score, ScoreInputs, as_fit
+from failpred_jax.scores.score import FitInputs, Score, ScoreInputs, Shared, as_fit
 from failpred_jax.types import Array, PyTree
 
 # The order of the table: what costs nothing, what is learned, all others by name, and what cannot be used.
@@ -121,6 +123,7 @@ def fit_scores(plan: Plan, inputs: FitInputs, own: Mapping[str, np.ndarray] | No
     values, notes, unavailable = {}, {}, {}
     columns = dict(own or {})
     folds = validation_folds(inputs)
+    inputs = with_distances(plan.scores, inputs)
     for score in _in_order(plan):
         given = inputs
         if score.combines:
@@ -157,6 +160,13 @@ def compute_scores(
       (name -> confidences [N], the user's own left out; name -> why a score turned out to be unavailable).
     """
     found, unavailable = dict(own or {}), dict(fitted.unavailable)
+    inputs = inputs._replace(shared=Shared())
+    asked = [
+        score.distances.of_units(fitted.values[score.name])
+        for score in plan.scores
+        if score.distances is not None and score.name in fitted.values
+    ]
+    _measure_together(inputs, [question for question in asked if question is not None], is_told)
     for score in _in_order(plan):
         if score.name in unavailable:
             continue
@@ -166,6 +176,37 @@ def compute_scores(
         except ScoreUnavailableError as error:
             unavailable[score.name] = str(error)
     return {score.name: found[score.name] for score in plan.scores if score.name in found}, unavailable
+
+
+def with_distances(scores: Sequence[Score], inputs: FitInputs) -> FitInputs:
+    """Return what is fitted on, with the distances that these scores ask for measured in one pass."""
+    inputs = inputs._replace(shared=Shared(), val=inputs.val._replace(shared=Shared()))
+    asking = [score.distances for score in scores if score.distances is not None]
+    if not asking:
+        return inputs
+    try:
+        features, labels = inputs.training('distances')
+    except ScoreUnavailableError:
+        # Every score says so of itself.
+        return inputs
+    with phase('preparing the training units'):
+        holds = frozenset().union(*(asked.holds for asked in asking))
+        bank = make_bank(features, labels, inputs.val.logits.shape[-1], inputs.key, holds)
+    _measure_together(inputs.val, [(bank, asked.to_fit) for asked in asking])
+    return inputs._replace(bank=bank)
+
+
+def _measure_together(inputs: ScoreInputs, questions: Sequence[tuple[Bank, Ask]], is_told: bool = True) -> None:
+    """Answer questions on the distances of units, those to one bank in one pass, into what their scores share."""
+    assert inputs.shared is not None
+    for bank in dict.fromkeys(bank for bank, _ in questions):
+        asks = list(dict.fromkeys(ask for other, ask in questions if other is bank))
+        num_units = len(inputs.get('features'))
+        told = phase('measuring distances', num_units, 'units') if is_told else contextlib.nullcontext()
+        with told as progress:
+            answers = measure_distances(inputs, bank, asks, progress)
+        for ask, answer in zip(asks, answers, strict=True):
+            inputs.shared.put(distances, (bank, ask), answer)
 
 
 def _in_order(plan: Plan) -> list[Score]:
@@ -184,4 +225,7 @@ def _compute(
     """Return a score of all units, of many of them some at a time; a unit's score depends on nothing but the unit."""
     if score.combines:
         inputs = inputs._replace(columns=_usable(columns))
-    return in_blocks(score.fn, inputs, *(() if score.fit is None else (fits[score.name],)))
+    given = () if score.fit is None else (fits[score.name],)
+    if score.shares:
+        return to_host(score.fn(inputs, *given))
+    return in_blocks(score.fn, inputs._replace(shared=None), *given)

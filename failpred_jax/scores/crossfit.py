@@ -56,7 +56,7 @@ def held_out_values(score: Score, given: FitInputs, fit: Fit | None, folds: np.n
 
 
 def _take(inputs: ScoreInputs, units: np.ndarray) -> ScoreInputs:
-    return jax.tree.map(lambda x: np.asarray(x)[units], inputs)
+    return jax.tree.map(lambda x: np.asarray(x)[units], inputs._replace(shared=None))
 
 
 def _choose_again(candidates: np.ndarray, given: FitInputs, default: int, folds: np.ndarray) -> np.ndarray:

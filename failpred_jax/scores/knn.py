@@ -4,20 +4,33 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from failpred_jax.outcomes import is_correct
+from failpred_jax.scores.bank import UNIFORM, Bank, unit_length
 from failpred_jax.scores.choice import choose
+from failpred_jax.scores.distances import Nearest, distances
 from failpred_jax.scores.neighbors import nearest_distances
-from failpred_jax.scores.score import Fit, FitInputs, ScoreInputs, score
-from failpred_jax.scores.subsample import describe, keep_uniform
-from failpred_jax.types import Array
+from failpred_jax.scores.score import Fit, FitInputs, MeasuresDistances, ScoreInputs, score
 
 NUM_NEIGHBORS = (1, 5, 10, 20, 50)
+# As many for every score of the bank; of fewer units, those that there are.
+_ASKED = Nearest(max(NUM_NEIGHBORS))
+
+
+class NearUnits(NamedTuple):
+    """The fitted score, as an evaluation finds it.
+
+    Attributes:
+      bank: the training units.
+      k: scalar int32, which neighbor counts.
+    """
+
+    bank: Bank
+    k: jax.Array
 
 
 class Neighborhood(NamedTuple):
-    """The fitted score.
+    """The same with points of its own, as runs of earlier versions have kept it.
 
     Attributes:
       points: [M, D] float32, training features of length 1.
@@ -28,21 +41,10 @@ class Neighborhood(NamedTuple):
     k: jax.Array
 
 
-def unit_length(features: Array) -> jax.Array:
-    """Return features [N, D] divided by their Euclidean length; a zero vector stays zero."""
-    features = jnp.asarray(features, jnp.float32)
-    # Scaled first, so that squares neither overflow nor vanish.
-    scaled = features / jnp.maximum(jnp.max(jnp.abs(features), axis=-1, keepdims=True), jnp.finfo(jnp.float32).tiny)
-    return scaled / jnp.maximum(jnp.linalg.norm(scaled, axis=-1, keepdims=True), jnp.finfo(jnp.float32).tiny)
-
-
 def _fit(given: FitInputs) -> Fit:
-    features, _ = given.training('knn_distance')
-    num_train = len(features)
-    kept = keep_uniform(num_train, given.key)
-    points = unit_length(np.asarray(features)[kept])
-    allowed = [k for k in NUM_NEIGHBORS if k <= len(kept)]
-    found = nearest_distances(unit_length(given.val.get('features')), points, len(kept), max(allowed))
+    bank = given.bank_of('knn_distance', frozenset({UNIFORM}))
+    allowed = [k for k in NUM_NEIGHBORS if k <= bank.num_uniform]
+    found = jnp.asarray(given.val.once(distances, bank, _ASKED))
     candidates = -jnp.take(found, jnp.asarray(allowed) - 1, axis=1)
     chosen, is_defined = choose(candidates, is_correct(given.val.logits, given.val_labels), default=-1)
     k = allowed[chosen]
@@ -50,8 +52,12 @@ def _fit(given: FitInputs) -> Fit:
         note = f'k = {k}, the best of {allowed} by validation AURC'
     else:
         note = f'k = {k}: the validation AURC that would choose it is undefined or the same for all'
-    neighborhood = Neighborhood(points, jnp.asarray(k, jnp.int32))
-    return Fit(neighborhood, (note, *describe(len(kept), num_train)), candidates, default=-1)
+    fitted = NearUnits(bank, jnp.asarray(k, jnp.int32))
+    return Fit(fitted, (note, *bank.notes(is_uniform=True)), candidates, default=-1)
+
+
+def _asked(fitted: NearUnits | Neighborhood) -> tuple[Bank, Nearest] | None:
+    return (fitted.bank, _ASKED) if isinstance(fitted, NearUnits) else None
 
 
 @score(
@@ -61,8 +67,9 @@ def _fit(given: FitInputs) -> Fit:
     reference='Sun et al., ICML 2022, section 3',
     fit=_fit,
     fits_on_train=True,
+    distances=MeasuresDistances(frozenset({UNIFORM}), _ASKED, _asked),
 )
-def knn_distance(inputs: ScoreInputs, fitted: Neighborhood) -> jax.Array:
+def knn_distance(inputs: ScoreInputs, fitted: NearUnits | Neighborhood) -> jax.Array:
     """Return minus the distance to the k-th nearest of all training points, whatever their class.
 
     Args:
@@ -74,6 +81,10 @@ def knn_distance(inputs: ScoreInputs, fitted: Neighborhood) -> jax.Array:
 
     Reference: Sun, Ming, Zhu & Li, "Out-of-distribution detection with deep nearest neighbors", ICML 2022, section 3.
     """
-    most = min(max(NUM_NEIGHBORS), fitted.points.shape[0])
-    found = nearest_distances(unit_length(inputs.get('features')), fitted.points, fitted.points.shape[0], most)
+    if isinstance(fitted, NearUnits):
+        found = jnp.asarray(inputs.once(distances, fitted.bank, _ASKED))
+    else:
+        num_points = fitted.points.shape[0]
+        most = min(max(NUM_NEIGHBORS), num_points)
+        found = nearest_distances(unit_length(inputs.get('features')), fitted.points, num_points, most)
     return -jnp.take(found, fitted.k - 1, axis=1)

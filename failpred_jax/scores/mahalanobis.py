@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
+from failpred_jax.blocks import in_blocks
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.scores.score import FitInputs, ScoreInputs, score
 from failpred_jax.types import Array
@@ -75,9 +77,20 @@ def squared_distances(features: Array, gaussians: Gaussians) -> jax.Array:
     return lax.map(lambda mean: jnp.sum((whitened - mean[None]) ** 2, axis=-1), gaussians.means).T
 
 
-def _fit_classes(given: FitInputs) -> tuple[Gaussians, tuple[str, ...]]:
+def _class_gaussians(given: FitInputs) -> Gaussians:
     features, labels = given.training('a Mahalanobis score')
-    gaussians = fit_gaussians(features, labels, int(np.max(labels)) + 1)
+    return fit_gaussians(features, labels, int(np.max(labels)) + 1)
+
+
+def _distances(inputs: ScoreInputs, gaussians: Gaussians) -> Array:
+    features = inputs.get('features')
+    if isinstance(features, Tracer):
+        return squared_distances(features, gaussians)
+    return in_blocks(lambda some: squared_distances(some, gaussians), features)
+
+
+def _fit_classes(given: FitInputs) -> tuple[Gaussians, tuple[str, ...]]:
+    gaussians = given.once(_class_gaussians)
     num_features, rank = gaussians.whitening.shape
     note = f'{num_features - rank} of {num_features} directions of the features do not vary and are left out'
     return gaussians, (note,) if rank < num_features else ()
@@ -102,6 +115,7 @@ def _fit_relative(given: FitInputs) -> tuple[tuple[Gaussians, Gaussians], tuple[
     fit=_fit_classes,
     fits_on_train=True,
     reads_val_labels=False,
+    shares=True,
 )
 def mahalanobis(inputs: ScoreInputs, fitted: Gaussians) -> jax.Array:
     """Return -min_c (f - mu_c)' S^-1 (f - mu_c).
@@ -116,7 +130,7 @@ def mahalanobis(inputs: ScoreInputs, fitted: Gaussians) -> jax.Array:
     Reference: Lee et al., "A simple unified framework for detecting out-of-distribution samples and adversarial
       attacks", NeurIPS 2018, equation 2 (one layer, no input perturbation).
     """
-    return -jnp.min(squared_distances(inputs.get('features'), fitted), axis=-1)
+    return -jnp.min(jnp.asarray(inputs.once(_distances, fitted)), axis=-1)
 
 
 @score(
@@ -127,6 +141,7 @@ def mahalanobis(inputs: ScoreInputs, fitted: Gaussians) -> jax.Array:
     fit=_fit_relative,
     fits_on_train=True,
     reads_val_labels=False,
+    shares=True,
 )
 def relative_mahalanobis(inputs: ScoreInputs, fitted: tuple[Gaussians, Gaussians]) -> jax.Array:
     """Return -min_c (MD_c - MD_0), with MD_0 the squared distance under one Gaussian fitted to all training features.
@@ -144,5 +159,5 @@ def relative_mahalanobis(inputs: ScoreInputs, fitted: tuple[Gaussians, Gaussians
       (arXiv:2106.09022), equations 2 and 3.
     """
     classes, everything = fitted
-    background = squared_distances(inputs.get('features'), everything)[:, 0]
-    return background - jnp.min(squared_distances(inputs.get('features'), classes), axis=-1)
+    background, nearest = (jnp.asarray(inputs.once(_distances, of)) for of in (everything, classes))
+    return background[:, 0] - jnp.min(nearest, axis=-1)

@@ -6,10 +6,37 @@ from typing import Any, NamedTuple
 
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.registry import SCORES
+from failpred_jax.scores.bank import Bank, make_bank
 from failpred_jax.types import Array, PyTree
 
 ScoreFn = Callable[..., Array]
 ROLES = ('', 'baseline', 'learned', 'bound')
+
+
+class Shared:
+    """What several scores need of the same units, made once: results of functions, by function and arguments."""
+
+    def __init__(self):
+        self._made: dict[tuple, tuple[tuple, Any]] = {}
+
+    def get(self, make: Callable[..., Any], given: Any, of: tuple) -> Any:
+        """Return `make(given, *of)`, made now or before."""
+        key = (make, *map(_identity, of))
+        if key not in self._made:
+            self.put(make, of, make(given, *of))
+        return self._made[key][1]
+
+    def put(self, make: Callable[..., Any], of: tuple, value: Any) -> None:
+        """Keep what `make` would find, and the arguments with it, so that no other takes their identity."""
+        self._made[make, *map(_identity, of)] = (of, value)
+
+
+def _identity(argument: Any) -> Any:
+    try:
+        hash(argument)
+    except TypeError:
+        return id(argument)
+    return argument
 
 
 class SampleSummary(NamedTuple):
@@ -45,6 +72,7 @@ class ScoreInputs(NamedTuple):
       columns: score name -> [N], the values of the other scores for these units (bounds left out), and of the user's
         own. Filled for scores that combine others, in an evaluation; None elsewhere. Of the validation units they come
         from fits that have not seen the label of the unit (scores/crossfit.py).
+      shared: what scores have found of these units besides their values; see `once`. None where each finds it itself.
     """
 
     logits: Array
@@ -55,6 +83,11 @@ class ScoreInputs(NamedTuple):
     ensemble: SampleSummary | None = None
     labels: Array | None = None
     columns: Mapping[str, Array] | None = None
+    shared: Shared | None = None
+
+    def once(self, make: Callable[..., Any], *of: Any) -> Any:
+        """Return `make(self, *of)`, which is not made again for the next score that asks."""
+        return make(self, *of) if self.shared is None else self.shared.get(make, self, of)
 
     def get(self, field: str) -> Any:
         """Return a field that must be there; ScoreUnavailableError where it is None."""
@@ -97,6 +130,8 @@ class FitInputs(NamedTuple):
       train: the training units (evaluation mode, no augmentation), and `train_labels`. Only `logits` and
         `features` are filled. None where the run cannot offer them.
       key: PRNG key for whatever is random in a fit.
+      bank: training units that all scores of an evaluation measure distances to; see `bank_of`.
+      shared: what fits have found of the training units alone; see `once`. None where each finds it itself.
     """
 
     val: ScoreInputs
@@ -104,6 +139,22 @@ class FitInputs(NamedTuple):
     train: ScoreInputs | None
     train_labels: Array | None
     key: Array
+    bank: Bank | None = None
+    shared: Shared | None = None
+
+    def once(self, make: Callable[..., Any], *of: Any) -> Any:
+        """Return `make(self, *of)`, which reads training units alone and is not made again for the next fit."""
+        return make(self, *of) if self.shared is None else self.shared.get(make, self, of)
+
+    def bank_of(self, name: str, holds: frozenset[str]) -> Bank:
+        """Return a bank of training units that holds what the score `name` reads of them; see bank.py.
+
+        Raises:
+          ScoreUnavailableError: there are no training units.
+        """
+        if self.bank is not None and holds <= set(self.bank.holds):
+            return self.bank
+        return make_bank(*self.training(name), self.val.logits.shape[-1], self.key, holds)
 
     def training(self, name: str) -> tuple[Array, Array]:
         """Return the features [M, D] and labels [M] of the training units.
@@ -114,6 +165,21 @@ class FitInputs(NamedTuple):
         if self.train is None or self.train.features is None or self.train_labels is None:
             raise ScoreUnavailableError(f'{name} needs the features of the training set')
         return self.train.features, self.train_labels
+
+
+@dataclass(frozen=True)
+class MeasuresDistances:
+    """What a score reads of the distances to training units, said beforehand, so that one pass serves all scores.
+
+    Attributes:
+      holds: what the bank has to hold; see bank.py.
+      to_fit: what the fit asks for the validation units; see distances.py.
+      of_units: fitted -> (bank, question) of `fn`, or None where it asks for nothing.
+    """
+
+    holds: frozenset[str]
+    to_fit: Any
+    of_units: Callable[[PyTree], tuple[Bank, Any] | None]
 
 
 @dataclass(frozen=True)
@@ -139,6 +205,10 @@ class Score:
         probability'; its calibration is then shown with this beside it. '' for none.
       per_pixel: whether it makes sense for segmentation.
       ranks_errors: False for a score that only tells inputs unlike the training ones, and need not rank errors.
+      distances: what it reads of the distances to training units, which are then measured once for all scores; None
+        for a score that reads none, or measures them itself.
+      shares: whether `fn` reads what several scores share (`ScoreInputs.once`). It is then given all units at once, and
+        has to take many of them some at a time itself. Always so with `distances`.
     """
 
     name: str
@@ -155,6 +225,8 @@ class Score:
     estimates: str = ''
     per_pixel: bool = True
     ranks_errors: bool = True
+    distances: MeasuresDistances | None = None
+    shares: bool = False
 
     def __post_init__(self):
         if self.role not in ROLES:
@@ -188,6 +260,8 @@ def score(
     estimates: str = '',
     per_pixel: bool = True,
     ranks_errors: bool = True,
+    distances: MeasuresDistances | None = None,
+    shares: bool = False,
 ) -> Callable[[ScoreFn], ScoreFn]:
     """Return a decorator that files a function in SCORES and hands it back unchanged.
 
@@ -222,6 +296,8 @@ def score(
             estimates=estimates,
             per_pixel=per_pixel,
             ranks_errors=ranks_errors,
+            distances=distances,
+            shares=shares or distances is not None,
         )
         SCORES.register(name)(entry)
         return fn

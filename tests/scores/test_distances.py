@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.registry import SCORES
 from failpred_jax.scores import choice
-from failpred_jax.scores.knn import unit_length
+from failpred_jax.scores.bank import unit_length
 from failpred_jax.scores.mahalanobis import fit_gaussians, squared_distances
 from failpred_jax.scores.score import FitInputs, ScoreInputs
 

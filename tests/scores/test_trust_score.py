@@ -11,9 +11,10 @@ from scipy.spatial.distance import cdist
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.registry import SCORES
 from failpred_jax.scores import choice
+from failpred_jax.scores.density import ALPHAS, filter_by_density
 from failpred_jax.scores.score import FitInputs, ScoreInputs
 from failpred_jax.scores.subsample import keep_per_class, keep_uniform
-from failpred_jax.scores.trust_score import ALPHAS, dense_sets, filter_by_density, score_units, trust_ratio
+from failpred_jax.scores.trust_score import dense_sets, score_units, trust_ratio
 
 PARITY = Path(__file__).parents[3] / 'shared' / 'data' / 'parity' / 'reference.npz'
 
