@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from failpred_jax.console import Phase
 from failpred_jax.outcomes import predicted_classes
@@ -80,7 +81,7 @@ def measure_distances(inputs: ScoreInputs, bank: Bank, asks: Sequence[Ask], told
     predicted = predicted_classes(inputs.logits) if reads_classes else jnp.zeros(num_units, jnp.int32)
     sets = tuple(_sets(bank, ask) for ask in asks if isinstance(ask, InClasses))
     given = (jnp.asarray(bank.points), bank.prepared, jnp.asarray(bank.labels), sets)
-    is_traced = isinstance(features, jax.core.Tracer) or isinstance(predicted, jax.core.Tracer)
+    is_traced = isinstance(features, Tracer) or isinstance(predicted, Tracer)
     num_others = len(np.unique(bank.labels)) + SPARE
     if not is_traced:
         num_others = min(num_others, _MAX_OTHERS)
