@@ -1,7 +1,8 @@
-"""How fast the costly scores are: Trust Score against k-d trees, and MC-dropout against full forward passes.
+"""How fast the costly scores are: Trust Score against k-d trees, MC-dropout against full passes, distances in one pass.
 
     python -m benchmarks.scores                          # 54,000 x 128 against 10,000, and T = 50: minutes
     python -m benchmarks.scores --train=10800 --test=2000 --images=128
+    python -m benchmarks.scores --only=one_pass --train=20000 --test=2500 --features=1000 --classes=20
 
 Each rival does the same work and its result is compared before its time is; what is printed are seconds and their
 ratio, ours against theirs in one run, since machines are shared and absolute times are not to be trusted.
@@ -19,9 +20,12 @@ from jax import lax
 from sklearn.neighbors import KDTree
 
 from failpred_jax.config import ModelConfig
+from failpred_jax.evaluate.scoring import Plan, compute_scores, fit_scores
 from failpred_jax.models.network import make_network
+from failpred_jax.registry import SCORES
 from failpred_jax.scores.density import NUM_NEIGHBORS
 from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
+from failpred_jax.scores.score import FitInputs, ScoreInputs
 from failpred_jax.scores.trust_score import dense_sets, score_units
 from failpred_jax.types import DatasetInfo
 
@@ -130,9 +134,47 @@ def mc_dropout(args: argparse.Namespace) -> None:
     print(f'  ratio                   {theirs / ours:6.1f}')
 
 
+def one_pass(args: argparse.Namespace) -> None:
+    """Time the scores that measure distances, all together as an evaluation does, and each for itself."""
+    num_val = max(1, args.test * 3 // 5)
+    parts = [
+        features_like_a_network(size, args.features, args.classes, args.latent, seed)
+        for seed, size in enumerate((args.train, num_val, args.test), 1)
+    ]
+    (train, labels), (val, val_labels), (units, truth) = ((x, y.astype(np.int32)) for x, y in parts)
+    # Predictions of which a tenth are wrong, so that every constant has something to be chosen by.
+    spoiled = np.where(np.arange(num_val) % 10 == 0, (val_labels + 1) % args.classes, val_labels)
+    eye = np.eye(args.classes, dtype=np.float32)
+    given = FitInputs(ScoreInputs(eye[spoiled], val), val_labels, ScoreInputs(None, train), labels, jax.random.key(0))
+    inputs = ScoreInputs(eye[truth], units)
+    names = ('trust_score', 'trust_score_reference', 'knn_distance')
+
+    def evaluated(*names: str) -> tuple[dict[str, np.ndarray], float, float]:
+        plan = Plan(tuple(SCORES[name] for name in names), {})
+        start = time.process_time()
+        fitted = fit_scores(plan, given)
+        middle = time.process_time()
+        found, _ = compute_scores(plan, inputs, fitted)
+        return found, middle - start, time.process_time() - middle
+
+    sizes = (
+        f'{args.train:,} x {args.features} train, {num_val:,} validation, {args.test:,} test, {args.classes} classes'
+    )
+    print(f'{", ".join(names)}: {sizes}; processor time, second calls')
+    expected: dict[str, np.ndarray] = {}
+    for what, groups in (('together', [names]), ('each alone', [(name,) for name in names])):
+        runs = [[evaluated(*group) for group in groups] for _ in range(2)][1]
+        fit, compute = (sum(times[i] for times in runs) for i in (1, 2))
+        print(f'  {what:20s}  fitting {fit:7.2f} s, computing {compute:7.2f} s')
+        found = {name: values for run in runs for name, values in run[0].items()}
+        expected = expected or found
+        for name in names:
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--only', choices=('trust_score', 'mc_dropout'), help='run one of the two')
+    parser.add_argument('--only', choices=('trust_score', 'mc_dropout', 'one_pass'), help='run one of the three')
     parser.add_argument('--train', type=int, default=54_000, help='training units of Trust Score')
     parser.add_argument('--test', type=int, default=10_000, help='evaluated units of Trust Score')
     parser.add_argument('--features', type=int, default=128)
@@ -143,7 +185,7 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=3, help='the least of so many times is reported')
     args = parser.parse_args()
     print(f'{jax.device_count()} {jax.devices()[0].device_kind} device(s)')
-    for name, benchmark in (('trust_score', trust_score), ('mc_dropout', mc_dropout)):
+    for name, benchmark in (('trust_score', trust_score), ('mc_dropout', mc_dropout), ('one_pass', one_pass)):
         if args.only in (None, name):
             benchmark(args)
 

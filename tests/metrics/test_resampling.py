@@ -37,6 +37,17 @@ def test_weights_are_multinomial():
     np.testing.assert_array_equal(later[:, :100], weights[:, 300:])
 
 
+@pytest.mark.parametrize('num_units', [7, 300, 512])
+def test_draws_do_not_depend_on_how_many_are_made_at_once(num_units):
+    """Numbers are drawn in whole blocks, which is faster; those that count are the ones of the size itself."""
+    key = jax.random.key(5)
+    weights = room.host_weights(key, num_units, 2, 3, 0)
+    for row, number in zip(weights, (3, 4), strict=True):
+        drawn = jax.random.randint(jax.random.fold_in(key, number), (num_units,), 0, num_units)
+        np.testing.assert_array_equal(row, np.bincount(drawn, minlength=num_units))
+    np.testing.assert_array_equal(weights.T, fm.resample_weights(key, num_units, 2, 3))
+
+
 def test_one_more_unit_is_drawn_like_any_other_and_stands_anywhere():
     weights = np.asarray(fm.resample_weights(jax.random.key(0), 50, 4000, 0, 8))
     assert weights.shape == (58, 4000)
