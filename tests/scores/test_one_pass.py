@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
+from failpred_jax import blocks
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.evaluate import scoring
 from failpred_jax.evaluate.fits import Fits, keep_fits, kept_fits
@@ -219,6 +220,19 @@ def test_fits_of_earlier_versions_still_serve(given, rng):
     for name, (own, other) in (('trust_score', first), ('trust_score_reference', second)):
         np.testing.assert_allclose(found[name], (other / own)[:, 0], rtol=1e-6)
     np.testing.assert_allclose(found['knn_distance'], -nearest[:, 9], rtol=1e-6)
+
+
+def test_many_units_are_shared_too(given, rng, monkeypatch):
+    """Where other scores are computed for some units at a time, answers on all are not taken for those on a part."""
+    plan = plan_of(*ASKING, 'mahalanobis', 'relative_mahalanobis', 'mcp')
+    fitted = fit_scores(plan, given)
+    test, _, logits = units(rng, 60)
+    expected, _ = compute_scores(plan, ScoreInputs(logits, test), fitted)
+    monkeypatch.setattr(blocks, 'BLOCK_VALUES', 40)
+    found, unavailable = compute_scores(plan, ScoreInputs(logits, test), fitted)
+    assert not unavailable
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-5)
 
 
 def test_without_training_units_each_score_says_so(given):
