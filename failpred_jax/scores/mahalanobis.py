@@ -28,24 +28,34 @@ class Gaussians(NamedTuple):
     means: jax.Array
 
 
-def fit_gaussians(features: Array, labels: Array, num_classes: int, directions: Array | None = None) -> Gaussians:
-    """Return class means and their shared (tied) covariance, by maximum likelihood.
+class Moments(NamedTuple):
+    """Sums over the training units, in float64.
 
-    Features after a ReLU often have units that never fire, and a covariance that cannot be inverted: directions whose
-    variance is no more than float32 rounding of the largest are left out (a pseudo-inverse). Classes without units
-    are left out too.
+    Attributes:
+      counts: [C] units of each class that has some.
+      means: [C, D] their means.
+      scatter: [D, D] sum of the outer products of the units less the means of their classes.
+    """
+
+    counts: np.ndarray
+    means: np.ndarray
+    scatter: np.ndarray
+
+    def of_everything(self) -> 'Moments':
+        """Return the moments of all units as one class: what varies within the classes, and between their means."""
+        mean = self.counts @ self.means / self.counts.sum()
+        between = self.means - mean
+        scatter = self.scatter + (between * self.counts[:, None]).T @ between
+        return Moments(self.counts.sum(keepdims=True), mean[None], scatter)
+
+
+def class_moments(features: Array, labels: Array, num_classes: int) -> Moments:
+    """Return the moments of features [N, D] float32 by class; classes without units are left out.
 
     Args:
       features: [N, D] float32.
-      labels: [N] int32; all zero for a single Gaussian.
+      labels: [N] int32.
       num_classes: C.
-      directions: [D, R], orthonormal columns: what lies outside them is left out first. None leaves all directions in.
-
-    Raises:
-      ScoreUnavailableError: where the features do not vary.
-
-    Reference: Lee et al., "A simple unified framework for detecting out-of-distribution samples and adversarial
-      attacks", NeurIPS 2018, equation 1.
     """
     features, labels = np.asarray(features, np.float32), np.asarray(labels)
     num_features = features.shape[1]
@@ -58,14 +68,35 @@ def fit_gaussians(features: Array, labels: Array, num_classes: int, directions: 
     for start in range(0, len(features), 8192):
         block = features[start : start + 8192] - means[row[labels[start : start + 8192]]]
         scatter += block.T @ block
+    return Moments(np.bincount(row[labels]), means, scatter)
+
+
+def fit_gaussians(moments: Moments, directions: Array | None = None) -> Gaussians:
+    """Return class means and their shared (tied) covariance, by maximum likelihood.
+
+    Features after a ReLU often have units that never fire, and a covariance that cannot be inverted: directions whose
+    variance is no more than float32 rounding of the largest are left out (a pseudo-inverse).
+
+    Args:
+      moments: of the classes, or of everything as a single Gaussian.
+      directions: [D, R], orthonormal columns: what lies outside them is left out first. None leaves all directions in.
+
+    Raises:
+      ScoreUnavailableError: where the features do not vary.
+
+    Reference: Lee et al., "A simple unified framework for detecting out-of-distribution samples and adversarial
+      attacks", NeurIPS 2018, equation 1.
+    """
+    num_features = len(moments.scatter)
+    covariance = moments.scatter / moments.counts.sum()
     basis = np.eye(num_features) if directions is None else np.asarray(directions, np.float64)
-    values, vectors = np.linalg.eigh(basis.T @ scatter @ basis / len(features))
+    values, vectors = np.linalg.eigh(covariance if directions is None else basis.T @ covariance @ basis)
     is_kept = values > num_features * np.finfo(np.float32).eps * max(values[-1], 0.0)
     if not is_kept.any():
         raise ScoreUnavailableError('the features do not vary within the classes: there is no covariance to invert')
     whitening = basis @ vectors[:, is_kept] / np.sqrt(values[is_kept])
-    origin = means.mean(axis=0)
-    as_float32 = (jnp.asarray(x, jnp.float32) for x in (origin, whitening, (means - origin) @ whitening))
+    origin = moments.means.mean(axis=0)
+    as_float32 = (jnp.asarray(x, jnp.float32) for x in (origin, whitening, (moments.means - origin) @ whitening))
     return Gaussians(*as_float32)
 
 
@@ -77,9 +108,13 @@ def squared_distances(features: Array, gaussians: Gaussians) -> jax.Array:
     return lax.map(lambda mean: jnp.sum((whitened - mean[None]) ** 2, axis=-1), gaussians.means).T
 
 
-def _class_gaussians(given: FitInputs) -> Gaussians:
+def _moments(given: FitInputs) -> Moments:
     features, labels = given.training('a Mahalanobis score')
-    return fit_gaussians(features, labels, int(np.max(labels)) + 1)
+    return class_moments(features, labels, int(np.max(labels)) + 1)
+
+
+def _class_gaussians(given: FitInputs) -> Gaussians:
+    return fit_gaussians(given.once(_moments))
 
 
 def _distances(inputs: ScoreInputs, gaussians: Gaussians) -> Array:
@@ -102,8 +137,7 @@ def _fit_relative(given: FitInputs) -> tuple[tuple[Gaussians, Gaussians], tuple[
     # one pseudo-inverse each, a direction that only tells classes apart would count in one distance and not the other.
     whitening = np.asarray(classes.whitening, np.float64)
     directions = whitening / np.linalg.norm(whitening, axis=0)
-    features, labels = given.training('relative_mahalanobis')
-    everything = fit_gaussians(features, np.zeros(len(labels), np.int32), 1, directions)
+    everything = fit_gaussians(given.once(_moments).of_everything(), directions)
     return (classes, everything), notes
 
 

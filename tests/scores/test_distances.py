@@ -10,7 +10,7 @@ from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.registry import SCORES
 from failpred_jax.scores import choice
 from failpred_jax.scores.bank import unit_length
-from failpred_jax.scores.mahalanobis import fit_gaussians, squared_distances
+from failpred_jax.scores.mahalanobis import class_moments, fit_gaussians, squared_distances
 from failpred_jax.scores.score import FitInputs, ScoreInputs
 
 NUM_FEATURES = 6
@@ -101,8 +101,19 @@ def test_relative_distances_live_in_the_same_directions(given):
 def test_a_class_without_units_has_no_gaussian(given):
     train, labels = given.train.features, given.train_labels
     without = labels != 2
-    gaussians = fit_gaussians(train[without], labels[without], 4)
+    gaussians = fit_gaussians(class_moments(train[without], labels[without], 4))
     assert squared_distances(given.val.features, gaussians).shape == (80, 3)
+
+
+def test_moments_of_everything_are_those_of_one_class(given):
+    """What varies between the means of classes, one of which is empty, joins what varies within them."""
+    labels = np.where(given.train_labels == 2, 0, given.train_labels)
+    features = given.train.features + 100
+    found = class_moments(features, labels, 4).of_everything()
+    expected = class_moments(features, np.zeros_like(labels), 1)
+    np.testing.assert_array_equal(found.counts, expected.counts)
+    np.testing.assert_allclose(found.means, expected.means, rtol=1e-12)
+    np.testing.assert_allclose(found.scatter, expected.scatter, rtol=1e-9)
 
 
 def test_features_that_never_vary_are_refused(given):

@@ -13,7 +13,7 @@ from failpred_jax.evaluate.scoring import Plan, compute_scores, fit_scores
 from failpred_jax.registry import SCORES
 from failpred_jax.scores import bank as bank_room
 from failpred_jax.scores import distances as room
-from failpred_jax.scores import subsample
+from failpred_jax.scores import mahalanobis, subsample
 from failpred_jax.scores.bank import BY_CLASS, DENSITY, UNIFORM, make_bank
 from failpred_jax.scores.density import ALPHAS, filter_by_density
 from failpred_jax.scores.distances import InClasses, Nearest, measure_distances
@@ -76,27 +76,27 @@ def test_scores_of_an_evaluation_are_those_of_each_alone(given, rng, monkeypatch
 
 
 def test_one_product_serves_all_scores(given, rng, monkeypatch):
-    """Validation and evaluated units are each multiplied with the bank once, and classes' Gaussians fitted once."""
-    passes, gaussians = [], []
-    block, fit = room._block, SCORES['mahalanobis'].fit.__globals__['fit_gaussians']
+    """Each unit is multiplied with the bank once, and the training units are summed up once for Gaussians."""
+    passes, sums = [], []
+    block, moments = room._block, mahalanobis.class_moments
 
     def counted(units_of_block, *args, **options):
         passes.append(options['asks'])
         return block(units_of_block, *args, **options)
 
-    def fit_once(features, labels, num_classes, *args):
-        gaussians.append(num_classes)
-        return fit(features, labels, num_classes, *args)
+    def summed(features, labels, num_classes):
+        sums.append(num_classes)
+        return moments(features, labels, num_classes)
 
     monkeypatch.setattr(room, '_block', counted)
-    monkeypatch.setitem(SCORES['mahalanobis'].fit.__globals__, 'fit_gaussians', fit_once)
+    monkeypatch.setattr(mahalanobis, 'class_moments', summed)
     plan = plan_of(*ASKING, 'mahalanobis', 'relative_mahalanobis')
     fitted = fit_scores(plan, given)
     assert len(passes) == 1 and len(passes[0]) == 3
     test, _, logits = units(rng, 40)
     compute_scores(plan, ScoreInputs(logits, test), fitted)
     assert len(passes) == 2 and len(passes[1]) == 3
-    assert gaussians == [5, 1]
+    assert sums == [5]
 
 
 @pytest.mark.parametrize('num_classes', [2, 40])
