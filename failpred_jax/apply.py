@@ -161,7 +161,7 @@ def decide(
       PolicyError: what is given is not what the policy is for.
     """
     _check_model(policy, model)
-    values = _values(policy, confidence)
+    values = as_compared(policy, confidence)
     place = _group_places(policy, groups, len(values))
     code = np.full(len(values), len(policy.tiers), np.uint8)
     for number in range(len(policy.tiers) - 1, -1, -1):
@@ -240,7 +240,7 @@ def _check_model(policy: Policy, model: str | None) -> None:
         )
 
 
-def _values(policy: Policy, confidence: Any) -> np.ndarray:
+def as_compared(policy: Policy, confidence: Any) -> np.ndarray:
     """Return confidences [N] as the thresholds are to be compared with them."""
     values = np.asarray(confidence)
     if values.ndim != 1:

@@ -214,6 +214,7 @@ def help_text() -> str:
 
 _EXIT_CODES = """\
 Exit codes: 0 done; 2 something given is wrong, a disk cannot be written, or memory ran out (one message says what);
+3 done, and an alarm of --mode=monitor has gone off;
 75 stopped by SIGTERM or SIGINT with everything saved: the same command continues, as it does after any other end
 (1: a bug of ours, or another process of the job was lost; 130: a second SIGINT; 141: the reader of a pipe left)."""
 

@@ -13,7 +13,7 @@ from failpred_jax.console import say
 from failpred_jax.errors import UserError
 from failpred_jax.files import read_json, write_json
 from failpred_jax.results import Evaluation, plain, read_evaluation
-from failpred_jax.results.decisions import POLICY, Decided, SeedDecided, read_decisions, write_decisions
+from failpred_jax.results.decisions import POLICY, REFERENCE, Decided, SeedDecided, read_decisions, write_decisions
 
 FOLDER = 'decisions'
 # Of several seeds: their promises side by side.
@@ -143,7 +143,9 @@ def _problem(evaluation: Evaluation, options: DecideConfig) -> str:
 
 def _is_there(folder: Path, evaluation: Evaluation, options: DecideConfig) -> bool:
     try:
-        return read_json(folder / POLICY)['made_from'] == _made_from(evaluation, options)
+        # A policy from before there was monitoring has no reference.
+        is_whole = (folder / REFERENCE).exists()
+        return is_whole and read_json(folder / POLICY)['made_from'] == _made_from(evaluation, options)
     except (OSError, ValueError, LookupError, TypeError):
         return False
 

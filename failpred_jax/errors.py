@@ -14,6 +14,13 @@ class UserError(Exception):
     """
 
 
+class AlarmRaised(Exception):  # noqa: N818  (a finding, not a fault)
+    """A monitor's alarm has gone off: everything is done and saved, and the message says what it means.
+
+    `main.py` prints it and exits with code 3.
+    """
+
+
 class ScoreUnavailableError(Exception):
     """A confidence score cannot be computed for this run; the message says why, for the reader of the table."""
 

@@ -7,10 +7,11 @@ import traceback
 from collections.abc import Sequence
 
 from failpred_jax import __version__, command_line, terminal
-from failpred_jax.errors import UserError
+from failpred_jax.errors import AlarmRaised, UserError
 from failpred_jax.stopping import EXIT_STOPPED, Stopped
 
 EXIT_OUR_ERROR, EXIT_USER_ERROR = 1, 2
+EXIT_ALARM = 3  # of a monitor; everything else is done
 EXIT_KILLED, EXIT_NO_READER = 130, 141  # what a shell reports for SIGINT and SIGPIPE
 # What launchers set for each of several processes; launcher.py reads what they mean.
 _JOB = (
@@ -58,10 +59,11 @@ def _run(argv: Sequence[str]) -> None:
         # jax and all that owns options take seconds to import; until then nobody else says a word.
         print(f'failpred_jax {__version__} starts', flush=True)
     command, given = command_line.parse(argv)
-    # jax and all rooms load from here on, so that --help and a misspelled flag answer at once.
-    from failpred_jax import processes
+    if command.needs_jax:
+        # jax and all rooms load from here on, so that --help and a misspelled flag answer at once.
+        from failpred_jax import processes
 
-    processes.join(*(given.flags[flag.name] for flag in command_line.JOB))
+        processes.join(*(given.flags[flag.name] for flag in command_line.JOB))
     command.run(given)
 
 
@@ -76,6 +78,8 @@ def _explained(error: BaseException) -> tuple[int, str, str]:
     match error:
         case UserError():
             return EXIT_USER_ERROR, 'error', str(error)
+        case AlarmRaised():
+            return EXIT_ALARM, 'alarm', str(error)
         case Stopped():
             return EXIT_STOPPED, 'stopped', str(error)
         case KeyboardInterrupt():

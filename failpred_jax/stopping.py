@@ -47,6 +47,17 @@ class Stop:
             self._is_deferred = False
 
     @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within a deferred block, let a signal end this one at once, by a Stopped: nothing is half done in it."""
+        self._is_deferred = False
+        try:
+            if self.requested():
+                raise Stopped
+            yield
+        finally:
+            self._is_deferred = True
+
+    @contextlib.contextmanager
     def on_signal(self) -> Iterator[None]:
         """Listen to signals while the block runs; does nothing outside of the main thread, where Python cannot."""
         if threading.current_thread() is not threading.main_thread():

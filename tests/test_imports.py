@@ -17,7 +17,7 @@ LEVELS = [
     {'processes'},
     {'console', 'results', 'outcomes', 'readers'},
     {'prediction_file'},
-    {'config'},
+    {'config', 'monitor'},
     {'devices'},
     {'data', 'models', 'losses', 'metrics'},
     {'calibrate', 'shift'},

@@ -64,6 +64,7 @@ class Command:
       check: raises a UserError for flags that are not allowed together; called before anything slow is imported.
       needs_config: whether it works on the experiment of --config=FILE.
       can_force: whether --force makes sense: it writes a WORKDIR from nothing.
+      needs_jax: whether it computes with JAX; what does not runs where JAX is not installed, and in one process.
     """
 
     summary: str
@@ -72,6 +73,7 @@ class Command:
     check: Callable[[Given], None] = no_check
     needs_config: bool = True
     can_force: bool = True
+    needs_jax: bool = True
 
     def check_given(self, given: Given) -> None:
         """Raise a UserError if the command cannot start from what is given."""

@@ -28,6 +28,7 @@ from failpred_jax.decide.statements import (
 from failpred_jax.decide.thresholds import PREDICTED, Thresholds, costs_of, groups_of, make_thresholds
 from failpred_jax.decide.units import Units, one_of_each
 from failpred_jax.errors import UserError
+from failpred_jax.monitor.reference import digest_of, reference_arrays
 from failpred_jax.results.decisions import Decided, Guarantee
 from failpred_jax.results.measures import Interval
 
@@ -80,6 +81,8 @@ def make_decisions(given: Given, options: DecideConfig) -> Made:
     found = make_thresholds(calibration, given.validation, score, risks, options)
     calibrator, no_probability = fit_calibrator(given.validation, score)
     policy = make_policy(all_given, score, found, calibrator, options, invalid)
+    reference = _reference(calibration, score, options, given.class_names)
+    policy['reference'] = {'units': len(calibration), 'digest': digest_of(reference)}
     notes = [*found.notes, f'the promised limit: {how}' if not options.risks and options.kind != 'cost' else '']
     notes += [no_probability, *(calibrator.notes if calibrator else ()), _which_map(calibrator, given.unit)]
     notes.append(_rough_map(policy, calibration, given.validation, score, options, given.unit))
@@ -117,6 +120,7 @@ def make_decisions(given: Given, options: DecideConfig) -> Made:
         sets=sets,
         notes=tuple(filter(None, notes)),
         policy=policy,
+        reference=reference,
     )
     return Made(decided, rows_of(policy, given.test, given.class_names, score, options, members))
 
@@ -129,6 +133,21 @@ def _which_map(calibrator: Calibrator | None, unit: str) -> str:
     return (
         f"P(correct) comes from the map '{calibrator.method}', fitted on validation {unit}s: by cross-entropy on those "
         f'left out of the fit (5 folds), lower is better: {losses}'
+    )
+
+
+def _reference(
+    calibration: Units, score: str, options: DecideConfig, class_names: tuple[str, ...]
+) -> dict[str, np.ndarray]:
+    """Return what a monitor compares a stream with."""
+    num_classes = 0 if calibration.logits is None else calibration.logits.shape[1]
+    return reference_arrays(
+        calibration.confidence(score),
+        calibration.correct,
+        calibration.predicted,
+        num_classes,
+        class_names if len(class_names) == num_classes else (),
+        groups_of(calibration, options.by) if options.by else None,
     )
 
 

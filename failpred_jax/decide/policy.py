@@ -34,6 +34,8 @@ def make_policy(
         row: dict[str, Any] = {'name': name, 'thresholds': [_to_json(x) for x in thresholds]}
         if name in found.tiers:
             row |= _certificate(found.tiers[name])
+            if found.given_up and name == list(found.tiers)[-1]:
+                row['given_up'] = True
         tiers.append(row)
     return {
         'format': apply.FORMAT,

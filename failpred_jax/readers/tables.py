@@ -5,7 +5,7 @@ import gzip
 import io
 import json
 import lzma
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,18 @@ def _read_csv(path: Path) -> Arrays:
     data = _content(path)
     if b'\x00' in data[:4096]:
         raise UserError(f"'{path}' is binary and of no format that is read here")
+    return parse_csv(data, f"'{path}'")
+
+
+def parse_csv(data: bytes, where: str, as_text: Collection[str] = (), can_be_one: bool = False) -> Arrays:
+    """Return the arrays of a table of text.
+
+    Args:
+      data: UTF-8 with a header line.
+      where: the name of the file, for messages.
+      as_text: columns whose cells stay words, whatever they look like.
+      can_be_one: whether a table of one column makes sense.
+    """
     first = data.lstrip().split(b'\n', 1)[0].decode()
     delimiter = max(_DELIMITERS, key=first.count)
     comma = delimiter != ',' and _has_decimal_commas(data, delimiter)
@@ -54,18 +66,20 @@ def _read_csv(path: Path) -> Arrays:
             io.BytesIO(data.lstrip(b'\r\n')),
             read_options=pyarrow.csv.ReadOptions(block_size=min(max(len(data), 1) + 1, _BLOCK_BYTES)),
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=b'"' in data),
-            convert_options=pyarrow.csv.ConvertOptions(decimal_point=',' if comma else '.'),
+            convert_options=pyarrow.csv.ConvertOptions(
+                decimal_point=',' if comma else '.', column_types=dict.fromkeys(as_text, pa.string())
+            ),
         )
     except pa.ArrowInvalid as error:
-        raise UserError(f"'{path}' cannot be read as a table: {_plain(error)}") from error
+        raise UserError(f'{where} cannot be read as a table: {_plain(error)}') from error
     if table.num_rows == 0:
-        raise UserError(f"'{path}' has a header and no rows")
-    if table.num_columns == 1 and not any(d in first for d in _DELIMITERS):
+        raise UserError(f'{where} has a header and no rows')
+    if table.num_columns == 1 and not can_be_one and not any(d in first for d in _DELIMITERS):
         raise UserError(
-            f"'{path}' has one column, '{first.strip()[:60]}'; give a table with a header and columns labels, "
+            f"{where} has one column, '{first.strip()[:60]}'; give a table with a header and columns labels, "
             'logits_0, logits_1, ... separated by commas, semicolons, tabs or |'
         )
-    return to_arrays(table, f"'{path}'")
+    return to_arrays(table, where)
 
 
 def _has_decimal_commas(data: bytes, delimiter: str) -> bool:
@@ -80,7 +94,11 @@ def _plain(error: Exception) -> str:
 
 
 def _read_json(path: Path) -> Arrays:
-    data = _content(path)
+    return parse_json(_content(path), f"'{path}'")
+
+
+def parse_json(data: bytes, where: str) -> Arrays:
+    """Return the arrays of JSON lines, or of one JSON array of objects; `where` names the file in messages."""
     try:
         if data.lstrip()[:1] == b'[':
             table = pa.Table.from_pylist(json.loads(data))
@@ -89,10 +107,10 @@ def _read_json(path: Path) -> Arrays:
             table = pyarrow.json.read_json(io.BytesIO(data), read_options=options)
     except (pa.ArrowException, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
-            f"'{path}' cannot be read as JSON lines, one object per line such as "
+            f'{where} cannot be read as JSON lines, one object per line such as '
             f'{{"labels": 3, "logits": [0.1, 2.0]}}: {_plain(error)}'
         ) from error
-    return to_arrays(table, f"'{path}'")
+    return to_arrays(table, where)
 
 
 def _read_parquet(path: Path) -> Arrays:

@@ -61,14 +61,25 @@ def make_sections(view: View) -> list[Section]:
 
 
 def render(view: View, sections: list[Section]) -> str:
-    """Return the page as one HTML document."""
+    """Return the page of an evaluation as one HTML document."""
+    return document(f'{view.dataset_name}: failure prediction', _heading(view), sections)
+
+
+def document(title: str, heading: h.Element, sections: list[Section]) -> str:
+    """Return sections under a heading as one HTML document that loads nothing.
+
+    Args:
+      title: of the browser's window.
+      heading: stands above the sections.
+      sections: in the reader's order.
+    """
     library, own = plotly.offline.get_plotlyjs(), _asset('page.js')
     head = h.head[
         h.meta(charset='utf-8'),
         h.meta(http_equiv='Content-Security-Policy', content=_policy([library, own])),
         h.meta(name='viewport', content='width=device-width, initial-scale=1'),
         h.meta(name='color-scheme', content='light dark'),
-        h.title[f'{view.dataset_name}: failure prediction'],
+        h.title[title],
         h.style[Markup(_asset('page.css'))],
     ]
     body = h.body('#top')[
@@ -79,7 +90,7 @@ def render(view: View, sections: list[Section]) -> str:
             h.button('#theme', type='button', title='Switch between light and dark')['Dark'],
         ],
         h.main('#content')[
-            _heading(view),
+            heading,
             h.noscript[h.p['Figures and the slider need JavaScript. All tables are readable without it.']],
             [_section(number, section) for number, section in enumerate(sections, start=1)],
         ],

@@ -1,6 +1,7 @@
 """What was decided of an evaluation: the typed content of the folder `decisions`, written whole, and read back.
 
 policy.json       what `apply.py` reads: score, thresholds, calibrator, digests
+reference.npz     the calibration units, which a monitor compares a stream with
 guarantees.json   every promise, with what it needs, what it does not say, and what the test units say of it
 decisions.csv     one row per test unit: what was predicted, the confidence, P(correct), the decision, the set
 """
@@ -15,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from failpred_jax.errors import UserError
-from failpred_jax.files import DAMAGE, read_json, whole_files, write_json, write_text
+from failpred_jax.files import DAMAGE, read_json, read_npz, whole_files, write_json, write_npz, write_text
 from failpred_jax.results import plain
 from failpred_jax.results.measures import Interval
 
 POLICY, GUARANTEES, DECISIONS = 'policy.json', 'guarantees.json', 'decisions.csv'
+REFERENCE = 'reference.npz'
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ class Decided:
       sets: prediction sets, or None.
       notes: sentences.
       policy: the content of policy.json.
+      reference: the arrays of reference.npz, which a monitor compares a stream with; {} where there is none.
     """
 
     score: str
@@ -190,6 +193,7 @@ class Decided:
     sets: SetsResult | None = None
     notes: tuple[str, ...] = ()
     policy: Mapping[str, Any] = field(default_factory=dict)
+    reference: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -202,11 +206,13 @@ class SeedDecided:
 
 def write_decisions(decided: Decided, rows: Iterable[Mapping[str, Any]], folder: Path) -> None:
     """Write the folder; policy.json comes last, so a folder that has it is complete."""
-    content = plain.to_json(replace(decided, policy={}))
-    del content['policy']
+    content = plain.to_json(replace(decided, policy={}, reference={}))
+    del content['policy'], content['reference']
     with whole_files(folder, last=POLICY) as aside:
         write_json(aside / GUARANTEES, content)
         write_text(aside / DECISIONS, _to_csv(rows))
+        if decided.reference:
+            write_npz(aside / REFERENCE, decided.reference)
         write_json(aside / POLICY, dict(decided.policy))
 
 
@@ -221,7 +227,8 @@ def read_decisions(folder: Path) -> Decided | None:
     try:
         policy = read_json(folder / POLICY)
         found = plain.from_json(Decided, read_json(folder / GUARANTEES))
-        return replace(found, policy=dict(policy))
+        reference = read_npz(folder / REFERENCE) if (folder / REFERENCE).exists() else {}
+        return replace(found, policy=dict(policy), reference=reference)
     except (*DAMAGE, plain.WrongTypeError) as error:
         raise UserError(
             f'{folder} cannot be read ({type(error).__name__}: {error}); make it again with --mode=decide'

@@ -1,0 +1,90 @@
+"""What an alarm means, and what to do about it, in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from failpred_jax.monitor.alarms import Armed
+from failpred_jax.monitor.monitor import Monitor, Raised
+from failpred_jax.monitor.options import ACCEPTED, ESTIMATED, RANKS, REALIZED
+
+REMEDY = {
+    ESTIMATED: (
+        'look at the examples, label a few units (--mode=label), and hand more of them to people until a policy is '
+        'certified on units of today'
+    ),
+    RANKS: (
+        'look at what moved; if the estimated accuracy holds, the inputs or their mix have changed and not how well '
+        'they are predicted'
+    ),
+    REALIZED: 'train or certify anew on units of today; until then hand more of them to people',
+    ACCEPTED: 'stop accepting by this policy, and certify a new one on units of today (--mode=decide)',
+}
+
+
+def of_alarm(alarm: Armed, found: Raised, unit: str = 'unit') -> str:
+    """Return what an alarm that went off says: the reason, since when, and what to do."""
+    limit, bound = f'{100 * alarm.limit:.3g} %', f'{100 * alarm.bound:.3g} %'
+    promised = f'of all {unit}s are accepted and wrong' if alarm.among_all else 'of what it accepts is wrong'
+    reason = {
+        ESTIMATED: (
+            f'by the calibrated confidences, more than {limit} of the {unit}s are wrong (the reference: at most '
+            f'{bound}); no label was needed'
+        ),
+        RANKS: (
+            'the confidences are no longer distributed as before: they are '
+            f'{found.direction or "other"} than those of the reference and of the stream so far'
+        ),
+        REALIZED: f'more than {limit} of the {unit}s with labels are wrong (the reference: at most {bound})',
+        ACCEPTED: f'the policy promises that at most {limit} {promised}, and the labels say that it is more',
+    }[alarm.name]
+    where = f'{alarm.name}, at {unit} {found.unit:,} (window {found.window:,})'
+    return f'{where}: {reason}. What to do: {REMEDY[alarm.name]}.'
+
+
+def promise(monitor: Monitor) -> str:
+    """Return what is promised of false alarms."""
+    options, names = monitor.options, ' and '.join(a.name for a in monitor.armed)
+    held = f'{len(monitor.armed)} alarms are' if len(monitor.armed) > 1 else f'{names} is'
+    if not options.run_length:
+        return (
+            f'{held} armed. While nothing is over its limit, the probability that any ever goes off is at most '
+            f'{100 * options.alpha:.3g} %, however long the stream is and however often one looks.'
+        )
+    return (
+        f'{held} armed. While nothing is over its limit, at least {options.run_length:,} units pass on average '
+        f'before one '
+        f'goes off (if the bounds of the reference hold, which fails with a probability of at most '
+        f'{100 * sum(a.alpha_source for a in monitor.armed):.3g} %).'
+    )
+
+
+def summary(monitor: Monitor, num_new: int) -> list[str]:
+    """Return what is said of a monitor on the terminal after `num_new` windows were completed."""
+    row = monitor.latest
+    lines = [
+        f'monitor: {monitor.num_units:,} units in {monitor.num_windows:,} windows of {monitor.options.window:,} '
+        f'({num_new:,} new); {monitor.num_waiting:,} wait for the next'
+    ]
+    if monitor.num_left_out:
+        lines.append(f'  {monitor.num_left_out:,} rows had no confidence and are left out')
+    if row:
+        shares = ', '.join(f'{action} {100 * row[f"share_{action}"]:.3g} %' for action in monitor.actions)
+        lines.append(f'  the latest window: {_accuracy(row)}; {shares}')
+    for name, reason in monitor.off.items():
+        lines.append(f'  alarm {name} is not armed: {reason}')
+    if monitor.policy.content.get('not_valid'):
+        lines.append(
+            f'  the policy is marked: {monitor.policy.content["not_valid"]}; so are the bounds of the reference'
+        )
+    return [*lines, f'  {promise(monitor)}']
+
+
+def _accuracy(row: Mapping[str, Any]) -> str:
+    method, said = 'atc', 'estimated accuracy (ATC)'
+    if row['accuracy_difference'] != '':
+        method, said = 'difference', 'estimated accuracy'
+    low, high = (100 * row[f'accuracy_{method}_{end}'] for end in ('low', 'high'))
+    found = f'{said} {100 * row[f"accuracy_{method}"]:.3g} % ({low:.3g} to {high:.3g})'
+    if row['labeled']:
+        found += f', {row["labeled"]:,} labels: {100 * row["labeled_accuracy"]:.3g} %'
+    return found
