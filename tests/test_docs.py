@@ -1,6 +1,7 @@
 """What the documentation shows runs, and the files it links to are there."""
 
 import importlib.util
+import json
 import re
 import warnings
 from pathlib import Path
@@ -55,6 +56,15 @@ def test_the_predictions_page_runs(capsys, tmp_path, monkeypatch):
     units = read_predictions(tmp_path / 'predictions.csv')['evaluated']
     assert units.outputs_are == 'probabilities'
     assert units.class_names == tuple(map(str, range(10)))
+
+
+def test_no_figure_of_the_results_is_typed():
+    spec = importlib.util.spec_from_file_location('results', ROOT / 'benchmarks' / 'results.py')
+    results = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(results)
+    text, kept = (ROOT / 'README.md').read_text(), ROOT / 'docs' / 'results' / f'{results.SHOWN}.json'
+    assert results.readme(text, json.loads(kept.read_text())) == text
+    assert results.page(ROOT / 'docs' / 'results') == (ROOT / 'docs' / 'results.md').read_text()
 
 
 def test_the_images_page_runs(capsys):

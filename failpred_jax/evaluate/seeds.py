@@ -43,6 +43,8 @@ from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
 from failpred_jax.scores.score import SampleSummary
 
 BEFORE_AND_AFTER = ('before', 'after')
+# Two scores of one ranking may differ by so much, since sums round.
+_ROUNDING = 1e-12
 
 
 def summarize_ensemble(members: Sequence[Mapping[str, np.ndarray]]) -> dict[str, SampleSummary]:
@@ -141,7 +143,7 @@ def _calibrated(score: ScoreResult, when: str) -> Mapping[str, float]:
 def _paired(every: Sequence[Measures], joined: '_Joined', metric: Metric, name: str, reference: str) -> SeedComparison:
     a, b = (np.array([m.scores[score].metrics[metric.name] for m in every]) for score in (name, reference))
     change = joined.add(spread_of(a - b), metric.name, name, reference)
-    better = (a - b) * (-1 if metric.higher_is_better is False else 1)
+    better = np.where(np.abs(a - b) < _ROUNDING, 0, a - b) * (-1 if metric.higher_is_better is False else 1)
     wins = float(np.mean(better > 0) + np.mean(better == 0) / 2)
     return SeedComparison(
         metric.name, name, reference, change.mean, change.std, wins, len(every), change.low, change.high,
@@ -210,7 +212,7 @@ def to_markdown(summary: SeedsSummary, run: RunDescription) -> str:
     means = {name: ScoreResult({m: s.mean for m, s in found.items()}) for name, found in summary.scores.items()}
     columns = shown_columns(means)
     rows = [
-        [f'{name} *' if name in bounds else name, *(_cell(found.get(metric.name), metric) for metric in columns)]
+        [f'{name} *' if name in bounds else name, *(cell(found.get(metric.name), metric) for metric in columns)]
         for name, found in summary.scores.items()
     ]
     accuracy, errors = summary.classifier['accuracy'], summary.classifier['num_errors']
@@ -250,7 +252,7 @@ def _calibrated_table(summary: SeedsSummary, run: RunDescription) -> list[str]:
         [
             marked_name(name, run),
             *(
-                _cell(found.get(when, {}).get(metric), METRICS[metric])
+                cell(found.get(when, {}).get(metric), METRICS[metric])
                 for metric in CALIBRATION
                 for when in BEFORE_AND_AFTER
             ),
@@ -271,7 +273,8 @@ def _difference(row: SeedComparison | None, metric: Metric) -> str:
     return f'{mean} ({low} to {high}; p = {row.p_value:.2g})'
 
 
-def _cell(value: Spread | None, metric: Metric) -> str:
+def cell(value: Spread | None, metric: Metric) -> str:
+    """Return a mean as tables show it, with its standard deviation where there is one."""
     if value is None:
         return '-'
     mean = format_value(value.mean, metric)

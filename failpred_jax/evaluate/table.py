@@ -262,7 +262,8 @@ def format_value(value: float, metric: Metric) -> str:
     """Return a value as a table shows it: times the metric's scale."""
     if math.isnan(value):
         return 'undefined'
-    return f'{value * metric.scale:.{2 if metric.scale == 100 else 3}f}'
+    # 'z': what rounds to 0 has no sign.
+    return f'{value * metric.scale:z.{2 if metric.scale == 100 else 3}f}'
 
 
 def _cell(score: ScoreResult, metric: Metric) -> str:

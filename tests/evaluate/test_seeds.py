@@ -84,6 +84,18 @@ def test_what_all_seeds_share_has_no_spread_and_no_wins(evaluations):
     assert 'with intervals over seeds and test units together' in text
 
 
+def test_what_differs_by_the_rounding_of_a_sum_is_a_tie(evaluations):
+    def with_twin(one: Evaluation, sign: float) -> Measures:
+        metrics = {name: value + sign * 4e-15 for name, value in one.scores['mcp'].metrics.items()}
+        twin = dataclasses.replace(one.scores['mcp'], metrics=metrics, role='')
+        return dataclasses.replace(one.measures, scores={**one.scores, 'twin': twin})
+
+    for sign in (-1, 1):
+        summary = summarize_seeds({seed: with_twin(one, sign) for seed, one in evaluations.items()})
+        rows = [row for row in summary.paired if row.a == 'twin']
+        assert rows and all((row.a_wins, row.p_sign) == (0.5, 1) for row in rows)
+
+
 def test_where_units_are_not_the_same_there_are_no_joint_intervals_but_a_reason(evaluations):
     other = evaluations[3]
     turned = dataclasses.replace(other, test=dataclasses.replace(other.test, labels=other.test.labels[::-1].copy()))

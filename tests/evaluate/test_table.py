@@ -14,7 +14,7 @@ from failpred_jax.evaluate.parts import Part, Parts
 from failpred_jax.evaluate.scoring import Plan
 from failpred_jax.evaluate.seeds import summarize_seeds
 from failpred_jax.evaluate.seeds import to_markdown as seeds_to_markdown
-from failpred_jax.evaluate.table import to_markdown
+from failpred_jax.evaluate.table import format_value, to_markdown
 from failpred_jax.metrics import FAILURE_METRICS, Metric, failure_metrics
 from failpred_jax.registry import METRICS
 from failpred_jax.results import DatasetDescription, codec
@@ -48,6 +48,11 @@ def test_figures_are_those_of_the_metrics(rng):
         assert low <= expected['auroc'] <= high
     assert found.classifier.num_errors == np.count_nonzero(~correct)
     assert found.classifier.metrics['accuracy'] == correct.mean()
+
+
+def test_what_rounds_to_nothing_has_no_sign():
+    assert [format_value(value, METRICS['aurc']) for value in (-1e-9, 1e-9, -0.5)] == ['0.000', '0.000', '-500.000']
+    assert format_value(-0.00001, METRICS['auroc']) == '0.00'
 
 
 def test_the_upper_bound_never_counts_as_the_best(rng):

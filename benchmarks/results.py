@@ -1,0 +1,230 @@
+"""docs/results.md and the table of the README, from what runs measured: no figure in them is typed but the paper's.
+
+    python -m benchmarks.results keep WORKDIR NAME --title='MNIST, ...'    # a finished run into docs/results/NAME.json
+    python -m benchmarks.results write                                     # both pages from docs/results/
+
+A part of the page is docs/results/NAME.json, docs/results/NAME.md (words that go with it), or both, in the order of
+their names. `keep` takes what the tables need, with the command, the machine, the seeds, the date and the seconds.
+"""
+
+import argparse
+import json
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+from failpred_jax.evaluate import seeds as over_seeds
+from failpred_jax.evaluate import table
+from failpred_jax.metrics import compared, main_columns
+from failpred_jax.registry import METRICS
+from failpred_jax.results import Evaluation, read_evaluation
+from failpred_jax.results.codec import measures_from_json, measures_to_json, run_from_json, run_to_json
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / 'docs'
+INTRODUCTION = """# Results
+
+What was run, with the command, the hardware, the seeds and the date. Nothing else is claimed. This page is written by
+`python -m benchmarks.results write` from `docs/results/`: tables come from the runs' own files, and only the words
+between them are typed. Values are percent unless marked otherwise.
+"""
+DIGITS = 6
+# The table of the README: the run, its scores by what they are called there, and what the paper's table 1 has for them.
+SHOWN = '10_mnist_mlp'
+METRICS_SHOWN = ('fpr_at_95tpr', 'aupr_error', 'auroc', 'aurc')
+SCORES_SHOWN = {
+    'mcp': ('MCP', (14.87, 37.70, 97.13)),
+    'mc_dropout': ('MC-dropout', ()),
+    'mc_dropout_logit_entropy': ("MC-dropout, the paper's variant", (15.15, 38.22, 97.15)),
+    'trust_score': ('Trust Score', ()),
+    'trust_score_reference': ("Trust Score, the paper's variant", (12.31, 52.18, 97.52)),
+    'confidnet': ('ConfidNet', (11.79, 57.37, 97.83)),
+    'ensemble': ('ensemble of the three', ()),
+    'fusion': ('fusion of all scores', ()),
+}
+FIRST, LAST = '<!-- python -m benchmarks.results write -->\n', '<!-- end -->\n'
+
+
+def keep(workdir: Path, title: str) -> dict[str, Any]:
+    """Return what the page needs of a finished run, of one seed or of several."""
+    found = read_evaluation(workdir / 'evaluation')
+    context = run_to_json(found.run)
+    about = {key: context[key] for key in ('mode', 'created', 'dataset', 'interval')}
+    scores = {
+        name: {key: score[key] for key in ('role', 'estimates')}
+        for name, score in context['definitions']['scores'].items()
+        if name in found.measures.scores
+    }
+    seeds = [one.seed for one in found.seeds]
+    folders = {seed: workdir / f'seed_{seed}' for seed in seeds} if seeds else {found.run.config['seed']: workdir}
+    environment = json.loads((folders[next(iter(folders))] / 'environment.json').read_text())
+    return _rounded(
+        {
+            'title': title,
+            'command': _command(environment['command']),
+            'machine': f'{environment["processors"]} cores of {_processor()}, {environment["devices"]}',
+            'versions': {name: environment['versions'][name] for name in ('jax', 'flax', 'optax')},
+            'run': {**about, 'definitions': {'scores': scores}},
+            'seeds': {str(seed): _one_seed(folder) for seed, folder in folders.items()},
+            'measures': _measures(found),
+        }
+    )
+
+
+def _measures(found: Evaluation) -> dict[str, Any]:
+    """Return metrics.json without what no table of the page shows."""
+    value = measures_to_json(found.measures)
+    if (summary := value.get('seeds')) is not None:
+        summary.pop('calibration', None)
+        shown = {metric.name for metric in main_columns()}
+        for rows in summary['scores'].values():
+            for name in rows.keys() - shown:
+                del rows[name]
+        return {'seeds': summary}
+    for name in ('comparisons', 'per_class', 'own'):
+        value.pop(name, None)
+    for score in value['scores'].values():
+        score.pop('ci', None)
+    return value
+
+
+def _one_seed(folder: Path) -> dict[str, Any]:
+    """Return the size and the seconds of one seed's run."""
+    found = read_evaluation(folder / 'evaluation')
+    context = json.loads((folder / 'evaluation' / 'context.json').read_text())
+    classifier = found.measures.classifier
+    return {
+        'accuracy': classifier.metrics['accuracy'],
+        'errors': classifier.num_errors,
+        'units': classifier.num_units,
+        'train_errors': None if found.run.train_targets is None else found.run.train_targets.num_errors,
+        'stages': {
+            stage.name: {'steps': stage.num_steps, 'best_step': stage.best_step, 'seconds': stage.seconds}
+            for stage in found.run.stages
+        },
+        'evaluation_seconds': sum(context.get('seconds', {}).values()),
+    }
+
+
+def _command(line: str) -> str:
+    """Return the command without what belongs to one machine: where the program, the data and the WORKDIR lie."""
+    words = [w for w in line.split()[1:] if not re.match(r'--(workdir|config\.data\.tfds\.data_dir)=', w)]
+    return ' '.join(['python -m failpred_jax.main', *words])
+
+
+def _processor() -> str:
+    info = Path('/proc/cpuinfo')
+    found = re.search(r'model name\s*: (.*)', info.read_text()) if info.exists() else None
+    return found.group(1) if found else platform.processor()
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(v) for key, v in value.items()}
+    if isinstance(value, list):
+        return [_rounded(v) for v in value]
+    return float(f'{value:.{DIGITS}g}') if isinstance(value, float) else value
+
+
+def page(folder: Path) -> str:
+    """Return the page from the parts in a folder."""
+    names = sorted({file.stem for file in folder.iterdir() if file.suffix in ('.json', '.md')})
+    parts = [INTRODUCTION]
+    for name in names:
+        kept, words = folder / f'{name}.json', folder / f'{name}.md'
+        if kept.exists():
+            parts.append(section(json.loads(kept.read_text())))
+        if words.exists():
+            parts.append(words.read_text())
+    return '\n'.join(part.strip() + '\n' for part in parts)
+
+
+def section(kept: dict[str, Any]) -> str:
+    """Return the part of the page about one kept run."""
+    run, _ = run_from_json(kept['run'])
+    measures = measures_from_json(kept['measures'])
+    seeds = kept['seeds']
+    versions = ', '.join(f'{name} {version}' for name, version in kept['versions'].items())
+    head = ['seed', 'accuracy', 'test errors', 'training errors', *(f'{s}, s' for s in _stages(seeds)), 'evaluation, s']
+    rows = [
+        [
+            seed,
+            f'{one["accuracy"]:.2%}',
+            f'{one["errors"]:,} of {one["units"]:,}',
+            '-' if one['train_errors'] is None else f'{one["train_errors"]:,}',
+            *(f'{one["stages"][stage]["seconds"]:,.0f}' for stage in _stages(seeds)),
+            f'{one["evaluation_seconds"]:,.0f}',
+        ]
+        for seed, one in seeds.items()
+    ]
+    lines = [
+        f'## {kept["title"]}',
+        '',
+        f'`{kept["command"]}`, {kept["machine"]}, {versions}, {kept["run"]["created"][:10]}.',
+        '',
+        *table.rule_table(head, rows),
+        '',
+    ]
+    if measures.seeds is not None:
+        return '\n'.join(lines) + '\n' + over_seeds.to_markdown(measures.seeds, run) + _wins(measures.seeds)
+    return '\n'.join(lines) + '\n' + table.to_markdown(measures, run)
+
+
+def _stages(seeds: dict[str, Any]) -> list[str]:
+    return list(next(iter(seeds.values()))['stages'])
+
+
+def _wins(summary: Any) -> str:
+    """Return in how many seeds each score is better than the reference; '' with nothing to compare."""
+    rows = {}
+    for row in summary.paired:
+        rows.setdefault(row.a, {})[row.metric] = f'{round(2 * row.a_wins * row.num_seeds) / 2:g}'
+    if not rows:
+        return ''
+    metrics = [metric for metric in compared() if any(metric.name in found for found in rows.values())]
+    head = [f'better than {summary.paired[0].b}', *(metric.label for metric in metrics)]
+    body = [[name, *(found.get(metric.name, '-') for metric in metrics)] for name, found in rows.items()]
+    title = f'In how many of {len(summary.seeds)} seeds (a tie counts one half):'
+    return '\n'.join(['', title, '', *table.rule_table(head, body), ''])
+
+
+def readme(text: str, kept: dict[str, Any]) -> str:
+    """Return the README with its table of results made anew."""
+    summary = measures_from_json(kept['measures']).seeds
+    if summary is None:
+        raise SystemExit(f'docs/results/{SHOWN}.json is of one seed; the README shows several')
+    scores = summary.scores
+    metrics = [METRICS[name] for name in METRICS_SHOWN]
+    rows = []
+    for name, (called, paper) in SCORES_SHOWN.items():
+        beside = [f' ({value:.2f})' for value in paper]
+        cells = [over_seeds.cell(scores[name].get(metric.name), metric) for metric in metrics]
+        rows.append([called, *(c + b for c, b in zip(cells, [*beside, *[''] * len(cells)], strict=False))])
+    made = '\n'.join(table.rule_table(['', *map(table.heading, metrics)], rows)) + '\n'
+    before, found, rest = text.partition(FIRST)
+    if not found:
+        raise SystemExit(f'README.md has no line {FIRST.strip()}')
+    return before + FIRST + made + LAST + rest.partition(LAST)[2]
+
+
+def main() -> None:
+    """Keep a run, or write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest='what', required=True)
+    one = commands.add_parser('keep', help='a finished run into docs/results/NAME.json')
+    one.add_argument('workdir', type=Path)
+    one.add_argument('name')
+    one.add_argument('--title', required=True)
+    commands.add_parser('write', help='docs/results.md from docs/results/')
+    args = parser.parse_args()
+    if args.what == 'keep':
+        found = json.dumps(keep(args.workdir, args.title), ensure_ascii=False)
+        (DOCS / 'results' / f'{args.name}.json').write_text(found + '\n')
+    (DOCS / 'results.md').write_text(page(DOCS / 'results'))
+    file, kept = ROOT / 'README.md', json.loads((DOCS / 'results' / f'{SHOWN}.json').read_text())
+    file.write_text(readme(file.read_text(), kept))
+
+
+if __name__ == '__main__':
+    main()
