@@ -59,7 +59,7 @@ def units(rng: np.random.Generator, num: int, drop: float = 0.0) -> tuple[np.nda
 
 
 def reference_of(rng: np.random.Generator, num: int) -> tuple[apply.Policy, object]:
-    """Return a policy that accepts over 0.6 (4 % errors, 5 % promised), and the reference of so many units."""
+    """Return a policy that accepts over 0.6 and promises 5 % errors there, and the reference of so many units."""
     confidence, right = units(rng, num)
     arrays = reference_arrays(confidence, right, None, 0, (), None)
     content = {
@@ -267,8 +267,8 @@ def write_page(folder: Path, workdir: Path, evaluation, policy, reference, score
     predictor, state = failpred_jax.load(workdir), folder / 'monitor.json'
     monitor = Monitor(policy, reference, Options(window=500 if len(labels) >= 5000 else 50))
     table = Table(state.with_suffix('.csv'), 0)
-    for severity in range(4):
-        rows = np.arange(len(labels)) if not severity else np.arange(severity, len(labels), 5)
+    for severity in range(6):
+        rows = np.arange(len(labels)) if not severity else np.arange(severity % 5, len(labels), 5)
         shown = corrupt(images[rows], 'gaussian_noise', severity)[0]
         ids = [f'{severity}_{row}.png' for row in rows]
         for name, image in zip(ids, shown, strict=True):

@@ -15,6 +15,8 @@ from failpred_jax.monitor.monitor import Monitor
 from failpred_jax.monitor.window import Window
 
 _PREFIX = 'failpred_monitor'
+# The label of a family of one sample.
+_ALONE = ('', '')
 _SINGLE = {
     'mean_confidence': 'Of the latest window.',
     'accepted_error': 'Estimated error rate of what is accepted, of the latest window.',
@@ -89,45 +91,49 @@ def write_prometheus(monitor: Monitor, path: Path) -> None:
 
     Args:
       monitor: after its latest units.
-      path: ends with .prom.
+      path: NAME.prom; every sample has the label monitor="NAME", since one folder may hold the files of several.
     """
-    write_text(path, prometheus_text(monitor))
+    write_text(path, prometheus_text(monitor, path.stem))
 
 
-def prometheus_text(monitor: Monitor) -> str:
-    """Return the latest figures in Prometheus' text format.
+def prometheus_text(monitor: Monitor, name: str) -> str:
+    """Return the latest figures of the monitor of a name in Prometheus' text format; what is not known is left out.
 
     Reference: https://prometheus.io/docs/instrumenting/exposition_formats/.
     """
     lines: list[str] = []
 
-    def family(name: str, kind: str, help_text: str, samples: Mapping[str, Any]) -> None:
-        known = {labels: value for labels, value in samples.items() if value != ''}
+    def family(family_name: str, kind: str, help_text: str, samples: Mapping[tuple[str, str], Any]) -> None:
+        known = {label: value for label, value in samples.items() if value != ''}
         if known:
-            lines.extend([f'# HELP {_PREFIX}_{name} {help_text}', f'# TYPE {_PREFIX}_{name} {kind}'])
-            lines.extend(f'{_PREFIX}_{name}{labels} {value!r}' for labels, value in known.items())
+            full = f'{_PREFIX}_{family_name}'
+            lines.extend([f'# HELP {full} {help_text}', f'# TYPE {full} {kind}'])
+            lines.extend(f'{full}{_labels(name, *label)} {value!r}' for label, value in known.items())
 
     row = monitor.latest
-    family('units_total', 'counter', 'Units in complete windows.', {'': monitor.num_units})
-    family('windows_total', 'counter', 'Complete windows.', {'': monitor.num_windows})
-    family('left_out_total', 'counter', 'Rows without a confidence.', {'': monitor.num_left_out})
-    family('waiting_units', 'gauge', 'Units whose window is not complete yet.', {'': monitor.num_waiting})
-    alarms = {_labels(alarm=alarm.name): alarm for alarm in monitor.armed}
+    family('units_total', 'counter', 'Units in complete windows.', {_ALONE: monitor.num_units})
+    family('windows_total', 'counter', 'Complete windows.', {_ALONE: monitor.num_windows})
+    family('left_out_total', 'counter', 'Rows without a confidence.', {_ALONE: monitor.num_left_out})
+    family('waiting_units', 'gauge', 'Units whose window is not complete yet.', {_ALONE: monitor.num_waiting})
+    alarms = {('alarm', alarm.name): alarm for alarm in monitor.armed}
     family('alarm', 'gauge', '1 once it has gone off.', {k: int(a.name in monitor.raised) for k, a in alarms.items()})
     evidence = {k: row.get(f'log10_e_{a.name}', '') for k, a in alarms.items()}
     family('log10_e', 'gauge', 'Evidence of the alarm, logarithm to base 10.', evidence)
     levels = {k: a.log_level / math.log(10) for k, a in alarms.items()}
     family('log10_e_threshold', 'gauge', 'At which the alarm goes off.', levels)
     for end, of in (('', ''), ('_low', ', lower end of 95 %'), ('_high', ', upper end of 95 %')):
-        found = {_labels(method=m): row.get(f'accuracy_{m}{end}', '') for m in METHODS}
+        found = {('method', m): row.get(f'accuracy_{m}{end}', '') for m in METHODS}
         family(f'estimated_accuracy{end}', 'gauge', f'Of the latest window, without labels{of}.', found)
-    shares = {_labels(action=action): row.get(f'share_{action}', '') for action in monitor.actions}
+    shares = {('action', action): row.get(f'share_{action}', '') for action in monitor.actions}
     family('share', 'gauge', 'Of the latest window, by what the policy does.', shares)
-    for name, help_text in _SINGLE.items():
-        family(name, 'gauge', help_text, {'': row.get(name, '')})
+    for single, help_text in _SINGLE.items():
+        family(single, 'gauge', help_text, {_ALONE: row.get(single, '')})
     return '\n'.join(lines) + '\n'
 
 
-def _labels(**labels: str) -> str:
-    shown = (v.replace('\\', r'\\').replace('"', r'\"').replace('\n', r'\n') for v in labels.values())
-    return '{' + ','.join(f'{name}="{value}"' for name, value in zip(labels, shown, strict=True)) + '}'
+def _labels(name: str, key: str, value: str) -> str:
+    def quoted(text: str) -> str:
+        return text.replace('\\', r'\\').replace('"', r'\"').replace('\n', r'\n')
+
+    more = f',{key}="{quoted(value)}"' if key else ''
+    return f'{{monitor="{quoted(name)}"{more}}}'

@@ -88,8 +88,12 @@ def error_line(
     value, low, high = estimate
     _add_band(figure, unit, low, high)
     _add_line(figure, unit, value, 'estimated', style.line_style(0), '.2%')
-    if np.isfinite(np.asarray(labeled, np.float64)).any():
-        _add_line(figure, unit, labeled, 'where labels are known', style.line_style(6), '.2%')
+    labeled = np.asarray(labeled, np.float64)
+    if (known := np.isfinite(labeled)).any():
+        figure.add_scatter(
+            x=unit[known], y=style.compact(labeled[known]), mode='markers', name='where labels are known',
+            marker={'color': style.INK, 'size': 5}, hovertemplate='unit %{x:,}: %{y:.2%}<extra>labels</extra>',
+        )  # fmt: skip
     if promised is not None:
         figure.add_hline(y=promised, line={'color': style.VERMILLION, 'width': 1.5, 'dash': 'dash'})
     _add_alarms(figure, alarms)

@@ -69,7 +69,7 @@ def make_sections(
     add_moved(monitor, moved, name)
     examples = Section('examples', 'Examples', 'What do units from before and after look like?')
     add_examples(monitor, examples, pictures)
-    limits = Section('limits', 'What this cannot say', 'What must be known to read the numbers?')
+    limits = Section('limits', 'Limits', 'What can these numbers not say?')
     limits.add(h.ul[[h.li[text] for text in _limits(monitor)]])
     return [section for section in (now, line, moved, examples, limits) if section.parts]
 

@@ -47,8 +47,9 @@ def monitor(policy, stream, state, *words):
 
 
 def left(state):
-    """Return what a call leaves beside its state, but for the page."""
-    return [state.with_suffix(suffix).read_text() for suffix in ('.json', '.csv', '.prom')]
+    """Return what a call leaves beside its state, but for the page; the state's own name is left out."""
+    texts = [state.with_suffix(suffix).read_text() for suffix in ('.json', '.csv', '.prom')]
+    return [text.replace(f'monitor="{state.stem}"', '') for text in texts]
 
 
 def test_every_format_in_parts_is_the_same_stream(policy, rng, tmp_path, monkeypatch):
@@ -95,7 +96,9 @@ def test_an_alarm_is_exit_code_3_and_stays(policy, rng, tmp_path):
     assert code == 3 and 'alarm: ' in err and 'What to do' in err
     assert 'estimated_error, at unit 1,' in err or 'estimated_error, at unit 9' in err
     assert state.with_suffix('.csv').read_text().startswith(before)
-    assert 'failpred_monitor_alarm{alarm="estimated_error"} 1' in state.with_suffix('.prom').read_text()
+    assert (
+        'failpred_monitor_alarm{monitor="monitor",alarm="estimated_error"} 1' in state.with_suffix('.prom').read_text()
+    )
     page = state.with_suffix('.html').read_text()
     assert page.count('data:image/png') > 12 and 'the window of the alarm' in page
     assert "default-src 'none'" in page.replace('&#39;', "'") and 'No alarm' not in page

@@ -56,7 +56,7 @@ def test_one_piece_or_many_or_killed_and_resumed_is_the_same_to_the_bit(rng, tmp
     assert rows_of(found) == rows_of(windows)
     for other in (pieces, resumed):
         assert json.dumps(other.to_json()) == json.dumps(whole.to_json())
-        assert prometheus_text(other) == prometheus_text(whole)
+        assert prometheus_text(other, 'x') == prometheus_text(whole, 'x')
 
 
 def test_the_state_does_not_grow(rng, tmp_path):
@@ -116,7 +116,7 @@ def test_alarms_say_what_they_mean_and_stay(rng):
     first = dict(monitor.raised)
     monitor.update(stream(rng, 2000))
     assert monitor.raised == first
-    assert 'failpred_monitor_alarm{alarm="accepted_error"} 1' in prometheus_text(monitor)
+    assert 'failpred_monitor_alarm{monitor="x",alarm="accepted_error"} 1' in prometheus_text(monitor, 'x')
     assert '4 alarms are armed' in summary(monitor, 3)[-1]
 
 
