@@ -1,7 +1,7 @@
 """How well P(correct) fits where labels arrive, in NumPy alone."""
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 NUM_BINS = 15
 
@@ -43,5 +43,6 @@ def _mean_absolute(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """Return E|x| of a normal x."""
     is_random = deviation > 0
     ratio = mean / np.where(is_random, deviation, 1)
-    spread = deviation * 2 * norm.pdf(ratio)
-    return np.where(is_random, spread + mean * (1 - 2 * norm.cdf(-ratio)), mean)
+    # Not scipy.stats, which takes most of a second to import.
+    spread = deviation * 2 * np.exp(-(ratio**2) / 2) / np.sqrt(2 * np.pi)
+    return np.where(is_random, spread + mean * (1 - 2 * ndtr(-ratio)), mean)
