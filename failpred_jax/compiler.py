@@ -25,7 +25,7 @@ def options() -> dict[str, str]:
     try:
         jax.jit(lambda: 0, compiler_options=_CPU_OPTIONS).lower().compile()
     except jax.errors.JaxRuntimeError:
-        # A release of XLA that knows the option no more (or not yet): what it does by itself is slower, not wrong.
+        # A release of XLA without this option (or without it yet): what it does by default is slower, not wrong.
         return {}
     return _CPU_OPTIONS
 

@@ -6,7 +6,7 @@ rights of its own.
 
 import importlib.util
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from failpred_jax.errors import UserError
 
 OPTIONS = ('--coordinator_address', '--num_processes', '--process_id')
 VARIABLES = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')
+# How the names of all variables begin that launchers set for each of several processes.
+_OF_LAUNCHERS = (*VARIABLES, 'JOB_COMPLETION_INDEX', 'SLURM_', 'TPU_WORKER_', 'CLOUD_TPU_TASK_ID')
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class Job:
     num_processes: int
     process_id: int
     local_device_ids: tuple[int, ...] | None = None
+
+
+def is_alone(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Return whether nothing hints that this process is one of several, of which one alone speaks."""
+    return not any(word.startswith(OPTIONS) for word in argv) and not any(n.startswith(_OF_LAUNCHERS) for n in environ)
 
 
 def given_job(

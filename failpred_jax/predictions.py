@@ -92,12 +92,11 @@ def evaluate_predictions(
     columns: Mapping[str, Array] | None = None,
     slice_by: Sequence[str] = (),
 ) -> Table:
-    """Compare confidence scores on the predictions of any model.
+    """Compare confidence scores on the predictions of any model, in arrays of any framework and real type.
 
     Args:
       labels: [N] or [N, H, W]: class numbers in [0, C), class names, or one-hot; None, as the logits, with `correct`.
-      logits: [N, C] or [N, H, W, C]; probabilities and their logarithms are recognized by their values. Arrays of any
-        framework and real type will do, and one column [N], that of class 1 of two.
+      logits: [N, C], [N, H, W, C], or one column [N]: that of class 1. Probabilities and their logarithms will do.
       confidences: your own scores, name -> shaped as labels; higher means more confident.
       correct: [N] bool, or grades in [0, 1], where labels and logits are not known; needs `confidences`.
       features: [N, D] float, for the scores that measure distances.
@@ -105,8 +104,7 @@ def evaluate_predictions(
       mc_probs, ensemble_probs: [N, T, C] class probabilities of dropout passes, or of the members of an ensemble.
       validation: 'labels', 'logits' and perhaps 'features' of held-out units, for the scores that are fitted.
       training: the same of the training units, for the scores that are fitted on them.
-      calibration: the same, with your own `confidence_<name>`, of units for certificates alone; nothing is fitted on
-        them.
+      calibration: the same, with your own `confidence_<name>`, of units that certificates alone read.
       name: of the data, for the table.
       class_names: C names, in the order of the logits.
       ignore_label: units of this label are left out.
@@ -118,44 +116,40 @@ def evaluate_predictions(
       columns: name -> [N] words, numbers or truth values, by which units can be told apart.
       slice_by: names of columns; the units of each value, or range of values, are reported for themselves.
 
-    Returns:
-      Table.
-
     Raises:
       UserError: naming everything that is wrong with the arrays.
     """
-    _check_arguments(
-        confidences=confidences, validation=validation, training=training, calibration=calibration, columns=columns
-    )
     _check_numbers(resamples, right_at)
     given = {
-        'labels': labels, 'logits': logits, 'correct': correct, 'class_names': class_names, 'features': features,
-        'mask': mask, 'mc_probs': mc_probs, 'ensemble_probs': ensemble_probs, 'group': group, 'id': ids,
-        'weight': weight,
+        'labels': labels, 'logits': logits, 'class_names': class_names, 'features': features, 'mc_probs': mc_probs,
+        'ensemble_probs': ensemble_probs, 'mask': mask, 'correct': correct, 'group': group, 'id': ids, 'weight': weight,
     }  # fmt: skip
-    arrays = _named_as_in_a_file(given, confidences, columns, validation, training, calibration)
-    return _evaluate(
-        parse_arrays(arrays, 'the arguments', ignore_label, right_at=right_at), name, resamples, _words(slice_by)
-    )
+    parts = {'validation': validation, 'training': training, 'calibration': calibration}
+    arrays = _named_as_in_a_file(given, confidences, columns, parts)
+    units = parse_arrays(arrays, 'the arguments', ignore_label, right_at=right_at)
+    return _evaluate(units, name, resamples, [slice_by] if isinstance(slice_by, str) else slice_by)
 
 
 def _named_as_in_a_file(
     given: Mapping[str, Any],
     confidences: Mapping[str, Array] | None,
     columns: Mapping[str, Array] | None,
-    validation: Mapping[str, Array] | None,
-    training: Mapping[str, Array] | None,
-    calibration: Mapping[str, Array] | None,
+    parts: Mapping[str, Mapping[str, Array] | None],
 ) -> dict[str, Any]:
     """Return the arrays of all parts by the names that they have in a file of predictions."""
+    for name, value in {'confidences': confidences, 'columns': columns, **parts}.items():
+        if value is not None and not isinstance(value, Mapping):
+            raise UserError(
+                f"{name} is a {type(value).__name__}; give a dict of names and arrays, such as {{'mine': x}}"
+            )
     arrays = {key: value for key, value in given.items() if value is not None}
-    arrays |= {f'confidence_{key}': value for key, value in (confidences or {}).items()}
+    arrays |= {CONFIDENCE + key: value for key, value in (confidences or {}).items()}
     for key, value in (columns or {}).items():
         if key in arrays:
             raise UserError(f"columns names '{key}', which is an argument of its own; give it there, or rename it")
         arrays[key] = value
-    for prefix, part in (('val_', validation), ('train_', training), ('cal_', calibration)):
-        arrays |= {prefix + key: value for key, value in (part or {}).items()}
+    for prefix, name in PARTS.items():
+        arrays |= {prefix + key: value for key, value in (parts.get(name) or {}).items()}
     return arrays
 
 
@@ -168,23 +162,9 @@ def _check_numbers(resamples: Any, right_at: Any) -> None:
         raise UserError(f'right_at is {right_at!r}; it must be a grade above 0 and up to 1, such as 0.5')
 
 
-def _words(names: Sequence[str]) -> Sequence[str]:
-    """Return names that were given as one word as a list of it."""
-    return [names] if isinstance(names, str) else names
-
-
 def _number(value: Any) -> float:
     """Return a number of any type as float, NaN for what is none."""
     return float(value) if isinstance(value, int | float | np.number) and not isinstance(value, bool) else math.nan
-
-
-def _check_arguments(**named: Mapping[str, Array] | None) -> None:
-    """Raise a UserError for arguments that must map names to arrays and do not."""
-    for name, value in named.items():
-        if value is not None and not isinstance(value, Mapping):
-            raise UserError(
-                f"{name} is a {type(value).__name__}; give a dict of names and arrays, such as {{'mine': x}}"
-            )
 
 
 def evaluate_file(

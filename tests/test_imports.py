@@ -1,6 +1,7 @@
-"""Imports point one way; see docs/architecture.md."""
+"""Imports point one way, and no file or function needs a tour; see docs/architecture.md."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ ROOT = Path(failpred_jax.__file__).parent
 LEVELS = [
     {
         'apply', 'blocks', 'compiler', 'errors', 'types', 'registry', 'options', 'files', 'locking', 'launcher',
-        'stopping', 'terminal', 'threads',
+        'endings', 'stopping', 'terminal', 'threads',
     },
     {'processes'},
     {'console', 'results', 'outcomes', 'readers'},
@@ -46,15 +47,23 @@ LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 # Modules of the lowest level may use one another; there are no rooms there.
 ONE_ROOM = LEVELS[0]
 FILES = sorted(ROOT.rglob('*.py'))
+TESTS = sorted(Path(__file__).parent.rglob('*.py'))
+MOST_LINES, MOST_LINES_OF_A_FUNCTION = 350, 60
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def room_of(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix('.py')
 
 
+@functools.cache
 def imported_modules(path: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -106,7 +115,7 @@ def test_package_is_imported_in_its_home_only(package, home):
 
 def test_functions_are_mapped_over_devices_in_one_file_only():
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Attribute) and node.attr in ('pmap', 'shard_map'):
                 assert path.name == 'devices.py', f'{path}:{node.lineno} calls {node.attr}'
 
@@ -118,3 +127,19 @@ def test_no_flag_is_read_below_the_command_line_and_no_config_defaults_silently(
         source = path.read_text()
         assert 'FLAGS' not in source, f'{path} reads flags'
         assert 'config.get(' not in source, f'{path} reads a config with a silent default'
+
+
+def test_no_file_is_too_long():
+    lengths = {path: len(path.read_text().splitlines()) for path in (*FILES, *TESTS)}
+    assert not {str(path): length for path, length in lengths.items() if length > MOST_LINES}
+    assert lengths[ROOT / 'main.py'] <= 80
+
+
+def test_no_function_is_too_long():
+    lengths = {
+        f'{path}:{node.lineno} {node.name}': (node.end_lineno or 0) - node.lineno + 1
+        for path in (*FILES, *TESTS)
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert not {name: length for name, length in lengths.items() if length > MOST_LINES_OF_A_FUNCTION}

@@ -11,4 +11,4 @@ def _run(given: Given) -> None:
     session.build_report(given.workdir)
 
 
-COMMANDS.register('report')(Command('build the report of an evaluated run again', _run, can_force=False))
+COMMANDS.register('report')(Command('rebuild the report of an evaluated run', _run, can_force=False))

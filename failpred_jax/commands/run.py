@@ -15,5 +15,5 @@ def _run(given: Given) -> None:
 
 
 COMMANDS.register('run')(
-    Command('train all stages, evaluate, decide, report (default); what is done is not done again', _run),
+    Command('train all stages, evaluate, decide, report (default); finished parts are not repeated', _run),
 )

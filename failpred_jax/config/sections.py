@@ -172,7 +172,7 @@ class BaselineConfig(StageConfig):
     NAMED_BY: ClassVar = {**StageConfig.NAMED_BY, 'loss': CLASSIFIER_LOSSES}
 
     loss: str = option('cross_entropy', 'what the classifier minimizes', registered(CLASSIFIER_LOSSES))
-    label_smoothing: float = option(0.0, 'part of each target that is dealt out to all classes alike', FRACTION)
+    label_smoothing: float = option(0.0, 'part of each target that is spread evenly over all classes', FRACTION)
     init_from: str = option(
         '',
         "weights to start from: another run's WORKDIR or stage folder, a checkpoint of the paper's code, torchvision's "

@@ -1,6 +1,6 @@
 """The user's own images, as named arrays in one file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ MOST_MAP_CLASSES = 2**16
 
 @dataclass(frozen=True)
 class ArraysOptions:
-    """What this source can be told."""
+    """Options of this source."""
 
     path: str = option(
         '', 'file of images and labels, such as an npz (see docs/predictions.md for formats)', changes_training=False
@@ -57,20 +57,7 @@ def load(data: DataConfig, options: ArraysOptions) -> RawData:
         arrays = dict(read_file(path))
     except UserError as error:
         raise UserError(f'config.data.arrays.path: {error}') from error
-    problems = [
-        f"unknown array '{name}'{nearest(name, _NAMES)} (known: {', '.join(_NAMES)})"
-        for name in arrays
-        if name not in _NAMES
-    ]
-    for part in ('train', 'val', 'test'):
-        both = [name for name in (f'images_{part}', f'labels_{part}') if name in arrays]
-        if len(both) == 1 or (part == 'train' and not both):
-            problems.append(f"'images_{part}' and 'labels_{part}' must both be there")
-        elif both and arrays[both[0]].ndim not in (3, 4):
-            problems.append(f"'{both[0]}' has shape {arrays[both[0]].shape}; it must be (N, H, W, channels)")
-    if problems:
-        raise UserError('\n'.join([f"'{path}' has problems:", *(f'  - {problem}' for problem in problems)]))
-
+    _check_names(arrays, path)
     class_names = _class_names(arrays.get('class_names'))
     if arrays['labels_train'].dtype.kind in 'US':
         class_names = class_names or tuple(np.unique(_words(arrays['labels_train'])).tolist())
@@ -105,6 +92,23 @@ def load(data: DataConfig, options: ArraysOptions) -> RawData:
     info = DatasetInfo(readable(path.stem), task, (height, width, channels), class_names, ignored)
     held_out = (examples(part) if f'images_{part}' in arrays else None for part in ('val', 'test'))
     return RawData(info, train, *held_out)
+
+
+def _check_names(arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    """Raise a UserError for arrays of other names, half of a part, or images of another shape."""
+    problems = [
+        f"unknown array '{name}'{nearest(name, _NAMES)} (known: {', '.join(_NAMES)})"
+        for name in arrays
+        if name not in _NAMES
+    ]
+    for part in ('train', 'val', 'test'):
+        both = [name for name in (f'images_{part}', f'labels_{part}') if name in arrays]
+        if len(both) == 1 or (part == 'train' and not both):
+            problems.append(f"'images_{part}' and 'labels_{part}' must both be there")
+        elif both and arrays[both[0]].ndim not in (3, 4):
+            problems.append(f"'{both[0]}' has shape {arrays[both[0]].shape}; it must be (N, H, W, channels)")
+    if problems:
+        raise UserError('\n'.join([f"'{path}' has problems:", *(f'  - {problem}' for problem in problems)]))
 
 
 def _words(array: np.ndarray) -> np.ndarray:

@@ -42,7 +42,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class CamvidOptions:
-    """What this source can be told."""
+    """Options of this source."""
 
     path: str = option('', 'folder with train/, trainannot/, val/, ...', changes_training=False)
     score_unlabeled: bool = option(False, "train on and score the unlabeled pixels too, as the paper's code does")

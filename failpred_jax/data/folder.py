@@ -19,7 +19,7 @@ from failpred_jax.registry import SOURCES
 
 @dataclass(frozen=True)
 class FolderOptions:
-    """What this source can be told."""
+    """Options of this source."""
 
     path: str = option(
         '', 'folder with one sub-folder per class, or with train/, val/ and test/', changes_training=False

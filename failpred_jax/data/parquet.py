@@ -35,7 +35,7 @@ _OF = re.compile(r'(?P<number>\d+)-of-(?P<count>\d+)')
 
 @dataclass(frozen=True)
 class ParquetOptions:
-    """What this source can be told."""
+    """Options of this source."""
 
     path: str = option(
         '', 'a parquet file, or a folder of them, such as the data/ of a set from Hugging Face', changes_training=False

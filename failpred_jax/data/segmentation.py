@@ -27,7 +27,7 @@ _MASKS = ('masks', 'mask', 'labels', 'label', 'annotations', 'ann_dir', 'gt', 's
 
 @dataclass(frozen=True)
 class SegmentationOptions:
-    """What this source can be told."""
+    """Options of this source."""
 
     path: str = option(
         '', 'folder with images/ and masks/, or with train/, val/, test/ of such', changes_training=False

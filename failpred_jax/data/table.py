@@ -27,7 +27,7 @@ _USUAL = {
 
 @dataclass(frozen=True)
 class TableOptions:
-    """What this source can be told."""
+    """Options of this source."""
 
     path: str = option('', 'csv, parquet or another table of path, label, split, group', changes_training=False)
     root: str = option('', "folder that paths begin at; '' is the table's own", changes_training=False)

@@ -31,7 +31,7 @@ from failpred_jax.types import DatasetInfo, Examples
 
 @dataclass(frozen=True)
 class TfdsOptions:
-    """What this source can be told."""
+    """Options of this source."""
 
     name: str = option('', "data set, such as 'mnist' or 'emnist/letters'")
     data_dir: str = option(

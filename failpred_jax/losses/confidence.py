@@ -21,7 +21,7 @@ from failpred_jax.types import Array, Outputs
 
 @dataclass(frozen=True)
 class FocalOptions:
-    """What the focal loss can be told."""
+    """Options of the focal loss."""
 
     alpha: float = option(0.25, 'factor of the whole loss', POSITIVE)
     gamma: float = option(

@@ -59,7 +59,7 @@ def calibration_sums(confidence: Array, correct: Array, mask: Array, num_bins: i
 
 
 def calibration_from_sums(sums: CalibrationSums) -> dict[str, float]:
-    """Return what `calibration_metrics` returns, but for the ECE of equal mass, which needs all units in order.
+    """Return what `calibration_metrics` returns, except the ECE of equal mass, which needs all units in order.
 
     Returns:
       {ece, signed_ece, mce, brier, brier_reliability, brier_resolution, brier_uncertainty, nll: float}; NaN for no

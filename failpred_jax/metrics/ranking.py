@@ -76,7 +76,7 @@ def _jitted(confidence: jax.Array, correct: jax.Array, mask: jax.Array | None, p
 def _sorted_on_host(
     confidence: Array, correct: Array, mask: Array | None, points: Points
 ) -> tuple[dict[str, np.ndarray], int]:
-    """Return what `_jitted` does, found by NumPy; sums of float64 in another order agree but for the last digits."""
+    """Return what `_jitted` does, found by NumPy; sums of float64 in another order agree except in the last digits."""
     confidence = np.asarray(confidence)
     if confidence.dtype.kind == 'f':
         nan = np.isnan(confidence)

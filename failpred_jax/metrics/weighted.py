@@ -15,7 +15,7 @@ from failpred_jax.metrics.walk import STANDARD, Points
 from failpred_jax.registry import METRICS
 from failpred_jax.types import Array
 
-# Two sums that differ by less than this share of the whole are equal but for rounding.
+# Two sums that differ by less than this share of the whole are equal up to rounding.
 ROUNDING = 1e-9
 # Why a metric has no value for grades.
 UNGRADED = 'undefined: it needs right or wrong, and correct holds grades (right_at=0.5 makes them right or wrong)'

@@ -35,7 +35,7 @@ _WHAT = 'a Flax linen module, a Flax nnx module, or a function of images'
 
 @dataclass(frozen=True)
 class CustomOptions:
-    """What this model can be told."""
+    """Options of this model."""
 
     factory: str = option('', f"'package.module:name' of what makes it: returns {_WHAT}")
     params: str = option(

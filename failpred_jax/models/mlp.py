@@ -40,7 +40,7 @@ class MlpBackbone(linen.Module):
 
 @dataclass(frozen=True)
 class MlpOptions:
-    """What this model can be told."""
+    """Options of this model."""
 
     hidden_units: int = option(1000, 'width of the hidden layer', WIDTH)
 

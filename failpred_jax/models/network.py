@@ -268,9 +268,17 @@ def make_network(model: ModelConfig, info: DatasetInfo) -> Network:
 
     Raises:
       UserError: an unknown name, a data set whose images are too small, or a task the architecture is not for.
+      ValueError: the architecture's backbone lacks a part that the stages use, which would show only after training.
     """
     _check_fits(model.name, info)
-    return Network(MODELS[model.name](model, model.options_of(model.name), info), info.image_shape)
+    made = MODELS[model.name](model, model.options_of(model.name), info)
+    lacking = [part for part in ('prefix', 'suffix', 'dropout') if not hasattr(made.backbone, part)]
+    if lacking:
+        raise ValueError(
+            f"the backbone of model '{model.name}' has no {' and no '.join(lacking)}; it needs the methods prefix and "
+            'suffix, and the field dropout: whether it has any (docs/adding.md)'
+        )
+    return Network(made, info.image_shape)
 
 
 def _check_fits(name: str, info: DatasetInfo) -> None:

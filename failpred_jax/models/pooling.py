@@ -42,7 +42,7 @@ def max_pool_places(x: Array) -> Array:
 
 
 def max_unpool(y: Array, places: Array, size: tuple[int, int]) -> Array:
-    """Return zeros but for the values of `y` at the places they were taken from.
+    """Return zeros except for the values of `y` at the places they were taken from.
 
     Args:
       y: [B, H // 2, W // 2, D].

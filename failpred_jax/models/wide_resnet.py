@@ -26,7 +26,7 @@ class WideResnetOptions:
     """How deep and wide, and the dropout inside each block."""
 
     depth: int = option(28, 'layers, 6 n + 4', rule('10, 16, 22, 28, ...', lambda v: v >= 10 and v % 6 == 4))
-    widen_factor: int = option(10, 'times as many channels as a ResNet for CIFAR has', POSITIVE)
+    widen_factor: int = option(10, 'multiple of the channels of a ResNet for CIFAR', POSITIVE)
     dropout_rate: float = option(0.3, 'dropout between the convolutions of a block', FRACTION)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from failpred_jax import command_line, launcher, main
+from failpred_jax import command_line, endings, launcher
 from failpred_jax.registry import COMMANDS
 from failpred_jax.stopping import EXIT_STOPPED
 
@@ -163,7 +163,7 @@ def test_jobset_holds_together():
     assert pod['restartPolicy'] == 'Never'
     (worker,) = pod['containers']
     (rule,) = job['podFailurePolicy']['rules']
-    wanted = {'containerName': worker['name'], 'operator': 'In', 'values': [main.EXIT_USER_ERROR]}
+    wanted = {'containerName': worker['name'], 'operator': 'In', 'values': [endings.EXIT_USER_ERROR]}
     assert rule == {'action': 'FailJob', 'onExitCodes': wanted}
     (policy,) = jobset['spec']['failurePolicy']['rules']
     assert policy['action'] == 'FailJobSet'

@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen
 
 from failpred_jax.config import ModelConfig
 from failpred_jax.models.mlp import MlpOptions
-from failpred_jax.models.network import make_network
+from failpred_jax.models.network import Architecture, make_network
+from failpred_jax.registry import MODELS
 from failpred_jax.types import DatasetInfo
 
 INFO = DatasetInfo('made up', 'classification', (8, 9, 3), ('a', 'b', 'c'))
@@ -34,3 +36,12 @@ def test_active_dropout_without_a_key_is_an_error():
     images = jnp.zeros((1, *network.image_shape))
     with pytest.raises(ValueError, match="dropout is on in 'backbone'"):
         network.apply(params, stats, images, dropout_in=frozenset({'backbone'}))
+
+
+def test_a_backbone_that_lacks_what_the_stages_use_is_refused_before_any_training(monkeypatch):
+    def make(model, options, info):
+        return Architecture(linen.Dense(3), linen.Dense(3), linen.Dense(1))
+
+    monkeypatch.setitem(MODELS._entries, 'mlp', make)
+    with pytest.raises(ValueError, match="of model 'mlp' has no prefix and no suffix and no dropout; it needs"):
+        make_network(ModelConfig(name='mlp'), INFO)

@@ -37,13 +37,9 @@ from failpred_jax.results import (
 )
 
 
-def make_evaluation(rng, num_classes=4) -> Evaluation:
-    """Return an evaluation in which every part is there."""
-    labels = rng.integers(0, num_classes, 50).astype(np.int32)
-    logits = rng.normal(size=(50, num_classes)).astype(np.float32)
-    predicted = logits.argmax(-1)
-    units = Predictions(labels, logits, predicted == labels, {'mcp': rng.random(50), 'mine': rng.integers(0, 9, 50)})
-    measures = Measures(
+def make_measures(labels, predicted, num_classes) -> Measures:
+    """Return measures of which every part is there."""
+    return Measures(
         classifier=ClassifierResult(
             50,
             7,
@@ -92,6 +88,15 @@ def make_evaluation(rng, num_classes=4) -> Evaluation:
         per_class=ClassFailures((0, 3), (20, 5), (4, 0), {'mcp': {'auroc': (0.75, math.nan)}}, 'two of four'),
         own={'ensemble': Measures(ClassifierResult(50, 5, {'accuracy': 0.9}), {'mcp': ScoreResult({'auroc': 0.8})})},
     )
+
+
+def make_evaluation(rng, num_classes=4) -> Evaluation:
+    """Return an evaluation in which every part is there."""
+    labels = rng.integers(0, num_classes, 50).astype(np.int32)
+    logits = rng.normal(size=(50, num_classes)).astype(np.float32)
+    predicted = logits.argmax(-1)
+    units = Predictions(labels, logits, predicted == labels, {'mcp': rng.random(50), 'mine': rng.integers(0, 9, 50)})
+    measures = make_measures(labels, predicted, num_classes)
     run = RunDescription(
         created='2026-01-01T00:00:00+00:00',
         dataset=DatasetDescription('things', 'classification', num_classes, ('a', 'b'), (8, 8, 1), None, 1, 2, 50),

@@ -17,7 +17,7 @@ from failpred_jax.types import Array, Batch, PyTree
 class MixupOptions:
     """Mixup."""
 
-    alpha: float = option(0.2, 'shape of the Beta distribution of the shares; towards 0, nothing mixes', NOT_NEGATIVE)
+    alpha: float = option(0.2, 'shape of the Beta distribution of the shares; near 0, nothing is mixed', NOT_NEGATIVE)
 
 
 @RECIPES.register('mixup', options=MixupOptions, stages=('baseline',), extends=True)

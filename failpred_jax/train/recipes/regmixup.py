@@ -17,7 +17,7 @@ from failpred_jax.types import Array, Batch, PyTree
 class RegMixupOptions:
     """RegMixup."""
 
-    alpha: float = option(20.0, 'shape of the Beta distribution of the shares; towards 0, nothing mixes', NOT_NEGATIVE)
+    alpha: float = option(20.0, 'shape of the Beta distribution of the shares; near 0, nothing is mixed', NOT_NEGATIVE)
     weight: float = option(1.0, "weight of the mixtures' loss; that of the examples is 1", NOT_NEGATIVE)
 
 
