@@ -33,6 +33,7 @@ def get_config():
     config.baseline.schedule = 'inverse_root'
     config.baseline.inverse_root.epochs = 4.0
     config.baseline.recipes = ('noise',)
+    config.baseline.init_from = 'start.npz'
     config.baseline.noise.strength = 0.2
     config.confidence.epochs = 4
     config.confidence.tcp_absolute.slack = 0.01
@@ -51,24 +52,44 @@ def examples() -> dict[str, str]:
     return found | {'failpred_jax/scores/logit_lead.py': f'"""The lead of the largest logit."""\n\n{score}'}
 
 
+# As TensorFlow names them; of the widths that the run sets.
+START = {
+    f'{layer}/{part}:0': np.random.default_rng(0).normal(0, 0.1, shape).astype(np.float32)
+    for layer, (rows, columns) in {'fc1': (64, 24), 'fc2': (24, 24), 'logits': (24, 10)}.items()
+    for part, shape in {'kernel': (rows, columns), 'bias': (columns,)}.items()
+}
+
+
 @pytest.fixture(scope='module')
-def extended(tmp_path_factory):
-    """A copy of the package with the examples in it, and a finished run of it."""
+def runs(tmp_path_factory):
+    """Return the WORKDIR of a run of a copy of the package with the examples in it, and what its commands printed."""
     folder = tmp_path_factory.mktemp('extended')
     shutil.copytree(ROOT / 'failpred_jax', folder / 'failpred_jax', ignore=shutil.ignore_patterns('__pycache__'))
     for path, body in examples().items():
         assert not (folder / path).exists(), f'{path} of the documentation is a file of the package by now'
         (folder / path).write_text(body)
     (folder / 'mine.py').write_text(CONFIG)
+    np.savez(folder / 'start.npz', **START)
     options = ('--config.data.noisy_digits.noise=0.3', '--config.model.two_layers.width=24')
-    program(folder, '--config=mine.py', '--workdir=run', *options)
-    return folder / 'run'
+    ran = ('--config=mine.py', '--workdir=run')
+    out = programs(folder, [*ran, *options], [*ran, '--mode=parts', '--part=train'])
+    return folder / 'run', out
 
 
-def program(folder, *words):
-    """Run the copy of the package and return what it prints."""
+TWICE = """
+import sys
+from failpred_jax import main
+for words in {calls!r}:
+    print('next')
+    if main.main(['failpred', *words]):
+        sys.exit('failed')
+"""
+
+
+def programs(folder, *calls):
+    """Run command lines of the copy of the package, one after the other in one process; return what each prints."""
     done = subprocess.run(
-        [sys.executable, '-m', 'failpred_jax.main', *words],
+        [sys.executable, '-c', TWICE.format(calls=calls)],
         cwd=folder,
         # The package that is found first has to be the copy; PNGs of figures take longer than the run.
         env=os.environ | {'PYTHONPATH': str(folder), 'BROWSER_PATH': '/nonexistent'},
@@ -77,19 +98,23 @@ def program(folder, *words):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done.stdout.split('next\n')[1:]
 
 
-def test_the_new_command_runs_with_its_own_flag(extended):
-    out = program(extended.parent, '--config=mine.py', '--workdir=run', '--mode=parts', '--part=train')
-    assert re.fullmatch(r'train: [\d,]+ examples\n', out)
+def test_the_new_command_runs_with_its_own_flag(runs):
+    assert re.fullmatch(r'train: [\d,]+ examples\n', runs[1][1])
+
+
+@pytest.fixture
+def extended(runs):
+    return runs[0]
 
 
 def test_the_documentation_shows_one_file_of_each_kind():
     rooms = sorted(Path(path).parent.name for path in examples())
     assert rooms == [
         'commands', 'corruptions', 'data', 'losses', 'metrics', 'models', 'optimizers', 'recipes', 'schedules',
-        'scores', 'sections',
+        'scores', 'sections', 'weights',
     ]  # fmt: skip
 
 
@@ -105,6 +130,10 @@ def test_the_new_source_model_loss_optimizer_schedule_and_recipe_are_trained_wit
     assert {p.parent.name for p in extended.glob('*/result.json')} == {'baseline', 'confidence'}
     metrics = json.loads((extended / 'evaluation' / 'metrics.json').read_text())
     assert 0.5 < metrics['scores']['mcp']['accuracy'] < 1
+
+
+def test_the_new_weights_format_is_recognized_and_the_run_starts_there(runs):
+    assert "baseline: starts from start.npz (TensorFlow's variables)" in runs[1][0]
 
 
 def test_the_new_score_and_metric_are_measured(extended):
