@@ -2,10 +2,14 @@
 
 import os
 
-# Before jax is imported anywhere: the flags are read once. Most of the tests' time is compilation, and of programs
-# that run once. The processes of tests/e2e compile quickly too, but with --long as a user's run does.
-QUICK = '--xla_backend_optimization_level=0'
-FLAGS = f'--xla_force_host_platform_device_count=8 {QUICK}'
+from quick import QUICK, known
+
+# Before jax is imported anywhere: the flags are read once. The workers of pytest-xdist inherit what was found. The
+# processes of tests/e2e compile quickly too, but with --long as a user's run does.
+TRIED = 'FAILPRED_TESTS_QUICK_FLAGS'
+if TRIED not in os.environ:
+    os.environ[TRIED] = known(QUICK)
+FLAGS = f'--xla_force_host_platform_device_count=8 {os.environ[TRIED]}'
 os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {FLAGS}'
 os.environ['JAX_PLATFORMS'] = 'cpu'
 
@@ -31,7 +35,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_configure(config: pytest.Config) -> None:
     """Keep compiled programs, for the other workers and the next time; `pytest --cache-clear` deletes them."""
     if not config.getoption('--long'):
-        os.environ['FAILPRED_TESTS_XLA_FLAGS'] = QUICK
+        os.environ['FAILPRED_TESTS_XLA_FLAGS'] = os.environ[TRIED]
     if (cache := getattr(config, 'cache', None)) is not None:
         jax.config.update('jax_compilation_cache_dir', str(cache.mkdir('compiled')))
         jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)

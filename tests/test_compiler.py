@@ -2,6 +2,7 @@
 
 import jax
 import pytest
+from quick import known
 
 from failpred_jax import compiler
 
@@ -30,3 +31,9 @@ def test_an_option_that_is_no_more_is_done_without(monkeypatch):
 def test_accelerators_are_left_alone(monkeypatch):
     monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
     assert compiler.options() == {}
+
+
+def test_flags_that_are_no_more_are_left_out_for_tests():
+    assert known(['--xla_backend_optimization_level=0', '--xla_cpu_flag_of_the_past=1']) in (
+        '--xla_backend_optimization_level=0', '',
+    )  # fmt: skip

@@ -28,7 +28,7 @@ RUN = {
     'README.md': __file__, 'decisions.md': __file__, 'images.md': __file__, 'importing.md': __file__,
     'metrics.md': __file__, 'models.md': __file__, 'predictions.md': __file__, 'shift.md': __file__,
     'adding.md': 'test_extension.py', 'notebook.md': 'report/test_notebook.py', 'predicting.md': 'e2e/test_predict.py',
-    'scores.md': 'scores/test_readme_example.py',
+    'scores.md': 'scores/test_readme_example.py', 'monitoring.md': 'monitor/test_docs.py',
 }  # fmt: skip
 
 

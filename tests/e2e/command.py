@@ -23,6 +23,10 @@ STAGES = ('baseline', 'confidence', 'finetune')
 # Where kaleido looks for one: a report's PNGs take longer than a tiny run, and a kill leaves theirs behind.
 NO_BROWSER = {'BROWSER_PATH': '/nonexistent'}
 NO_TENSORFLOW = Path(__file__).parent / 'no_tensorflow'
+# The port that discards: a connection is refused at once.
+NO_NETWORK = dict.fromkeys(
+    ('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY'), 'http://127.0.0.1:9'
+)
 
 # A run of seconds, with all three stages.
 TINY = (
@@ -46,11 +50,10 @@ SLOW = ('--config.run.checkpoint_seconds=0.0001', '--config.run.chunk_seconds=0.
 
 def environment(num_devices: int, tensorflow: bool, browser: bool) -> dict[str, str]:
     """Return the environment of a process with so many fake devices, perhaps without tensorflow, and no network."""
-    nowhere = 'http://127.0.0.1:9'  # the port that discards: a connection is refused at once
     given = os.environ | {
         'XLA_FLAGS': f'--xla_force_host_platform_device_count={num_devices} {os.environ.get(COMPILING, "")}',
         'JAX_PLATFORMS': 'cpu',
-        **dict.fromkeys(('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY'), nowhere),
+        **NO_NETWORK,
     }
     if not tensorflow:
         given['PYTHONPATH'] = os.pathsep.join(filter(None, [str(NO_TENSORFLOW), os.environ.get('PYTHONPATH')]))
@@ -144,6 +147,14 @@ def run_well_here(*words: str) -> str:
     code, out, err = run_here(*words)
     assert code == 0, err
     return out
+
+
+def run_well_alike(*words: str) -> str:
+    """Run it compiled as other processes here compile it, which its bits depend on; return what it printed.
+
+    That is in this process, but with --long, when processes compile as a user's do, in one of its own.
+    """
+    return run_well_here(*words) if COMPILING in os.environ else run_well(*words)
 
 
 def final_digests(workdir: Path) -> dict[str, str]:

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from e2e.command import TINY, run, run_well
+from e2e.command import TINY, run, run_here, run_well
 
 from failpred_jax.files import read_npz
 
@@ -54,7 +54,8 @@ def test_imported_baseline_evaluates_and_trains_on(tmp_path):
 def test_another_width_is_named_entry_by_entry(tmp_path):
     file = tmp_path / 'model.ckpt'
     save_mlp(file, with_head=False, width=20)
-    done = run(*TINY, f'--workdir={tmp_path / "run"}', '--mode=import_torch', f'--torch_checkpoint={file}')
-    assert done.returncode == 2
+    words = (*TINY, f'--workdir={tmp_path / "run"}', '--mode=import_torch', f'--torch_checkpoint={file}')
+    code, _, errors = run_here(*words)
+    assert code == 2
     for name in ('fc1.weight', 'fc1.bias', 'fc2.weight'):
-        assert name in done.stderr
+        assert name in errors

@@ -1,10 +1,11 @@
 """A run that is killed, stopped or damaged goes on where it was and ends with the same bits."""
 
 import json
+import shutil
 import signal
 
 import numpy as np
-from e2e.command import SLOW, STAGES, TINY, final_digests, run_well, start, wait_for_checkpoint
+from e2e.command import SLOW, STAGES, TINY, final_digests, run_well, run_well_alike, start, wait_for_checkpoint
 
 from failpred_jax.files import read_npz
 
@@ -17,7 +18,10 @@ def test_killed_in_every_stage_and_resumed_it_ends_the_same(finished, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not (workdir / stage / 'result.json').exists()
-    run_well(*TINY, f'--workdir={workdir}')
+    out = run_well(*TINY, f'--workdir={workdir}', tensorflow=False)
+    # Unlike the run that nobody stopped, it went without tensorflow, which it says.
+    assert out.count('TensorBoard events are not written') == 1
+    assert 'pip install tensorflow-cpu tensorboard' in out
     whole, _ = finished
     assert final_digests(workdir) == final_digests(whole)
     ours, theirs = (read_npz(w / 'evaluation' / 'predictions.npz') for w in (workdir, whole))
@@ -42,7 +46,7 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(finished, tmp_path):
     workdir = tmp_path / 'run'
-    run_well(*TINY, f'--workdir={workdir}', '--mode=train')
+    shutil.copytree(finished[0], workdir)
     # As if the run had died right after the last checkpoint of the last stage, and the disk had eaten a part of it.
     (workdir / 'finetune' / 'result.json').unlink()
     last = workdir / 'finetune' / 'checkpoints' / '00000045'
@@ -51,7 +55,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(finished, 
         content = np.frombuffer(victim.read_bytes(), np.uint8).copy()
         content[::16] ^= 0xFF
         victim.write_bytes(content.tobytes())
-    out = run_well(*TINY, f'--workdir={workdir}', '--mode=train')
+    out = run_well_alike(*TINY, f'--workdir={workdir}', '--mode=train')
     assert 'it was set aside, and the run goes on from step 30' in out
     assert (last.parent / '00000045.damaged').is_dir()
     assert final_digests(workdir) == final_digests(finished[0])
