@@ -131,8 +131,8 @@ class Registry:
 
 # files: None, or `options -> all files and folders that decide what is loaded` (None if nobody knows), for the cache.
 SOURCES = Registry('data source', 'failpred_jax.data', {'files': None})
-# task: 'classification' or 'segmentation'; min_size: of images, in pixels; may_be_given: its options may name
-# parameters, so that a run can begin with a finished classifier.
+# task: 'classification' or 'segmentation', '' for either; min_size: of images, in pixels; may_be_given: its options may
+# name parameters, so that a run can begin with a finished classifier.
 MODELS = Registry('model', 'failpred_jax.models', {'task': 'classification', 'min_size': 1, 'may_be_given': False})
 # is_per_unit: the value of a unit depends on that unit alone; reads: which of the options 'error_weight' and
 # 'temperature' it uses.

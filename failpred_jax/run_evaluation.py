@@ -105,6 +105,9 @@ def _fingerprint(
         data_room.add_images(digest, given(part.images, 'images'))
         digest.update(np.ascontiguousarray(part.labels).data)
     digest.update(np.ascontiguousarray(run.data.train.labels).data)
+    for name, groups in sorted(run.data.groups.items()):
+        if name != 'training':
+            digest.update(f'{name} {groups.tolist()}'.encode())
     return digest.hexdigest()
 
 

@@ -132,7 +132,8 @@ def _resampled_means(values: np.ndarray, num_resamples: int, seed: int) -> np.nd
     parts, block = [], max(1, _BLOCK_WEIGHTS // num_units)
     for start in range(0, num_resamples, block):
         size = min(block, num_resamples - start)
-        drawn = rng.integers(0, num_units, (size, num_units))
-        weights = np.stack([np.bincount(row, minlength=num_units) for row in drawn]).astype(np.float32)
+        weights = np.empty((size, num_units), np.float32)
+        for row in weights:
+            row[:] = np.bincount(rng.integers(0, num_units, num_units), minlength=num_units)
         parts.append(np.concatenate([weights @ some for some in deviations], axis=1)[:, :num_columns] / num_units)
     return center + np.concatenate(parts)

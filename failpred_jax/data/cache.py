@@ -109,7 +109,7 @@ def _folder(config: DataConfig, files: Iterable[Path]) -> Path | None:
         key: value for key, value in used_options(config).items() if key in ('source', 'image_size', config.source)
     }
     found = hashlib.blake2b(digest_size=16)
-    found.update(f'1 {__version__} {_pillow()} {options}'.encode())
+    found.update(f'2 {__version__} {_pillow()} {options}'.encode())
     try:
         cache = user_cache_folder()
         for path in files:
@@ -151,11 +151,16 @@ def _read(folder: Path) -> RawData | None:
             raise ValueError('it has no train part')
         with contextlib.suppress(OSError):
             os.utime(folder)
-        return RawData(info, parts[0], parts[1], parts[2], groups=arrays.get('groups'))
+        held_out = {part: arrays[_groups(part)] for part in _PARTS[1:] if _groups(part) in arrays}
+        return RawData(info, parts[0], parts[1], parts[2], groups=arrays.get('groups'), held_out_groups=held_out)
     except (*DAMAGE, json.JSONDecodeError) as error:
         say_once(f'note: the decoded images in {folder} are damaged ({error}) and made again')
         shutil.rmtree(folder, ignore_errors=True)
         return None
+
+
+def _groups(part: str) -> str:
+    return f'{part}_groups'
 
 
 def _keep(raw: RawData, folder: Path, most_bytes: int) -> None:
@@ -167,6 +172,7 @@ def _keep(raw: RawData, folder: Path, most_bytes: int) -> None:
             arrays |= {f'{name}_images': images_of(examples), f'{name}_labels': examples.labels}
     if raw.groups is not None:
         arrays['groups'] = raw.groups
+    arrays |= {_groups(part): groups for part, groups in raw.held_out_groups.items()}
     num_bytes = sum(array.nbytes for array in arrays.values())
     if num_bytes > most_bytes or any(array.dtype.hasobject for array in arrays.values()):
         return

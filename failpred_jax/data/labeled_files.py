@@ -84,7 +84,8 @@ def read_parts(
         raise ValueError('a set has a train part')
     groups = {part: found.groups for part, found in parts.items() if found.groups is not None}
     check_groups(groups)
-    return RawData(info, train, validation, test, groups=groups.get('train'))
+    train_groups = groups.pop('train', None)
+    return RawData(info, train, validation, test, groups=train_groups, held_out_groups=groups)
 
 
 def _read(found: LabeledFiles, form: _Form, what: str) -> Examples:

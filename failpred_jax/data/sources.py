@@ -4,6 +4,7 @@ A source is one file with one function, registered in `registry.SOURCES`: `load(
 data section of the config and the options that the source owns (None if it owns none).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +24,7 @@ class RawData:
       test: the source's own test part, or None where a part of `train` has to serve.
       is_all_known: whether the files that the source names beforehand are all that decided what was loaded.
       groups: [N] of any type, what each training example belongs to and is never split from; None for nothing.
+      held_out_groups: 'validation' and 'test' -> the same of those parts, where they are there and have some.
     """
 
     info: DatasetInfo
@@ -30,6 +32,7 @@ class RawData:
     validation: Examples | None
     test: Examples | None
     groups: np.ndarray | None = field(default=None, kw_only=True)
+    held_out_groups: Mapping[str, np.ndarray] = field(default_factory=dict, kw_only=True)
     is_all_known: bool = field(default=True, kw_only=True)
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,8 @@ class Data:
       warnings: sentences on what deserves attention, such as images that stand in two parts all the same.
       calibration: a part for certificates alone: nothing is trained, selected or fitted on it; None where the config
         keeps none.
+      groups: name of the part, as in `parts`, -> [N] of any type, what its examples belong to; empty where the source
+        knows of nothing.
     """
 
     info: DatasetInfo
@@ -42,6 +44,7 @@ class Data:
     split: dict[str, np.ndarray]
     warnings: tuple[str, ...] = ()
     calibration: Examples | None = None
+    groups: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def parts(self) -> dict[str, Examples]:
@@ -92,7 +95,11 @@ def load_data(
     }
     calibration = part('calibration', None) if 'calibration' in split else None
     data = Data(
-        dataclasses.replace(info, image_shape=shape), *parts.values(), split=dict(split), calibration=calibration
+        dataclasses.replace(info, image_shape=shape),
+        *parts.values(),
+        split=dict(split),
+        calibration=calibration,
+        groups=_groups_of(raw, split),
     )
     warnings = check_disjoint({name: images_of(examples) for name, examples in data.parts.items()})
     remarks = look_at(data.parts, data.info, config)
@@ -100,6 +107,14 @@ def load_data(
     for text in warnings:
         say_once(f'warning: {text}')
     return dataclasses.replace(data, warnings=warnings)
+
+
+def _groups_of(raw: RawData, split: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what the examples of each part belong to, as `Data.groups`."""
+    found = dict(raw.held_out_groups)
+    if raw.groups is not None:
+        found |= {('training' if name == 'train' else name): raw.groups[rows] for name, rows in split.items()}
+    return found
 
 
 def _split_of(
@@ -137,10 +152,18 @@ def split_validation(data: Data, seed: int) -> tuple[Examples, Data]:
             f"config.confidence.targets is 'validation', but the validation split has {count} example(s); raise "
             'config.data.validation_fraction'
         )
-    order = np.random.default_rng((seed, count)).permutation(count)
-    halves = (np.sort(order[: count // 2]), np.sort(order[count // 2 :]))
+    groups = data.groups.get('validation')
+    order = shuffled(count, groups, np.random.default_rng((seed, count)))
+    half = whole_groups(order, count // 2, groups)
+    if half in (0, count):
+        raise UserError(
+            "config.confidence.targets is 'validation', but all examples of the validation split belong to one group, "
+            'which cannot be shared; raise config.data.validation_fraction'
+        )
+    halves = (np.sort(order[:half]), np.sort(order[half:]))
     first, second = (Examples(part_of(images_of(data.val), rows), data.val.labels[rows]) for rows in halves)
-    return first, dataclasses.replace(data, val=second)
+    left = {} if groups is None else {'validation': groups[halves[1]]}
+    return first, dataclasses.replace(data, val=second, groups={**data.groups, **left})
 
 
 def draw_split(config: DataConfig, raw: RawData) -> dict[str, np.ndarray]:

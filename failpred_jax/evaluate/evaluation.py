@@ -200,7 +200,8 @@ def _images_of(run: TrainedRun, plan: Plan) -> Parts:
         inputs = collect(
             reader(needs, number), examples, f'running the network on the {_WORDS.get(split, split)} images'
         )
-        return Part(inputs._replace(ensemble=ensemble.get(split)), examples.labels)
+        about = About(group=run.data.groups.get(_WORDS.get(split, split)))
+        return Part(inputs._replace(ensemble=ensemble.get(split)), examples.labels, about=about)
 
     data = run.data
     return Parts(

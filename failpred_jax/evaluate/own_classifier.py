@@ -52,10 +52,10 @@ def measure_own(parts: Parts, field: str, options: EvaluateConfig) -> Measured |
     test, val = parts.test, parts.val
     if not isinstance(test, Part) or getattr(test.inputs, field) is None:
         return None
-    own = of_samples(getattr(test.inputs, field), test.labels, field)
+    own = replace(of_samples(getattr(test.inputs, field), test.labels, field), about=test.about)
     own_val = None
     if val is not None and getattr(val.inputs, field) is not None:
-        own_val = of_samples(getattr(val.inputs, field), val.labels, field)
+        own_val = replace(of_samples(getattr(val.inputs, field), val.labels, field), about=val.about)
     found = replace(parts, test=own, val=own_val, train=None, cal=None)
     plan = _plan(field, parts.task)
     return measure(found, plan, replace(options, reference_score=plan.scores[0].name))

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from failpred_jax.metrics import on_host
 from failpred_jax.metrics.metric import INFINITY, Metric, nan_unless, register
 from failpred_jax.metrics.reliability import NUM_BINS, bin_gaps, bin_shares, flatten, reliability_bins
 from failpred_jax.metrics.sums import masked_mean
@@ -117,9 +118,13 @@ def multiclass_brier(probs: Array, labels: Array, mask: Array | None = None) -> 
     Reference: Brier, Monthly Weather Review 1950.
     """
     probs, labels, mask, defined = _units(probs, labels, mask)
+    return nan_unless(defined, masked_mean(jnp.where(mask, _brier_of_units(probs, labels), 0), mask))
+
+
+def _brier_of_units(probs: Array, labels: Array) -> jax.Array:
+    """Return the squared distance of each unit [N], NaN where its probabilities are none."""
     is_label = labels[:, None] == jnp.arange(probs.shape[-1], dtype=jnp.int32)[None, :]
-    each = jnp.sum((probs.astype(float_type()) - is_label) ** 2, axis=-1)
-    return nan_unless(defined, masked_mean(jnp.where(mask, each, 0), mask))
+    return jnp.sum((probs.astype(float_type()) - is_label) ** 2, axis=-1)
 
 
 def multiclass_nll(probs: Array, labels: Array, mask: Array | None = None) -> jax.Array:
@@ -152,13 +157,23 @@ def multiclass_nll_from_logits(logits: Array, labels: Array, mask: Array | None 
     logits = jnp.asarray(logits)
     logits, labels = logits.reshape(-1, logits.shape[-1]), jnp.ravel(jnp.asarray(labels)).astype(jnp.int32)
     mask = jnp.ones(labels.shape, bool) if mask is None else jnp.ravel(jnp.asarray(mask))
+    each, good = _nll_of_units(logits, labels)
+    return nan_unless(jnp.any(mask) & jnp.all(~mask | good), masked_mean(jnp.where(mask, each, 0), mask))
+
+
+def _nll_of_units(logits: Array, labels: Array) -> tuple[jax.Array, jax.Array]:
+    """Return the negative log probability of each unit's label [N], and where it is defined."""
     top = jnp.max(logits, axis=-1)
     good = jnp.isfinite(top) & (labels >= 0) & (labels < logits.shape[-1])
     of_label = jnp.take_along_axis(logits, jnp.clip(labels, 0, logits.shape[-1] - 1)[:, None], axis=-1)[:, 0]
     # Differences of [N] in full precision; what is summed over [N, C] is at least 1, and its logarithm exact enough.
     rest = jnp.log(jnp.sum(jnp.exp(logits - top[:, None]), axis=-1))
-    each = (top.astype(float_type()) - of_label.astype(float_type())) + rest.astype(float_type())
-    return nan_unless(jnp.any(mask) & jnp.all(~mask | good), masked_mean(jnp.where(mask, each, 0), mask))
+    return (top.astype(float_type()) - of_label.astype(float_type())) + rest.astype(float_type()), good
+
+
+def _nll_or_nan(logits: Array, labels: Array) -> jax.Array:
+    each, good = _nll_of_units(logits, labels)
+    return nan_unless(good, each)
 
 
 def _one(name: str, confidence: Array, correct: Array, mask: Array | None = None) -> jax.Array:
@@ -283,6 +298,7 @@ _register(
 )
 _register_of_classes(
     classwise_ece,
+    on_host=on_host.classwise_ece,
     label='Classwise ECE',
     meaning='the gap of every class probability, averaged',
     definition=f'Mean over classes of the ECE of "probability of this class" against "label is this class"; {_BINNED}.',
@@ -290,6 +306,7 @@ _register_of_classes(
 )
 _register_of_classes(
     multiclass_brier,
+    on_host=on_host.mean_of_units(_brier_of_units),
     label='Brier, all classes',
     meaning='squared error of all class probabilities',
     definition='Mean squared distance between class probabilities and the one-hot label.',
@@ -306,5 +323,6 @@ _register_of_classes(
     high=INFINITY,
     infinite='a label had probability 0',
     from_logits=multiclass_nll_from_logits,
+    on_host=on_host.mean_of_units(_nll_or_nan, from_logits=True),
     is_share=False,
 )

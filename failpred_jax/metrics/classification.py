@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from failpred_jax.metrics.metric import Metric, nan_unless, register
+from failpred_jax.metrics.on_host import mean_of_units
 from failpred_jax.metrics.sums import masked_mean
 from failpred_jax.metrics.walk import float_type
 from failpred_jax.types import Array
@@ -91,12 +92,17 @@ def top_k_accuracy(probs: Array, labels: Array, mask: Array | None = None, *, k:
 
     Reference: scikit-learn top_k_accuracy_score.
     """
+    hit = _is_among(probs, labels, k)
+    return masked_mean(jnp.ravel(hit).astype(float_type()), None if mask is None else jnp.ravel(jnp.asarray(mask)))
+
+
+def _is_among(probs: Array, labels: Array, k: int) -> jax.Array:
+    """Return whether the label of each unit is among its k classes of highest probability: [...] bool."""
     probs, labels = jnp.asarray(probs), jnp.asarray(labels).astype(jnp.int32)[..., None]
     of_label = jnp.take_along_axis(probs, jnp.clip(labels, 0, probs.shape[-1] - 1), axis=-1)
     classes = jax.lax.broadcasted_iota(jnp.int32, probs.shape, probs.ndim - 1)
     ahead = (probs > of_label) | ((probs == of_label) & (classes < labels))
-    hit = jnp.sum(ahead, axis=-1, dtype=jnp.int32) < k
-    return masked_mean(jnp.ravel(hit).astype(float_type()), None if mask is None else jnp.ravel(jnp.asarray(mask)))
+    return jnp.sum(ahead, axis=-1, dtype=jnp.int32) < k
 
 
 def _one(name: str, predicted: Array, labels: Array, mask: Array | None = None, *, num_classes: int) -> jax.Array:
@@ -148,6 +154,7 @@ register(
         family='classification',
         inputs='classes',
         fn=functools.partial(top_k_accuracy, k=5),
+        on_host=mean_of_units(lambda probs, labels: _is_among(probs, labels, 5).astype(float_type())),
         label='Top-5 accuracy',
         meaning='the share of units whose label is among the five most probable classes',
         definition='Share of units whose label is among the five most probable classes.',

@@ -71,13 +71,19 @@ def threshold_counts(confidence: Array, correct: Array, mask: Array | None = Non
         raise UserError('no unit is counted, so there is no curve')
     if np.isnan(confidence[counted].astype(np.float64)).any():
         raise UserError('confidence holds NaN; a curve needs numbers: repair the score, or mask those units')
-    order, flags = (np.asarray(x) for x in _sort(exact, mask))
-    ends = np.flatnonzero((flags & (THRESHOLD | COUNTED)) == (THRESHOLD | COUNTED))
     if grades is not None:
+        order, flags = (np.asarray(x) for x in _sort(exact, mask))
+        ends = np.flatnonzero((flags & (THRESHOLD | COUNTED)) == (THRESHOLD | COUNTED))
         total: np.ndarray = np.cumsum(np.where(counted[order], grades[order], 0.0))
         return ThresholdCounts(confidence[order[ends]].astype(np.float64), ends + 1, total[ends])
-    right = np.cumsum(np.asarray(correct)[order], dtype=np.int64)
-    return ThresholdCounts(confidence[order[ends]].astype(np.float64), ends + 1, right[ends])
+    right = np.asarray(correct)
+    if mask is not None:
+        confidence, right = confidence[counted], right[counted]
+    # Counts above a threshold do not depend on the order of equal ones, so NumPy's sort will do, the fastest on a CPU.
+    order = np.argsort(confidence, kind='stable')[::-1]
+    falling = confidence[order]
+    ends = np.append(np.flatnonzero(falling[1:] != falling[:-1]), len(falling) - 1)
+    return ThresholdCounts(falling[ends].astype(np.float64), ends + 1, np.cumsum(right[order], dtype=np.int64)[ends])
 
 
 def roc_curve(counts: ThresholdCounts) -> Curve:

@@ -86,11 +86,19 @@ def measure_classifier(logits: Array, labels: Array, task: str) -> ClassifierRes
     logits = np.asarray(logits)
     predicted = in_blocks(predicted_classes, logits)
     found = classifier_from_confusion(Confusion.from_classes(np.asarray(labels), predicted, num_classes), task)
-    probs = in_blocks(jax.nn.softmax, logits)
     metrics: dict[str, Array] = {}
+    probs = None
     for metric in of_inputs('classes'):
-        if num_classes >= metric.min_classes:
-            metrics |= _each([metric], probs if metric.from_logits is None else logits, labels)
+        if num_classes < metric.min_classes:
+            continue
+        if metric.on_host is not None:
+            with jax.enable_x64(jax.default_backend() != 'tpu'):
+                metrics[metric.name] = np.float64(metric.on_host(logits, np.asarray(labels)))
+        elif metric.from_logits is not None:
+            metrics |= _each([metric], logits, labels)
+        else:
+            probs = in_blocks(jax.nn.softmax, logits) if probs is None else probs
+            metrics |= _each([metric], probs, labels)
     known = {*found.metrics, *found.per_class}
     others = [m for m in of_inputs('labels') if m.name not in known and (m.family != _SEGMENTATION or task == m.family)]
     metrics |= _each(others, predicted, labels, num_classes=num_classes)

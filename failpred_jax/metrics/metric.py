@@ -43,6 +43,8 @@ class Metric:
       is_compared: whether scores are compared in pairs by it; only for metrics of a 'ranking'.
       infinite: when the value is infinite, in words; '' if never.
       from_logits: for 'classes', where probabilities would lose digits: the same function of logits [..., C].
+      on_host: for 'classes': the same of logits [N, C] and labels [N] of NumPy, some units at a time, where the
+        probabilities of all would take much memory or time.
       min_classes: for 'classes': fewest classes with which the value says anything.
       has_grades: whether it has a meaning where units are right by a share: grades in [0, 1] in the place of right
         and wrong.
@@ -67,6 +69,7 @@ class Metric:
     is_compared: bool = False
     infinite: str = ''
     from_logits: Callable[..., jax.Array] | None = None
+    on_host: Callable[..., float] | None = None
     min_classes: int = 2
     has_grades: bool = False
 

@@ -20,10 +20,10 @@ from flax import linen, nnx
 from failpred_jax.config import ModelConfig
 from failpred_jax.errors import UserError
 from failpred_jax.models.given import Given, as_variables, read_variables
-from failpred_jax.models.heads import DenseHead
+from failpred_jax.models.heads import ConvHead, DenseHead
 from failpred_jax.models.layers import EVAL, Mode
 from failpred_jax.models.mlp import MlpOptions, make_mlp
-from failpred_jax.models.network import Architecture, Joint
+from failpred_jax.models.network import ANY_TASK, Architecture, Joint
 from failpred_jax.options import option
 from failpred_jax.registry import MODELS
 from failpred_jax.types import Array, DatasetInfo
@@ -54,7 +54,7 @@ class CustomOptions:
 
 
 class LinenBackbone(linen.Module):
-    """A module of linen whose call returns (features, logits): [B, H, W, channels] -> Joint."""
+    """A module of linen whose call returns (features, logits), of images or of pixels: [B, H, W, channels] -> Joint."""
 
     inner: linen.Module
     dropout: bool = False
@@ -108,23 +108,26 @@ class NoClassifier(linen.Module):
 
 
 def as_joint(found: Any) -> Joint:
-    """Return what a network returned as (features [B, D], logits [B, C]).
+    """Return what a network returned as (features [..., D], logits [..., C]), of images [B] or of pixels [B, H, W].
 
     Raises:
       UserError: it returned something else.
     """
     if isinstance(found, Mapping) and {'features', 'logits'} <= set(found):
         found = (found['features'], found['logits'])
-    if isinstance(found, tuple | list) and len(found) == 2 and all(getattr(x, 'ndim', 0) == 2 for x in found):
-        return Joint(found[0], found[1])
+    if isinstance(found, tuple | list) and len(found) == 2:
+        dimensions = {getattr(x, 'ndim', 0) for x in found}
+        if dimensions in ({2}, {4}):
+            return Joint(found[0], found[1])
     shapes = jax.tree.map(lambda x: getattr(x, 'shape', x), found)
     raise UserError(
         'config.model.custom.factory: the network must return (features [B, D], logits [B, classes]) for images '
-        f'[B, H, W, channels]; it returned {shapes}'
+        '[B, H, W, channels], and a segmenter (features [B, H, W, D], logits [B, H, W, classes]); it returned '
+        f'{shapes}'
     )
 
 
-@MODELS.register('custom', options=CustomOptions, may_be_given=True)
+@MODELS.register('custom', options=CustomOptions, may_be_given=True, task=ANY_TASK)
 def make_custom(model: ModelConfig, options: CustomOptions, info: DatasetInfo) -> Architecture:
     """Return the network that the factory makes, for a data set; without a factory, the multi-layer perceptron.
 
@@ -140,7 +143,7 @@ def make_custom(model: ModelConfig, options: CustomOptions, info: DatasetInfo) -
     if isinstance(made, Architecture):
         return made
     given = read_variables(options.params) if options.params else None
-    head, none = DenseHead(model.head_units, jnp.dtype(model.dtype)), NoClassifier()
+    head, none = _head_of(model, info), NoClassifier()
     if isinstance(made, linen.Module):
         backbone: linen.Module = LinenBackbone(made, options.has_dropout and model.dropout)
         start = None
@@ -166,6 +169,13 @@ def make_custom(model: ModelConfig, options: CustomOptions, info: DatasetInfo) -
         )
     _check_outputs(architecture, options, info)
     return architecture
+
+
+def _head_of(model: ModelConfig, info: DatasetInfo) -> linen.Module:
+    dtype = jnp.dtype(model.dtype)
+    if info.task == 'segmentation':
+        return ConvHead(model.head_channels, dtype)
+    return DenseHead(model.head_units, dtype)
 
 
 def _of_nnx(made: nnx.Module, given: Any, path: str) -> GivenBackbone:
@@ -225,11 +235,18 @@ def _check_outputs(architecture: Architecture, options: CustomOptions, info: Dat
         raise UserError(
             f'config.model.custom.factory: the network of {factory} cannot take images {tuple(image.shape)}: {reason}'
         ) from error
-    if joint.logits.shape != (2, info.num_classes) or joint.features.shape[0] != 2:
+    units = (2, *info.image_shape[:2]) if info.task == 'segmentation' else (2,)
+    if joint.logits.shape[:-1] != units or joint.features.shape[:-1] != units:
+        what = 'every pixel' if len(units) == 3 else 'every image'
+        raise UserError(
+            f"config.model.custom.factory: '{info.name}' is for {info.task}, which needs features {(*units, 'D')} and "
+            f'logits {(*units, "classes")} of {what} for images {tuple(image.shape)}; the network of {factory} returns '
+            f'features {joint.features.shape} and logits {joint.logits.shape}'
+        )
+    if joint.logits.shape[-1] != info.num_classes:
         raise UserError(
             f'config.model.custom.factory: the network of {factory} has {joint.logits.shape[-1]} logits, but '
-            f"'{info.name}' "
-            f'has {info.num_classes} classes'
+            f"'{info.name}' has {info.num_classes} classes"
         )
     if options.has_dropout and 'batch_stats' in variables:
         raise UserError(

@@ -20,6 +20,8 @@ from failpred_jax.models.layers import EVAL, Mode
 from failpred_jax.registry import MODELS
 from failpred_jax.types import Array, Cached, DatasetInfo, Outputs, PyTree
 
+# Of a model that may be a classifier or a segmenter.
+ANY_TASK = ''
 # What two sub-trees were first called: a seed keeps drawing the parameters and the dropout that it always drew.
 _FIRST_NAMES = {'backbone': 'trunk', 'classifier': 'top'}
 
@@ -28,8 +30,8 @@ class Joint(NamedTuple):
     """What a backbone returns that makes the logits itself; its network's classifier is then empty.
 
     Attributes:
-      features: [B, D].
-      logits: [B, C].
+      features: [B, D], or of pixels [B, H, W, D].
+      logits: [B, C], or of pixels [B, H, W, C].
     """
 
     features: Array
@@ -284,8 +286,8 @@ def make_network(model: ModelConfig, info: DatasetInfo) -> Network:
 def _check_fits(name: str, info: DatasetInfo) -> None:
     """Raise UserError unless the data set has the task and the image size that the architecture declares."""
     task, min_size = MODELS.fact(name, 'task'), MODELS.fact(name, 'min_size')
-    if info.task != task:
-        others = [other for other in MODELS if MODELS.fact(other, 'task') == info.task]
+    if task not in (info.task, ANY_TASK):
+        others = [other for other in MODELS if MODELS.fact(other, 'task') in (info.task, ANY_TASK)]
         raise UserError(
             f"model '{name}' is for {task}, but data set '{info.name}' is for {info.task}; "
             f'set config.model.name to one of: {", ".join(others)}'

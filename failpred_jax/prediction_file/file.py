@@ -189,8 +189,18 @@ def _names(array: np.ndarray, problems: list[str]) -> tuple[str, ...]:
 def _stem(name: str, array: np.ndarray) -> str:
     """Return what an array is called here, without the prefix of its part."""
     stem = SYNONYMS.get(name, name)
+    if stem == 'predicted' and _are_fractions(array):
+        return 'probs'
     # Predictions of several numbers per unit are outputs, under a name that does not tell which.
     return name if stem == 'predicted' and array.ndim == 2 and array.shape[1] > 1 else stem
+
+
+def _are_fractions(array: np.ndarray) -> bool:
+    """Return whether these are no classes but probabilities of class 1, as a model with one sigmoid predicts them."""
+    is_column = array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)
+    if array.dtype.kind != 'f' or not is_column or not array.size:
+        return False
+    return bool(((array >= 0) & (array <= 1)).all() and (array != np.round(array)).any())
 
 
 def _name_problem(name: str, stem: str, array: np.ndarray) -> str:

@@ -295,6 +295,8 @@ def _flattened(given: Mapping[str, np.ndarray], flat: np.ndarray, prefix: str, p
 
 
 def _confidence_problem(values: np.ndarray) -> str:
+    if values.dtype.kind in 'US':
+        return f"holds words, such as '{values[0]!s}'; it must hold numbers, without thousands separators and units"
     if values.dtype.kind not in 'biuf':
         return f'has type {values.dtype}; it must hold numbers'
     if values.dtype.kind == 'f' and np.isnan(values).any():

@@ -1,7 +1,7 @@
 """From a table's columns to named arrays: numbered columns stacked, lists made rows, index columns left out."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +16,12 @@ PREFIXES = ('', 'val_', 'train_', 'cal_')
 # Only ASCII digits: str.isdigit also takes superscripts, which int() refuses.
 _NUMBERED = re.compile(r'(?P<stem>(?:val_|train_|cal_)?(?:logits|probs|log_probs|features))_(?P<number>[0-9]{1,6})')
 _NAMED = re.compile(r'(?P<stem>(?:val_|train_|cal_)?(?:logits|probs|log_probs))_(?P<name>.+)')
+_PERCENT = re.compile(r'\s*[+-]?[0-9]{1,15}(?:[.,][0-9]{1,15})?[ \xa0]?%\s*')
 # What pandas and Arrow call an index that was written along.
 _INDEX = re.compile(r'(Unnamed: [0-9]+(_level_[0-9]+)?|__index_level_[0-9]+__)?')
 
 
-def to_arrays(table: pa.Table, where: str) -> Arrays:
+def to_arrays(table: pa.Table, where: str, as_text: Collection[str] = ()) -> Arrays:
     """Return the arrays of a table.
 
     Columns `logits_0, logits_1, ...` (or `logits_cat, logits_dog, ...`, whose names become `class_names`) are stacked
@@ -29,6 +30,7 @@ def to_arrays(table: pa.Table, where: str) -> Arrays:
     Args:
       table: its columns may hold numbers, words, truth values, or lists of equally many numbers.
       where: the name of the file, for messages.
+      as_text: columns whose cells stay words, percentages too.
 
     Raises:
       UserError: two columns of one name, columns that are not numbered without gaps, or types that are no arrays.
@@ -46,10 +48,25 @@ def to_arrays(table: pa.Table, where: str) -> Arrays:
         for name, column in zip(names, table.columns, strict=True)
         if not _INDEX.fullmatch(name)
     }
+    for name, column in columns.items():
+        shares = None if name in as_text else _from_percentages(column)
+        if shares is not None:
+            columns[name] = shares
+            notes.append(f"'{name}' holds percentages, such as {column[0]!s}: read as fractions")
     arrays, class_names = _stack(columns, where)
     if class_names:
         arrays.setdefault('class_names', np.array(class_names))
     return Arrays(arrays, tuple(notes))
+
+
+def _from_percentages(column: np.ndarray) -> np.ndarray | None:
+    """Return words that all are percentages as fractions (an empty cell as NaN); None for any other column."""
+    if column.dtype.kind != 'U' or column.ndim != 1 or not len(column) or not _PERCENT.fullmatch(str(column[0])):
+        return None
+    words = column.tolist()
+    if not all(_PERCENT.fullmatch(word) or not word.strip() for word in words):
+        return None
+    return np.array([float(w.strip().rstrip('% \xa0').replace(',', '.')) / 100 if w.strip() else np.nan for w in words])
 
 
 def _stack(columns: dict[str, np.ndarray], where: str) -> tuple[dict[str, np.ndarray], list[str]]:

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from failpred_jax.readers.reading import FORMATS, Arrays, Format
 _COMPRESSED: dict[bytes, Callable[[Any], Any]] = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ\x00': lzma.open}
 _ZSTD = b'\x28\xb5\x2f\xfd'
 _DELIMITERS = (',', ';', '\t', '|')
+# Excel's own first line, which says what separates the cells.
+_SEP_LINE = re.compile(rb'\s*"?sep=(?P<sep>[,;\t|])"?[ \t]*\r?\n', re.IGNORECASE)
 # Arrow guesses types from the first block; a table this size is one block, so that all of it is looked at.
 _BLOCK_BYTES = 2**30
 
@@ -58,8 +61,10 @@ def parse_csv(data: bytes, where: str, as_text: Collection[str] = (), can_be_one
       as_text: columns whose cells stay words, whatever they look like.
       can_be_one: whether a table of one column makes sense.
     """
+    told = _SEP_LINE.match(data)
+    data = data[told.end() :] if told else data
     first = data.lstrip().split(b'\n', 1)[0].decode()
-    delimiter = max(_DELIMITERS, key=first.count)
+    delimiter = told['sep'].decode() if told else max(_DELIMITERS, key=first.count)
     comma = delimiter != ',' and _has_decimal_commas(data, delimiter)
     try:
         table = pyarrow.csv.read_csv(
@@ -79,7 +84,7 @@ def parse_csv(data: bytes, where: str, as_text: Collection[str] = (), can_be_one
             f"{where} has one column, '{first.strip()[:60]}'; give a table with a header and columns labels, "
             'logits_0, logits_1, ... separated by commas, semicolons, tabs or |'
         )
-    return to_arrays(table, where)
+    return to_arrays(table, where, as_text)
 
 
 def _has_decimal_commas(data: bytes, delimiter: str) -> bool:

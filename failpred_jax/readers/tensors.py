@@ -81,7 +81,10 @@ def load_torch(path: Path) -> Any:
 def _read_torch(path: Path) -> Arrays:
     found = load_torch(path)
     if not isinstance(found, dict) or not found:
-        raise UserError(f"'{path}' holds a {type(found).__name__}; save a dict of tensors with their names")
+        raise UserError(
+            f"'{path}' holds a {type(found).__name__} without names; save a dict of tensors: "
+            "torch.save({'labels': labels, 'logits': logits}, FILE)"
+        )
     return Arrays({str(name): _to_numpy(value, str(name), path) for name, value in found.items()})
 
 

@@ -1,5 +1,6 @@
 """Pictures as people have them: in folders of classes, named by a table, inside parquet files, beside label maps."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ from data.pictures_on_disk import picture, save
 from PIL import Image
 
 from failpred_jax.config import DataConfig
-from failpred_jax.data import folder, load_data, parquet, segmentation, table
+from failpred_jax.data import folder, load_data, parquet, segmentation, split_validation, table
 from failpred_jax.errors import UserError
 
 SIZED = DataConfig(image_size=(4, 4))
@@ -138,7 +139,18 @@ def test_groups_are_never_split(tmp_path):
     rows = [f'{i}.png,{i % 2},p{i // 3}' for i in range(12)]
     (tmp_path / 'set.csv').write_text('\n'.join(['path,label,patient', *rows]))
     config = DataConfig(source='table', path=str(tmp_path / 'set.csv'), test_fraction=0.3, validation_fraction=0.3)
-    split = load_data(config).split
+    data = load_data(config)
+    split = data.split
+    # What they belong to goes along with the examples of every part, into the halves of the validation part too.
+    patient_of = np.array([f'p{i // 3}' for i in range(12)])
+    for part, rows_of in {'training': 'train', 'validation': 'validation', 'test': 'test'}.items():
+        assert data.groups[part].tolist() == patient_of[split[rows_of]].tolist()
+    with pytest.raises(UserError, match='belong to one group, which cannot be shared'):
+        split_validation(data, 0)
+    both = dataclasses.replace(data, val=data.train, groups={**data.groups, 'validation': data.groups['training']})
+    first, rest = split_validation(both, 0)
+    assert len(first.labels) == len(rest.val.labels) == 3
+    assert len(set(rest.groups['validation'].tolist())) == 1
     patients = {part: {i // 3 for i in indices.tolist()} for part, indices in split.items()}
     assert sum(map(len, patients.values())) == 4
     assert {part: len(indices) for part, indices in split.items()} == {'test': 3, 'validation': 3, 'train': 6}
@@ -146,6 +158,9 @@ def test_groups_are_never_split(tmp_path):
     (tmp_path / 'set.csv').write_text('\n'.join(['path,label,patient,split', *rows]))
     with pytest.raises(UserError, match='1 groups stand in two parts, such as p1 in train and test'):
         read_table(tmp_path / 'set.csv')
+    own = [f'{i}.png,{i % 2},p{i // 3},{"test" if i > 8 else "train"}' for i in range(12)]
+    (tmp_path / 'set.csv').write_text('\n'.join(['path,label,patient,split', *own]))
+    assert set(load_data(config).groups['test'].tolist()) == {'p3'}
 
 
 def encoded(number, mode='RGB'):

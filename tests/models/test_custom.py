@@ -96,6 +96,38 @@ def test_features_and_logits_are_those_of_the_network_in_every_pass(factory, rng
     assert network.is_given == (factory != 'linen')
 
 
+class Maps(linen.Module):
+    """A convolution, whose channels are the features of every pixel."""
+
+    num_classes: int
+
+    @linen.compact
+    def __call__(self, images):
+        features = jnp.tanh(linen.Conv(2, (3, 3))(images))
+        return features, linen.Dense(self.num_classes)(features)
+
+
+def test_a_segmenter_has_features_logits_and_a_confidence_of_every_pixel(rng, monkeypatch):
+    monkeypatch.setattr(sys.modules['their_models'], 'maps', Maps, raising=False)
+    info = DatasetInfo('maps', 'segmentation', (5, 4, 1), ('a', 'b', 'c'))
+    owned = {'custom': CustomOptions('their_models:maps')}
+    network = make_network(ModelConfig(name='custom', head_channels=(4,), owned=owned), info)
+    params, stats = network.init(jax.random.key(0))
+    images = rng.normal(size=(2, 5, 4, 1)).astype(np.float32)
+    out, _ = network.apply(params, stats, images, with_confidence=True)
+    features, logits = Maps(3).apply({'params': params['backbone']['inner']}, images)
+    np.testing.assert_allclose(out.features, features, rtol=1e-6)
+    np.testing.assert_allclose(out.logits, logits, rtol=1e-6)
+    assert out.confidence_logit.shape == (2, 5, 4)
+    hidden = network.prefix(params, stats, images)
+    other = network.suffix(params, stats, hidden, with_confidence=True)
+    jax.tree.map(np.testing.assert_array_equal, other, out)
+    with pytest.raises(UserError, match=r"'maps' is for segmentation, which needs features \(2, 5, 4, 'D'\)"):
+        make_network(ModelConfig(name='custom', owned={'custom': CustomOptions('their_models:linen')}), info)
+    with pytest.raises(UserError, match='every image'):
+        make_network(ModelConfig(name='custom', owned=owned), INFO)
+
+
 def test_batch_statistics_move_while_training_and_only_then(rng):
     network = build('linen')
     params, stats = network.init(jax.random.key(0))
