@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import shutil
 
 import ml_dtypes
 import numpy as np
@@ -52,6 +53,15 @@ def packed(opener, **how):
     return write
 
 
+def zstd(arrays, file):
+    with pa.CompressedOutputStream(str(file), 'zstd') as out:
+        out.write(frame(arrays).to_csv(index=False).encode())
+
+
+def excel(arrays, file):
+    file.write_text('sep=;\n' + frame(arrays).to_csv(index=False, sep=';', decimal=','))
+
+
 def json_lines(arrays, file):
     rows = [{name: values[i].tolist() for name, values in arrays.items()} for i in range(20)]
     file.write_text('\n'.join(map(json.dumps, rows)))
@@ -79,6 +89,7 @@ def folder(arrays, file):
 
 WRITERS = {
     'a.npz': lambda arrays, file: np.savez(file, **arrays),
+    'deflated.npz': lambda arrays, file: np.savez_compressed(file, **arrays),
     'b.csv': text(),
     'semicolons.csv': text(sep=';', decimal=','),
     'tabs.tsv': text(sep='\t'),
@@ -90,6 +101,8 @@ WRITERS = {
     'gz.csv.gz': packed(gzip.open),
     'bz.csv.bz2': packed(bz2.open),
     'xz.csv.xz': packed(lzma.open),
+    'zst.csv.zst': zstd,
+    'excel.csv': excel,
     'no_suffix': text(),
     'lines.jsonl': json_lines,
     'list.json': json_array,
@@ -194,14 +207,12 @@ def test_nothing_is_unpickled(tmp_path):
 )
 @given(data=st.data())
 def test_any_bytes_end_in_arrays_or_in_one_message(data, arrays, tmp_path):
-    name = data.draw(st.sampled_from(sorted(set(WRITERS) - {'folder'})))
-    original = tmp_path / f'original_{name}'
+    name = data.draw(st.sampled_from(sorted(WRITERS)))
+    whole = original = tmp_path / f'original_{name}'
     if not original.exists():
-        if name == 'a.npz':
-            with original.open('wb') as out:
-                np.savez(out, **arrays)
-        else:
-            WRITERS[name](arrays, original)
+        WRITERS[name](arrays, original)
+    if name == 'folder':
+        original = whole / data.draw(st.sampled_from(['labels.npy', 'logits.npy', 'mask.npy']))
     content = bytearray(original.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(content) - 1))
@@ -211,7 +222,11 @@ def test_any_bytes_end_in_arrays_or_in_one_message(data, arrays, tmp_path):
             del content[at : at + data.draw(st.integers(1, 40))]
             content = content or bytearray(b'x')
     file = tmp_path / f'mutant_{name}'
-    file.write_bytes(content)
+    if name == 'folder':
+        shutil.copytree(whole, file, dirs_exist_ok=True)
+        (file / original.name).write_bytes(content)
+    else:
+        file.write_bytes(content)
     try:
         found = read_file(file)
     except UserError as error:
