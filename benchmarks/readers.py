@@ -141,14 +141,13 @@ def _read_images(what: dict[str, str] | None) -> int:
     if what is None:
         return 0
     keep = what.pop('keep', '')
-    data = load_data(DataConfig(**what))
+    source, where = what['source'], {key: value for key, value in what.items() if key != 'source'}
+    data = load_data(DataConfig(source, **where))  # pyright: ignore[reportArgumentType]
     if keep:
         parts = {'train': data.train, 'val': data.val, 'test': data.test}
-        np.savez(
-            keep,
-            **{f'images_{name}': np.asarray(part.images) for name, part in parts.items()},
-            **{f'labels_{name}': part.labels for name, part in parts.items()},
-        )
+        arrays = {f'images_{name}': np.asarray(part.images) for name, part in parts.items()}
+        arrays |= {f'labels_{name}': part.labels for name, part in parts.items()}
+        np.savez(keep, **arrays)  # pyright: ignore[reportArgumentType]
     return sum(len(part.labels) for part in data.parts.values())
 
 

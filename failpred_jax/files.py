@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ import numpy as np
 # What reading a damaged npz raises, depending on which of its bytes are wrong (tests/test_predictions.py tries them).
 DAMAGE = (
     ValueError, OSError, EOFError, LookupError, RuntimeError, OverflowError, MemoryError, TypeError, AttributeError,
-    SyntaxError, struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+    SyntaxError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
 )  # fmt: skip
 # Ends the names of files being written, so that what a killed process left of one can be told from everything else.
 UNFINISHED = '.unfinished'

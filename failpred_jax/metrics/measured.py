@@ -93,7 +93,7 @@ def measure_classifier(logits: Array, labels: Array, task: str) -> ClassifierRes
             continue
         if metric.on_host is not None:
             with jax.enable_x64(jax.default_backend() != 'tpu'):
-                metrics[metric.name] = np.float64(metric.on_host(logits, np.asarray(labels)))
+                metrics[metric.name] = np.array(metric.on_host(logits, np.asarray(labels)))
         elif metric.from_logits is not None:
             metrics |= _each([metric], logits, labels)
         else:
