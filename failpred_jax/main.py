@@ -35,10 +35,11 @@ def _run(argv: Sequence[str]) -> None:
         # jax and all that owns options take seconds to import; until then nobody else says a word.
         print(f'failpred_jax {__version__} starts', flush=True)
     command, given = command_line.parse(argv)
-    # jax and all rooms load from here on, so that --help and a misspelled flag answer at once.
-    from failpred_jax import processes
+    if command.needs_jax:
+        # jax and all rooms load from here on, so that --help and a misspelled flag answer at once.
+        from failpred_jax import processes
 
-    processes.join(*(given.flags[flag.name] for flag in command_line.JOB))
+        processes.join(*(given.flags[flag.name] for flag in command_line.JOB))
     command.run(given)
 
 
