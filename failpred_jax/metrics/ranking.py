@@ -110,7 +110,7 @@ def score_metrics(
     confidence, correct, mask = check_inputs(confidence, correct, mask)
     # TPUs have no float64; there, the compensated float32 sums stand alone.
     with jax.enable_x64(jax.default_backend() != 'tpu'):
-        if confidence.size > _PADDED_SIZES and jax.default_backend() == 'cpu':
+        if jax.default_backend() == 'cpu':
             found, nans = _sorted_on_host(confidence, correct, mask, points)
         else:
             found, nans = jax.device_get(_jitted(*_padded(confidence, correct, mask), points))
