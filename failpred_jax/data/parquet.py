@@ -96,9 +96,15 @@ def load(data: DataConfig, options: ParquetOptions) -> RawData:
         part: _examples(found, class_names, shape, data.new_size is not None, f"the {part} part of '{path}'", made)
         for part, found in read.items()
     }
-    info = DatasetInfo(readable(path.resolve().stem), 'classification', shape, class_names)
+    info = DatasetInfo(_name_of(path), 'classification', shape, class_names)
     is_all_known = path.is_dir() or not any(isinstance(picture, Path) for picture in everything)
     return RawData(info, parts['train'], *(parts.get(part) for part in PARTS[1:]), is_all_known=is_all_known)
+
+
+def _name_of(path: Path) -> str:
+    """Return what the set is called: as its file or folder, or as the folder above the data/ of Hugging Face."""
+    path = path.resolve()
+    return readable(path.parent.name if path.name == 'data' else path.stem)
 
 
 def _examples(

@@ -202,6 +202,12 @@ def test_parquet_as_hugging_face_stores_it(tmp_path):
         read_parquet(tmp_path)
 
 
+def test_a_set_is_not_called_data(tmp_path):
+    (tmp_path / 'beans' / 'data').mkdir(parents=True)
+    write_shard(tmp_path / 'beans' / 'data' / 'train-00000-of-00001.parquet', range(4), [0, 1, 0, 1])
+    assert read_parquet(tmp_path / 'beans').info.name == read_parquet(tmp_path / 'beans' / 'data').info.name == 'beans'
+
+
 def test_one_parquet_file_of_words(tmp_path):
     write_shard(tmp_path / 'mine.parquet', [1, 2, 3], ['dog', 'cat', 'dog'])
     raw = read_parquet(tmp_path / 'mine.parquet')
