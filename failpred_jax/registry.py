@@ -155,5 +155,6 @@ OPTIMIZERS = Registry('optimizer', 'failpred_jax.train.optimizers', {'problems':
 SCHEDULES = Registry('learning-rate schedule', 'failpred_jax.train.schedules', {'problems': None, 'extends': False})
 CORRUPTIONS = Registry('corruption', 'failpred_jax.shift.corruptions')
 SECTIONS = Registry('report section', 'failpred_jax.report.sections')
+STRATEGIES = Registry('labelling strategy', 'failpred_jax.label.strategies')
 WEIGHTS = Registry('weights format', 'failpred_jax.weights')
 COMMANDS = Registry('command', 'failpred_jax.commands')

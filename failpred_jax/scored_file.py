@@ -5,7 +5,6 @@ the same command continues an interrupted scoring, and the result of another fil
 """
 
 import contextlib
-import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,11 +21,11 @@ from failpred_jax.locking import LOCK, InUse, LockedFolder
 from failpred_jax.predictions import evaluate_file
 from failpred_jax.readers.reading import PIPE, spooled_input
 from failpred_jax.results import write_evaluation
-from failpred_jax.results.decisions import read_decisions
+from failpred_jax.results.beside import FOLDERS, with_beside
 
 MARK = 'predictions.json'
 # All that a scoring writes.
-OURS = (MARK, 'evaluation', 'report', DECISIONS)
+OURS = (MARK, 'evaluation', 'report', *FOLDERS)
 
 
 def score(
@@ -85,14 +84,38 @@ def _score(predictions: Path, workdir: Path | None, how: _How, name: str = '') -
             check_can_decide(table.evaluation, how.decisions)
         write_evaluation(table.evaluation, table.text, folder / 'evaluation')
         say(str(table))
-        evaluation = table.evaluation
         if has_units(folder / 'evaluation', how.decisions):
             decide_run(folder, how.decisions, is_asked=how.must_decide)
-            evaluation = dataclasses.replace(evaluation, decisions=read_decisions(folder / DECISIONS))
         # plotly takes a second to import.
         from failpred_jax import report
 
+        evaluation = with_beside(table.evaluation, folder)
         say(f'report: {report.build(evaluation, folder / "report")}')
+
+
+@contextlib.contextmanager
+def workdir_of(predictions: Path, workdir: Path | None) -> Iterator[Path]:
+    """Yield the WORKDIR of a file of predictions, locked: the one that is named, or else as `score` would choose it.
+
+    Raises:
+      UserError: it holds something else than what belongs to this file.
+    """
+    if str(predictions) == PIPE:
+        raise UserError('standard input can be read but once; give a file, --predictions=FILE')
+    if not predictions.exists():
+        raise UserError(f"there is no file '{predictions}'")
+    with _opened(predictions, _digest(predictions), workdir, force=False) as folder:
+        yield folder
+
+
+def scored(
+    predictions: Path, workdir: Path | None, ignore_label: int | None = None, right_at: float | None = None
+) -> None:
+    """Evaluate a file of predictions as `score` does, unless its WORKDIR has that already."""
+    with workdir_of(predictions, workdir) as folder:
+        is_there = (folder / 'evaluation' / 'metrics.json').exists()
+    if not is_there:
+        score(predictions, workdir, ignore_label=ignore_label, right_at=right_at)
 
 
 def _digest(file: Path) -> str:

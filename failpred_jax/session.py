@@ -15,7 +15,8 @@ from failpred_jax.experiment import Experiment
 from failpred_jax.files import read_json
 from failpred_jax.registry import SCORES
 from failpred_jax.results import read_evaluation
-from failpred_jax.results.decisions import POLICY, read_decisions
+from failpred_jax.results.beside import files_beside, with_beside
+from failpred_jax.results.decisions import POLICY
 from failpred_jax.several_seeds import SeveralSeeds
 from failpred_jax.stopping import Stop, Stopped
 from failpred_jax.workdir import Workdir
@@ -119,16 +120,15 @@ def build_report(workdir: Path, again: bool = True) -> None:
 def _build_report(workdir: Path, again: bool) -> None:
     page, metrics = workdir / 'report' / 'index.html', workdir / 'evaluation' / 'metrics.json'
     seeds = _seeds_of(workdir)
-    policies = [workdir / f'seed_{seed}' / FOLDER / POLICY for seed in seeds] or [workdir / FOLDER / POLICY]
-    made = max(path.stat().st_mtime_ns for path in (metrics, *policies) if path.exists())
+    policies = [workdir / f'seed_{seed}' / FOLDER / POLICY for seed in seeds]
+    files = (metrics, *files_beside(workdir), *policies)
+    made = max(path.stat().st_mtime_ns for path in files if path.exists())
     if not again and page.exists() and page.stat().st_mtime_ns >= made:
         say(f'report: {page}')
         return
-    results = dataclasses.replace(
-        read_evaluation(workdir / 'evaluation'),
-        decisions=None if seeds else read_decisions(workdir / FOLDER),
-        seed_decisions=read_seeds(workdir, seeds),
-    )
+    results = with_beside(read_evaluation(workdir / 'evaluation'), workdir)
+    if seeds:
+        results = dataclasses.replace(results, decisions=None, seed_decisions=read_seeds(workdir, seeds))
     # plotly takes a second to import, and training does not need it.
     from failpred_jax import report
 

@@ -24,6 +24,7 @@ LEVELS = [
     {'calibrate', 'shift'},
     {'scores'},
     {'decide'},
+    {'label', 'slicing'},
     {'train', 'workdir'},
     {'weights'},
     {
@@ -35,6 +36,9 @@ LEVELS = [
     {'prepared', 'scored_parts', 'predictor', 'catalog', 'looking', 'decided'},
     {'predictions'},
     {'run_evaluation', 'scored_file', 'predicting', 'exporting', 'combined'},
+    {'pools'},
+    {'labelled'},
+    {'doubted', 'sliced'},
     {'experiment'},
     {'several_seeds'},
     {'session'},

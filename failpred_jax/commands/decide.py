@@ -9,7 +9,10 @@ from failpred_jax.registry import COMMANDS
 
 RISK = Flag('risk', float, None, 'R', 'promise that at most this share of what is accepted is wrong, such as 0.02')
 DELTA = Flag('delta', float, None, 'D', 'the promise may fail with this probability (0.05 if nothing says otherwise)')
-SCORE = Flag('score', str, '', 'NAME', 'the score that decides, named beforehand (else the best on validation units)')
+SCORE = Flag(
+    'score', str, '', 'NAME', 'the score to go by, named beforehand (else: decide, the best on validation units;\n'
+    'label, the learned one)'
+)  # fmt: skip
 
 
 def _check(given: Given) -> None:

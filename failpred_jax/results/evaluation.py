@@ -7,7 +7,9 @@ import numpy as np
 
 from failpred_jax.results.decisions import Decided, SeedDecided
 from failpred_jax.results.description import RunDescription
+from failpred_jax.results.failing import Failing
 from failpred_jax.results.fits import KeptFits
+from failpred_jax.results.labelled import Labelled
 from failpred_jax.results.measures import ClassifierResult, Measures, ScoreResult
 
 
@@ -77,6 +79,9 @@ class Evaluation:
         not kept.
       decisions: what was decided, or None; it lives in a folder of its own, see results/decisions.py.
       seed_decisions: of several seeds, what was decided with each; it lives in the seeds' folders.
+      labelled: labels that were asked for, came back, or are doubted; each in a folder of its own, see
+        results/labelled.py.
+      failing: slices in which the model fails more often; see results/failing.py.
     """
 
     measures: Measures
@@ -92,6 +97,8 @@ class Evaluation:
     fits: KeptFits | None = None
     decisions: Decided | None = None
     seed_decisions: tuple[SeedDecided, ...] = ()
+    labelled: tuple[Labelled, ...] = ()
+    failing: tuple[Failing, ...] = ()
 
     @property
     def classifier(self) -> ClassifierResult:

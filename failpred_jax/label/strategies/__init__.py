@@ -1,0 +1,1 @@
+"""Ways to choose what to label next, one per file, discovered automatically (registry.py)."""

@@ -1,0 +1,35 @@
+"""What stands beside an evaluation in its WORKDIR and is shown on the same page, each in a folder of its own."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+from failpred_jax.results import failing, labelled
+from failpred_jax.results.decisions import POLICY, read_decisions
+from failpred_jax.results.evaluation import Evaluation
+
+DECISIONS = 'decisions'
+# Folders of a WORKDIR that belong to its evaluation.
+FOLDERS = (DECISIONS, labelled.FOLDER, failing.FOLDER)
+
+
+def with_beside(evaluation: Evaluation, workdir: Path) -> Evaluation:
+    """Return an evaluation with what its WORKDIR holds beside it.
+
+    Raises:
+      UserError: something there is damaged.
+    """
+    return dataclasses.replace(
+        evaluation,
+        decisions=read_decisions(workdir / DECISIONS),
+        labelled=labelled.read_labelled(workdir / labelled.FOLDER),
+        failing=failing.read_failing(workdir / failing.FOLDER),
+    )
+
+
+def files_beside(workdir: Path) -> Iterator[Path]:
+    """Yield the files that are written last of what is there, by whose age a page can tell whether it is up to date."""
+    if (workdir / DECISIONS / POLICY).exists():
+        yield workdir / DECISIONS / POLICY
+    yield from (workdir / labelled.FOLDER).glob(f'*/{labelled.LABEL}')
+    yield from (workdir / failing.FOLDER).glob(f'*/{failing.SLICES}')
