@@ -144,21 +144,27 @@ def pool_of_run(workdir: Path, inputs: Path, with_features: bool) -> Source:
         raise UserError('pixels are not labeled one by one: what to label next is for classifiers')
     opened = open_images(inputs, Form(predictor.image_shape, predictor.resizes))
     say(f'{len(opened):,} images; {", ".join(predictor.asked(None))}')
-    parts, features = [], []
+    parts, features, numbers, problems = [], [], [], []
     size = max(1, 2**27 // (predictor.batch_size * int(np.prod(predictor.image_shape)))) * predictor.batch_size
     with phase('predicting', len(opened), 'images') as done:
         for start in range(0, len(opened), size):
-            stop = min(start + size, len(opened))
-            images = opened.read(start, stop)
-            parts.append(predictor.predict(images, opened.ids[start:stop], numbers=np.arange(start, stop)))
-            if with_features:
-                features.append(features_of(predictor, images))
-            done.add(stop - start)
+            some = opened.read(start, min(start + size, len(opened)))
+            problems += [f"'{opened.ids[number]}': {reason}" for number, reason in some.problems]
+            if len(some.images):
+                parts.append(predictor.predict(some.images, opened.ids[some.numbers], numbers=some.numbers))
+                numbers.append(some.numbers)
+                if with_features:
+                    features.append(features_of(predictor, some.images))
+            done.add(min(size, len(opened) - start))
+    if not parts:
+        raise UserError(f'none of the {len(opened):,} pictures can be used; the first: {problems[0]}')
+    places = np.concatenate(numbers)
+    notes = [f'{len(problems):,} pictures cannot be used and are left out, such as {problems[0]}'] if problems else []
     confidences = {name: np.concatenate([part.confidences[name] for part in parts]) for name in parts[0].confidences}
     p_correct = {name: np.concatenate([part.p_correct[name] for part in parts]) for name in parts[0].p_correct}
     decisions = [part.decision.code == 0 for part in parts if part.decision is not None]
     pool = Pool(
-        ids=opened.ids,
+        ids=opened.ids[places],
         confidences=confidences,
         probs=np.concatenate([part.probs for part in parts]),
         predicted=np.concatenate([part.label for part in parts]),
@@ -166,11 +172,11 @@ def pool_of_run(workdir: Path, inputs: Path, with_features: bool) -> Source:
         p_correct=p_correct,
         class_names=predictor.class_names,
         accepted=np.concatenate(decisions) if decisions else None,
-        notes=() if decisions else (f'no decisions: {predictor.no_policy}',),
+        notes=(*notes, *(() if decisions else (f'no decisions: {predictor.no_policy}',))),
     )
 
     def images_at(rows: np.ndarray) -> np.ndarray:
-        return np.concatenate([opened.read(int(row), int(row) + 1) for row in rows])
+        return np.concatenate([opened.read(place, place + 1).images for place in places[rows].tolist()])
 
     return Source(pool, images_at, str(inputs))
 

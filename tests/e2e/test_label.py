@@ -46,7 +46,7 @@ def test_new_images_are_chosen_and_an_audit_of_them_comes_back(workdir, tmp_path
             {'id': row['id'], 'label': int([*test.labels[:60], test.labels[0]][int(row['row'])])} for row in rows
         )
     out = run_well_here(*mode, f'--audit={tmp_path / "back.csv"}')
-    assert 'error rate of all predictions' in out and 'error rate of accepted predictions' in out
+    assert 'error rate of all predictions' in out and 'from 40 labels' in out
     code, _, error = run_here(*mode, '--strategy=margin', '--budget=3')
     assert code == 2 and '--strategy chooses among inputs without labels' in error
 
