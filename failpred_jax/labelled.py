@@ -10,9 +10,10 @@ import numpy as np
 from failpred_jax.console import say
 from failpred_jax.errors import UserError
 from failpred_jax.label.estimate import Estimate, estimate_mean
+from failpred_jax.label.pool import Pool
 from failpred_jax.label.returned import OtherAuditError, matched, share_labeled
 from failpred_jax.label.sheet import make_sheet
-from failpred_jax.label.strategy import choose
+from failpred_jax.label.strategy import Picked, choose
 from failpred_jax.pools import Source
 from failpred_jax.readers.reading import read_file
 from failpred_jax.registry import STRATEGIES
@@ -74,16 +75,7 @@ def select(source: Source, asked: Asked, workdir: Path) -> Path:
         [f'{row["rank"]}: {row["id"]}', f'predicted {row["prediction"]}']
         for row in rows[: 0 if images is None else len(images)]
     ]
-    design: dict[str, np.ndarray] | None = None
-    if picked.inclusion is not None and picked.estimates is not None:
-        design = {
-            'id': pool.ids.astype(str), 'row': picked.rows, 'p_correct': picked.estimates,
-            'inclusion': picked.inclusion, 'predicted_name': names,
-        }  # fmt: skip
-        if pool.predicted is not None and pool.predicted.dtype.kind in 'iu':
-            design |= {'predicted': pool.predicted, 'class_names': np.array(pool.class_names, str)}
-        if pool.accepted is not None:
-            design['accepted'] = pool.accepted
+    design = _design(pool, picked)
     unweighted = (
         'no sampling probability: labels chosen like this are biased towards what is hard, so no rate is estimated '
         'from them',
@@ -110,6 +102,21 @@ def select(source: Source, asked: Asked, workdir: Path) -> Path:
     if sheet is not None:
         say(f'  their images: {place / "sheet.png"}')
     return place
+
+
+def _design(pool: Pool, picked: Picked) -> dict[str, np.ndarray] | None:
+    """Return what an estimate will need of the pool when labels come back; None where the choice allows for none."""
+    if picked.inclusion is None or picked.estimates is None:
+        return None
+    design = {
+        'id': pool.ids.astype(str), 'row': picked.rows, 'p_correct': picked.estimates, 'inclusion': picked.inclusion,
+        'predicted_name': pool.predicted_names,
+    }  # fmt: skip
+    if pool.predicted is not None and pool.predicted.dtype.kind in 'iu':
+        design |= {'predicted': pool.predicted, 'class_names': np.array(pool.class_names, str)}
+    if pool.accepted is not None:
+        design['accepted'] = pool.accepted
+    return design
 
 
 def _shown_confidence(source: Source, score: str, asked: str) -> np.ndarray | None:

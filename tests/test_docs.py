@@ -29,6 +29,7 @@ RUN = {
     'metrics.md': __file__, 'models.md': __file__, 'predictions.md': __file__, 'shift.md': __file__,
     'adding.md': 'test_extension.py', 'notebook.md': 'report/test_notebook.py', 'predicting.md': 'e2e/test_predict.py',
     'scores.md': 'scores/test_readme_example.py', 'monitoring.md': 'monitor/test_docs.py',
+    'labelling.md': 'test_labelled.py', 'slices.md': 'test_labelled.py',
 }  # fmt: skip
 
 

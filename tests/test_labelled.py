@@ -168,12 +168,12 @@ def test_issues_of_a_file_and_the_page(tmp_path, rng):
     assert not {'labelling', 'failing'} & {one.name for one in page.make_sections(View(evaluation))}
 
 
-@pytest.mark.parametrize('name', ['labelling', 'slices'])
-def test_the_pages_run(name, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize('page_name', ['labelling.md', 'slices.md'])
+def test_the_pages_run(page_name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     # Scoring the file as well is what --mode=score does.
     monkeypatch.setattr(scored_file, 'scored', lambda *given: None)
-    text = (ROOT / 'docs' / f'{name}.md').read_text()
+    text, name = (ROOT / 'docs' / page_name).read_text(), page_name.removesuffix('.md')
     known: dict = {}
     commands = re.findall(r'^python -m failpred_jax.main (--mode.*--predictions.*)$', text, re.MULTILINE)
     blocks = re.findall(r'```python\n(.*?)```', text, re.DOTALL)

@@ -19,12 +19,13 @@ def with_beside(evaluation: Evaluation, workdir: Path) -> Evaluation:
     Raises:
       UserError: something there is damaged.
     """
-    return dataclasses.replace(
-        evaluation,
-        decisions=read_decisions(workdir / DECISIONS),
-        labelled=labelled.read_labelled(workdir / labelled.FOLDER),
-        failing=failing.read_failing(workdir / failing.FOLDER),
-    )
+    found = {
+        'decisions': read_decisions(workdir / DECISIONS),
+        'labelled': labelled.read_labelled(workdir / labelled.FOLDER),
+        'failing': failing.read_failing(workdir / failing.FOLDER),
+    }
+    known = {name: value for name, value in found.items() if value}
+    return dataclasses.replace(evaluation, **known) if known else evaluation
 
 
 def files_beside(workdir: Path) -> Iterator[Path]:
