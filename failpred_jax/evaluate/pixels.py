@@ -6,6 +6,7 @@ images again (metrics/clusters.py). A uniform sample of the pixels is kept for p
 images for the report.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -25,6 +26,7 @@ from failpred_jax.outcomes import is_correct, predicted_classes
 from failpred_jax.registry import SCORES
 from failpred_jax.results import About, Predictions
 from failpred_jax.scores.score import ScoreInputs
+from failpred_jax.threads import in_threads
 from failpred_jax.types import Examples
 
 T = TypeVar('T')
@@ -120,10 +122,10 @@ def count_pixels(
         logits = np.asarray(pixels.logits)
         correct = classes.add(logits, labels, mask)
         places = sample.places[number][sample.mask[number]]
-        kept['logits'].append(logits[places])
-        for name, of_score in totals.items():
-            of_score.add(confidences[name], correct, mask, number * num_clusters // len(test.labels))
-            kept[name].append(confidences[name][places])
+        adding = functools.partial(_add, correct=correct, mask=mask, cluster=number * num_clusters // len(test.labels))
+        in_threads(adding, [(of_score, confidences[name]) for name, of_score in totals.items()])
+        for name, values in {'logits': logits, **{name: confidences[name] for name in totals}}.items():
+            kept[name].append(values[places])
     arrays = {name: np.concatenate(parts) for name, parts in kept.items()}
     logits = arrays.pop('logits')
     scores = {name: of_score.result() for name, of_score in totals.items()}
@@ -149,6 +151,10 @@ def count_pixels(
     )
 
 
+def _add(item: tuple[ScoreTotals, np.ndarray], correct: np.ndarray, mask: np.ndarray, cluster: int) -> None:
+    item[0].add(item[1], correct, mask, cluster)
+
+
 def _told(images: Iterator[T], total: int) -> Iterator[T]:
     """Yield the images, and tell how far they are."""
     with phase('measuring pixels', total, 'images') as measuring:
@@ -172,7 +178,11 @@ def _images(
             pixels = jax.tree.map(lambda x, i=i: x[i].reshape(-1, *x.shape[3:]), found)
             # A void label may lie outside the classes; its pixels are masked, so any class will do.
             labels = np.minimum(examples.labels[row].reshape(-1), pixels.logits.shape[-1] - 1).astype(np.int32)
-            yield row, pixels, *compute_scores(plan, pixels._replace(labels=labels), fitted, is_told=False)
+            yield (
+                row,
+                pixels,
+                *compute_scores(plan, pixels._replace(labels=labels), fitted, is_told=False, is_compiled=True),
+            )
             row += 1
 
 

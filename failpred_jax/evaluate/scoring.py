@@ -1,9 +1,11 @@
 """Which scores a run can have, and their values: each is computed once, and those that combine others read them."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import jax
 import numpy as np
 
 from failpred_jax.blocks import in_blocks, to_host
@@ -21,6 +23,8 @@ from failpred_jax.types import Array, PyTree
 ORDER = ('baseline', 'learned', '', 'bound')
 
 
+# A score that reads no more, and has no fit, is compiled whole where that pays.
+_COMPILED_NEEDS = frozenset({'logits', 'labels'})
 WITHIN_UNIT = 'it lies within [0, 1], so it is also measured as P(correct)'
 
 
@@ -146,6 +150,7 @@ def compute_scores(
     fitted: Fitted,
     own: Mapping[str, np.ndarray] | None = None,
     is_told: bool = True,
+    is_compiled: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Compute every score of the plan.
 
@@ -155,6 +160,7 @@ def compute_scores(
       fitted: what fitting left.
       own: scores that came with the units, which a score that combines others may read.
       is_told: whether scores that take long are told of; not for the parts of something that is.
+      is_compiled: whether scores of logits alone are compiled whole, which pays for many calls with as many units.
 
     Returns:
       (name -> confidences [N], the user's own left out; name -> why a score turned out to be unavailable).
@@ -172,7 +178,7 @@ def compute_scores(
             continue
         try:
             with phase(f'computing {score.name}') if is_told else contextlib.nullcontext():
-                found[score.name] = _compute(score, inputs, fitted.values, found)
+                found[score.name] = _compute(score, inputs, fitted.values, found, is_compiled)
         except ScoreUnavailableError as error:
             unavailable[score.name] = str(error)
     return {score.name: found[score.name] for score in plan.scores if score.name in found}, unavailable
@@ -209,6 +215,11 @@ def _measure_together(inputs: ScoreInputs, questions: Sequence[tuple[Bank, Ask]]
             inputs.shared.put(distances, (bank, ask), answer)
 
 
+@functools.cache
+def _compiled(score: Score) -> Callable[[ScoreInputs], Array]:
+    return jax.jit(score.fn)
+
+
 def _in_order(plan: Plan) -> list[Score]:
     """Return the scores, those that combine others last."""
     return sorted(plan.scores, key=lambda score: score.combines)
@@ -220,12 +231,20 @@ def _usable(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _compute(
-    score: Score, inputs: ScoreInputs, fits: Mapping[str, PyTree], columns: Mapping[str, np.ndarray]
+    score: Score,
+    inputs: ScoreInputs,
+    fits: Mapping[str, PyTree],
+    columns: Mapping[str, np.ndarray],
+    is_compiled: bool,
 ) -> np.ndarray:
     """Return a score of all units, of many of them some at a time; a unit's score depends on nothing but the unit."""
     if score.combines:
         inputs = inputs._replace(columns=_usable(columns))
     given = () if score.fit is None else (fits[score.name],)
+    if is_compiled and not given and score.needs <= _COMPILED_NEEDS:
+        # A score of somebody's own may be written in NumPy, which cannot be compiled.
+        with contextlib.suppress(jax.errors.JAXTypeError):
+            return to_host(_compiled(score)(ScoreInputs(inputs.logits, labels=inputs.labels)))
     if score.shares:
         return to_host(score.fn(inputs, *given))
     return in_blocks(score.fn, inputs._replace(shared=None), *given)

@@ -141,3 +141,17 @@ def test_scores_of_raw_logits_are_not_made_of_probabilities(rng):
         assert words in left.unavailable['energy']
         assert left.unavailable['max_logit'] == left.unavailable['energy']
         assert left.unavailable['trust_score'] == 'not given'
+
+
+def test_scores_that_are_compiled_whole_are_the_same_and_those_in_numpy_are_not_compiled(rng):
+    def largest(inputs):
+        return np.asarray(inputs.logits).max(axis=-1)
+
+    mine = Score('mine', largest, frozenset({'logits'}), 'largest logit, in NumPy', 'a test')
+    plan = Plan((mine, *(SCORES[name] for name in ('mcp', 'doctor_alpha', 'tcp'))), {})
+    inputs = ScoreInputs(rng.normal(size=(40, 5)).astype(np.float32), labels=rng.integers(5, size=40).astype(np.int32))
+    expected, _ = compute_scores(plan, inputs, Fitted())
+    found, unavailable = compute_scores(plan, inputs, Fitted(), is_compiled=True)
+    assert not unavailable and list(found) == ['mine', 'mcp', 'doctor_alpha', 'tcp']
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-6)
