@@ -1,16 +1,22 @@
-"""Prediction sets and thresholds next to MAPIE and crepes, on the same arrays.
+"""Prediction sets and thresholds next to MAPIE, crepes and TorchCP, on the same arrays.
 
   python -m venv /tmp/peers && /tmp/peers/bin/pip install mapie crepes
   python benchmarks/peers_decide.py --arrays=/tmp/arrays.npz  # ours, and writes the arrays
   /tmp/peers/bin/python benchmarks/peers_decide.py --peers=/tmp/arrays.npz
+  python benchmarks/peers_decide.py --torchcp=/tmp/arrays.npz  # in an environment with torchcp 1.2 and torch
 
+TorchCP's package imports graphs and language models at once, and torchsort, which has to be compiled: only its part on
+classification is loaded here. It has no choice of constants, so RAPS and SAPS get those that ours chose on validation
+units.
 Draws of an overconfident classifier of 20 classes: 500 validation,
 1,000 calibration and 5,000 test units, alpha = 0.1. Coverage and size are means over draws.
 """
 
 import argparse
 import importlib.metadata
+import sys
 import time
+import types
 
 import numpy as np
 
@@ -46,14 +52,16 @@ def ours(draws: list[dict[str, np.ndarray]]) -> None:
 
     labels = [d['test_labels'] for d in draws]
     for method in ('lac', 'aps', 'raps', 'saps'):
-        start = time.process_time()
-        sets = [
-            fit_sets(
+        start, sets = time.process_time(), []
+        for d in draws:
+            rule = fit_sets(
                 d['cal_probs'], d['cal_labels'], ALPHA, method,
                 validation=Labeled(d['val_probs'], d['val_labels']), allow_empty=True,
-            )(d['test_probs'])
-            for d in draws
-        ]  # fmt: skip
+            )  # fmt: skip
+            sets.append(rule(d['test_probs']))
+            d[f'{method}_constants'] = np.array(
+                [rule.constants.penalty, rule.constants.free_ranks, rule.constants.weight]
+            )
         report(f'failpred_jax {method}', sets, labels, time.process_time() - start)
     parts = [(d['cal_probs'].max(axis=1), d['cal_probs'].argmax(axis=1) == d['cal_labels']) for d in draws]
     ours_ = np.mean([certify_selective(*part, RISK, DELTA).coverage for part in parts])
@@ -110,23 +118,56 @@ def theirs(draws: list[dict[str, np.ndarray]]) -> None:
     report(name, sets, labels, time.process_time() - start)
 
 
+def torchcp(draws: list[dict[str, np.ndarray]]) -> None:
+    """Print the sets of TorchCP."""
+    import torch
+
+    # Not imported as a whole; see the module.
+    version, folder = importlib.metadata.version('torchcp'), importlib.metadata.files('torchcp')[0].locate().parents[1]
+    sys.modules['torchsort'] = types.ModuleType('torchsort')
+    sys.modules['torchsort'].soft_rank = sys.modules['torchsort'].soft_sort = None  # type: ignore[attr-defined]
+    sys.modules['torchcp'] = types.ModuleType('torchcp')
+    sys.modules['torchcp'].__path__ = [str(folder / 'torchcp')]
+    from torchcp.classification.predictor import SplitPredictor
+    from torchcp.classification.score import APS, LAC, RAPS, SAPS
+
+    torch.manual_seed(0)
+    labels = [d['test_labels'] for d in draws]
+    for method in ('lac', 'aps', 'raps', 'saps'):
+        start, sets = time.process_time(), []
+        for d in draws:
+            penalty, free, weight = d[f'{method}_constants'].tolist()
+            score = {
+                'lac': lambda: LAC(), 'aps': lambda: APS(),
+                'raps': lambda penalty=penalty, free=free: RAPS(penalty=penalty, kreg=int(free)),
+                'saps': lambda weight=weight: SAPS(weight=weight),
+            }[method]()  # fmt: skip
+            made = SplitPredictor(score, alpha=ALPHA, device=torch.device('cpu'))
+            cal, test = (torch.log(torch.tensor(d[f'{part}_probs'])) for part in ('cal', 'test'))
+            made.calculate_threshold(cal, torch.tensor(d['cal_labels']), ALPHA)
+            sets.append(np.asarray(made.predict_with_logits(test)).astype(bool))
+        report(f'TorchCP {version} {method}', sets, labels, time.process_time() - start)
+
+
 def main() -> None:
     """Print one side."""
     parser = argparse.ArgumentParser()
     parser.add_argument('--arrays', default='')
     parser.add_argument('--peers', default='')
+    parser.add_argument('--torchcp', default='')
     given = parser.parse_args()
     print('| sets | coverage | mean size | CPU s |\n|---|---|---|---|')
-    if given.peers:
-        with np.load(given.peers) as saved:
-            theirs(
-                [{k.split('.')[1]: saved[k] for k in saved.files if k.startswith(f'{n}.')} for n in range(NUM_DRAWS)]
-            )
+    if given.peers or given.torchcp:
+        with np.load(given.peers or given.torchcp) as saved:
+            draws = [
+                {k.split('.')[1]: saved[k] for k in saved.files if k.startswith(f'{n}.')} for n in range(NUM_DRAWS)
+            ]
+        (theirs if given.peers else torchcp)(draws)
         return
     draws = [draw(seed) for seed in range(NUM_DRAWS)]
+    ours(draws)
     if given.arrays:
         np.savez(given.arrays, **{f'{n}.{k}': v for n, d in enumerate(draws) for k, v in d.items()})
-    ours(draws)
 
 
 if __name__ == '__main__':

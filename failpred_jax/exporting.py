@@ -2,16 +2,17 @@
 
   model.stablehlo  images [b, H, W, channels] uint8 -> outputs by name, for every batch size b; weights inside
   export.json      what goes in and comes out, the classes, the maps to P(correct), the run
+  model.onnx       if asked for: the same function for ONNX runtimes (jax2onnx makes it, onnxruntime checks it)
 
-It is read with `jax.export.deserialize`, on a CPU, a GPU or a TPU. What it gives is compared with the predictor before
-the folder appears.
+The first is read with `jax.export.deserialize`, on a CPU, GPU or TPU. What each gives is compared with the predictor
+before the folder appears.
 """
 
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,38 +31,45 @@ from failpred_jax.predictor import Predictor, load
 from failpred_jax.registry import SCORES
 from failpred_jax.types import Array, Batch
 
-MODEL, META = 'model.stablehlo', 'export.json'
+MODEL, META, ONNX = 'model.stablehlo', 'export.json', 'model.onnx'
 FORMAT = 'failpred_jax export 1'
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 # What a confidence may differ by from the predictor's, relative to the largest of them: both are float32.
 TOLERANCE = 1e-5
 
 
-def export_run(workdir: Path, output: Path, scores: Sequence[str] | None = None) -> None:
+def export_run(workdir: Path, output: Path, scores: Sequence[str] | None = None, onnx: bool = False) -> None:
     """Write a finished run as a function of images; see the module.
 
     Args:
       workdir: of the run.
       output: a folder, which must not be there yet.
       scores: names; None for the baseline and the run's own heads.
+      onnx: also write it for ONNX runtimes.
 
     Raises:
-      UserError: the run or a score cannot be exported, or the folder cannot be written.
+      UserError: the run or a score cannot be exported, the folder cannot be written, or what ONNX needs is not there.
     """
+    converters = _converters() if onnx else None
     if output.exists():
         raise UserError(f"--output is '{output}', which is there already; name another folder, or remove it")
     if not output.parent.is_dir():
         raise UserError(f"--output is '{output}', but there is no folder '{output.parent}'; make it first")
     predictor = load(workdir)
     names = _exportable(predictor, scores)
-    exported = _export(predictor, names)
+    function = _function(predictor, names)
+    exported = _export(predictor, names, function)
     say(f'exported {", ".join(names) or "no scores"}; comparing with the run ...')
     aside = Path(tempfile.mkdtemp(dir=output.parent, prefix=f'.{output.name}.', suffix=UNFINISHED))
     try:
         data = bytes(exported.serialize())
         (aside / MODEL).write_bytes(data)
         write_json(aside / META, _describe(predictor, names, exported, data))
-        _compare(aside, predictor, names)
+        read, _ = read_export(aside)
+        call: Callable[[Any], Any] = read.call
+        _compare(call, predictor, names)
+        if converters is not None:
+            _write_onnx(aside / ONNX, predictor, names, function, *converters)
         os.replace(aside, output)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -69,7 +77,7 @@ def export_run(workdir: Path, output: Path, scores: Sequence[str] | None = None)
     umask = os.umask(0)
     os.umask(umask)
     os.chmod(output, 0o777 & ~umask)
-    say(f'{output}: {MODEL} ({len(data) / 2**20:.1f} MB) and {META}')
+    say(f'{output}: {MODEL} ({len(data) / 2**20:.1f} MB), {META}{f", {ONNX}" if onnx else ""}')
 
 
 def _exportable(predictor: Predictor, scores: Sequence[str] | None) -> list[str]:
@@ -85,8 +93,8 @@ def _exportable(predictor: Predictor, scores: Sequence[str] | None) -> list[str]
     return names
 
 
-def _export(predictor: Predictor, names: Sequence[str]) -> export.Exported:
-    """Return the traced function of images of any number."""
+def _function(predictor: Predictor, names: Sequence[str]) -> Callable[[Array], dict[str, Array]]:
+    """Return the function of images [b, H, W, channels] uint8: output -> [b, ...]."""
     entries = [SCORES[name] for name in names]
     fits, weights = predictor.run.fits.values, predictor.run.weights
     needs = frozenset().union(*(entry.needs for entry in entries)) - {'logits'}
@@ -105,10 +113,17 @@ def _export(predictor: Predictor, names: Sequence[str]) -> export.Exported:
             found[f'confidence_{entry.name}'] = jnp.asarray(value)
         return found
 
+    return run
+
+
+def _export(
+    predictor: Predictor, names: Sequence[str], function: Callable[[Array], dict[str, Array]]
+) -> export.Exported:
+    """Return the traced function of images of any number."""
     (batch_size,) = export.symbolic_shape('b')
     shape = jax.ShapeDtypeStruct((batch_size, *predictor.image_shape), jnp.uint8)
     try:
-        return export.export(jax.jit(run), platforms=PLATFORMS)(shape)
+        return export.export(jax.jit(function), platforms=PLATFORMS)(shape)
     except Exception as error:  # whatever a score or a network does that cannot be traced, or not for every batch size
         words = (str(error).splitlines() or [''])[0][:300]
         raise UserError(
@@ -150,13 +165,55 @@ def read_export(folder: Path) -> tuple[export.Exported, Mapping[str, Any]]:
     return export.deserialize(bytearray(data)), meta
 
 
-def _compare(folder: Path, predictor: Predictor, names: Sequence[str]) -> None:
+def _converters() -> tuple[Any, Any]:
+    """Return the modules jax2onnx and onnxruntime.
+
+    Raises:
+      UserError: they are not installed.
+    """
+    try:
+        import jax2onnx  # pyright: ignore[reportMissingImports]
+        import onnxruntime  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise UserError(
+            f"--onnx needs jax2onnx and onnxruntime ({error}); install the extra: pip install 'failpred_jax[onnx]'"
+        ) from error
+    return jax2onnx, onnxruntime
+
+
+def _write_onnx(
+    path: Path, predictor: Predictor, names: Sequence[str], function: Callable[[Array], dict[str, Array]],
+    jax2onnx: Any, onnxruntime: Any,
+) -> None:  # fmt: skip
+    """Write the function for ONNX runtimes, once it says the same as the predictor there."""
+    outputs = ['label', 'probs', *(f'confidence_{name}' for name in names)]
+    shape = jax.ShapeDtypeStruct(('b', *predictor.image_shape), jnp.uint8)  # type: ignore[arg-type]
+
+    def run(images: Array) -> tuple[Array, ...]:
+        found = function(images)
+        return tuple(found[name] for name in outputs)
+
+    try:
+        made = jax2onnx.to_onnx(run, [shape], model_name='failpred_jax', input_names=['images'], output_names=outputs)
+        path.write_bytes(made.SerializeToString())
+        session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    except Exception as error:  # an operation that the converter or the runtime does not have
+        words = (str(error).splitlines() or [''])[0][:300]
+        raise UserError(
+            f'this run cannot be written as ONNX with {", ".join(names)} ({type(error).__name__}: {words}); leave out '
+            '--onnx, or name other scores with --scores'
+        ) from error
+    _compare(lambda images: dict(zip(outputs, session.run(None, {'images': images}), strict=True)), predictor, names)
+
+
+def _compare(call: Callable[[Any], Mapping[str, Any]], predictor: Predictor, names: Sequence[str]) -> None:
     """Raise a RuntimeError unless what was written says the same as the predictor, at two batch sizes."""
-    read, _ = read_export(folder)
     images = np.random.default_rng(0).integers(0, 256, (5, *predictor.image_shape), np.uint8)
     expected = predictor.predict(images, scores=names)
     for part in (slice(0, 5), slice(1, 2)):
-        found = read.call(images[part])
+        found = call(images[part])
+        if not np.array_equal(np.asarray(found['label']), expected.label[part]):
+            raise RuntimeError('the exported label is not that of the run')
         wanted = {'probs': expected.probs} | {f'confidence_{name}': expected.confidences[name] for name in names}
         for name, values in wanted.items():
             scale = max(1e-30, float(np.abs(values).max()))

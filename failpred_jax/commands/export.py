@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from failpred_jax.commands.command import Command, Given
+from failpred_jax.commands.command import Command, Flag, Given
 from failpred_jax.commands.predict import OUTPUT, SCORES
 from failpred_jax.errors import UserError
 from failpred_jax.registry import COMMANDS
+
+ONNX = Flag('onnx', bool, False, '', 'also write model.onnx, checked with onnxruntime (extra failpred_jax[onnx])')
 
 
 def _check(given: Given) -> None:
@@ -24,14 +26,14 @@ def _run(given: Given) -> None:
     compiler.keep_compilations()
     flags = given.flags
     names = [name.strip() for name in flags['scores'].split(',')] if flags['scores'] else None
-    export_run(given.workdir, Path(flags['output']), names)
+    export_run(given.workdir, Path(flags['output']), names, flags['onnx'])
 
 
 COMMANDS.register('export')(
     Command(
-        'write a finished run as StableHLO, which JAX runs without this package (docs/predicting.md)',
+        'write a finished run as StableHLO (and ONNX), to run without this package (docs/predicting.md)',
         _run,
-        (OUTPUT, SCORES),
+        (OUTPUT, SCORES, ONNX),
         _check,
         needs_config=False,
         can_force=False,

@@ -14,6 +14,7 @@ from failpred_jax.decide.binomial import share_interval
 from failpred_jax.decide.certificate import Certificate, accepts
 from failpred_jax.decide.choices import choose_limits, choose_score, menu_of_limits
 from failpred_jax.decide.floors import Floor, accepted_share, least_rejected
+from failpred_jax.decide.overlaps import shared_units
 from failpred_jax.decide.policy import fit_calibrator, make_policy
 from failpred_jax.decide.risks import certify_each, certify_selective
 from failpred_jax.decide.set_results import make_sets
@@ -74,6 +75,9 @@ def make_decisions(given: Given, options: DecideConfig) -> Made:
         if not options.reuse_validation or given.validation is None:
             raise UserError('there are no calibration units to certify on')
         calibration, invalid = given.validation, REUSED
+    others = {'validation': None if invalid else given.validation, 'test': given.test}
+    is_shared, told = shared_units(calibration, others, given.unit)
+    invalid = invalid or is_shared
     all_given = calibration
     calibration = one_of_each(all_given, options.seed)
     score, chosen = choose_score(options.score, calibration, given.validation)
@@ -83,15 +87,10 @@ def make_decisions(given: Given, options: DecideConfig) -> Made:
     policy = make_policy(all_given, score, found, calibrator, options, invalid)
     reference = _reference(calibration, score, options, given.class_names)
     policy['reference'] = {'units': len(calibration), 'digest': digest_of(reference)}
-    notes = [*found.notes, f'the promised limit: {how}' if not options.risks and options.kind != 'cost' else '']
+    notes = [*told, *found.notes, f'the promised limit: {how}' if not options.risks and options.kind != 'cost' else '']
     notes += [no_probability, *(calibrator.notes if calibrator else ()), _which_map(calibrator, given.unit)]
     notes.append(_rough_map(policy, calibration, given.validation, score, options, given.unit))
-    if len(calibration) < len(all_given):
-        notes.append(
-            f'{len(all_given):,} calibration {given.unit}s belong to {len(calibration):,} {given.groups}s and err '
-            f'together within them: one {given.unit} of each {given.groups}, drawn at random, is certified on, and '
-            f'one of each judges; the promises are of one {given.unit}, drawn at random, of each new {given.groups}'
-        )
+    notes += [_unknown_groups(policy, given, options), _one_of_each(len(all_given), len(calibration), given)]
     judged = None if given.test is None else one_of_each(given.test, options.seed)
     context = _Context(calibration, judged, score, options, given.unit, invalid)
     sets, members = None, None
@@ -123,6 +122,33 @@ def make_decisions(given: Given, options: DecideConfig) -> Made:
         reference=reference,
     )
     return Made(decided, rows_of(policy, given.test, given.class_names, score, options, members))
+
+
+def _one_of_each(num_units: int, num_groups: int, given: Given) -> str:
+    """Return what a promise is of where units belong together, or ''."""
+    if num_groups == num_units:
+        return ''
+    return (
+        f'{num_units:,} calibration {given.unit}s belong to {num_groups:,} {given.groups}s and err together within '
+        f'them: one {given.unit} of each {given.groups}, drawn at random, is certified on, and one of each judges; the '
+        f'promises are of one {given.unit}, drawn at random, of each new {given.groups}'
+    )
+
+
+def _unknown_groups(policy: dict[str, Any], given: Given, options: DecideConfig) -> str:
+    """Return a sentence on test units of groups that have no threshold, or ''."""
+    if not options.by or options.by == PREDICTED or given.test is None:
+        return ''
+    of_test = groups_of(given.test, options.by)
+    unknown = sorted(set(of_test.tolist()) - set(policy['groups']))
+    if not unknown:
+        return ''
+    named = ', '.join(f"'{name}'" for name in unknown[:5]) + (', ...' if len(unknown) > 5 else '')
+    count = int(np.isin(of_test, unknown).sum())
+    return (
+        f'{count:,} test {given.unit}s are of groups without calibration {given.unit}s ({named}), and so without a '
+        'threshold: they go to a human'
+    )
 
 
 def _which_map(calibrator: Calibrator | None, unit: str) -> str:

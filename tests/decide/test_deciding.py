@@ -239,3 +239,29 @@ def test_a_limit_that_so_few_units_cannot_show_is_not_chosen(rng):
         assert any(f'{num_units} units can show; 0.001 needs 2,995' in note for note in decided.notes) == (
             limit > 0.001
         )
+
+
+def test_calibration_units_that_stand_in_another_part_promise_nothing(given, rng):
+    for name in ('validation', 'test'):
+        again = given._replace(**{name: given.calibration})
+        decided, _ = make_decisions(again, DecideConfig(risks=(0.05,)))
+        stamped = {found.invalid for found in (*decided.guarantees, *decided.menu, decided.sets.promise)}
+        assert stamped == {f'not valid: most of the calibration units also stand among the {name} units'}
+        assert decided.policy['not_valid'] and any('also stand among' in note for note in decided.notes)
+    # Here by their confidences alone, and only a few of them.
+    calibration, test = (Units({'mine': rng.random(200)}, rng.random(200) < 0.9) for _ in range(2))
+    test.confidences['mine'][:20], test.correct[:20] = calibration.confidences['mine'][:20], calibration.correct[:20]
+    decided, _ = make_decisions(Given(calibration, None, test), DecideConfig())
+    assert not decided.guarantees[0].invalid
+    assert any('20 of the 200 calibration units also stand among the test units' in note for note in decided.notes)
+    plain, _ = make_decisions(given, DecideConfig(risks=(0.05,)))
+    assert not any('also stand among' in note for note in plain.notes) and not plain.policy['not_valid']
+
+
+def test_groups_without_calibration_units_go_to_a_human(given):
+    site = given.test.columns['site'].copy()
+    site[:7] = 'new'
+    other = given._replace(test=dataclasses.replace(given.test, columns={'site': site}))
+    decided, rows = make_decisions(other, DecideConfig(by='site', risks=(0.3,)))
+    assert any("7 test images are of groups without calibration images ('new')" in note for note in decided.notes)
+    assert {row['decision'] for row in list(rows)[:7]} == {'human'}

@@ -1,6 +1,7 @@
 """A finished run applied to files of new images, exported, and served."""
 
 import csv
+import importlib.util
 import runpy
 import shutil
 
@@ -176,6 +177,13 @@ def test_an_exported_run_says_what_the_run_says(everything, predictor, whole, tm
     mapped = np.interp(inside, knots['confidence'], knots['probability'])
     np.testing.assert_allclose(mapped, predictor.p_correct({'mcp': inside})['mcp'], atol=2e-4)
     assert set(meta['platforms']) == {'cpu', 'cuda', 'tpu'}
+    if importlib.util.find_spec('jax2onnx') is None or importlib.util.find_spec('onnxruntime') is None:
+        assert main.main([*words[:3], f'--output={tmp_path / "onnx"}', '--scores=mcp', '--onnx']) == 2
+        assert "pip install 'failpred_jax[onnx]'" in capsys.readouterr().err and not (tmp_path / 'onnx').exists()
+    else:
+        assert main.main([*words[:3], f'--output={tmp_path / "onnx"}', '--scores=mcp,confidnet', '--onnx']) == 0
+        assert (tmp_path / 'onnx' / 'model.onnx').stat().st_size
+        shutil.rmtree(tmp_path / 'onnx')
     for scores, message in (
         ('mcp', 'which is there already'),
         ('mc_dropout', 'draws dropout passes at random'),
