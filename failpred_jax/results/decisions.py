@@ -6,8 +6,6 @@ guarantees.json   every promise, with what it needs, what it does not say, and w
 decisions.csv     one row per test unit: what was predicted, the confidence, P(correct), the decision, the set
 """
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +17,7 @@ from failpred_jax.errors import UserError
 from failpred_jax.files import DAMAGE, read_json, read_npz, whole_files, write_json, write_npz, write_text
 from failpred_jax.results import plain
 from failpred_jax.results.measures import Interval
+from failpred_jax.results.rows import to_csv
 
 POLICY, GUARANTEES, DECISIONS = 'policy.json', 'guarantees.json', 'decisions.csv'
 REFERENCE = 'reference.npz'
@@ -210,7 +209,7 @@ def write_decisions(decided: Decided, rows: Iterable[Mapping[str, Any]], folder:
     del content['policy'], content['reference']
     with whole_files(folder, last=POLICY) as aside:
         write_json(aside / GUARANTEES, content)
-        write_text(aside / DECISIONS, _to_csv(rows))
+        write_text(aside / DECISIONS, to_csv(rows))
         if decided.reference:
             write_npz(aside / REFERENCE, decided.reference)
         write_json(aside / POLICY, dict(decided.policy))
@@ -233,14 +232,3 @@ def read_decisions(folder: Path) -> Decided | None:
         raise UserError(
             f'{folder} cannot be read ({type(error).__name__}: {error}); make it again with --mode=decide'
         ) from error
-
-
-def _to_csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    out = io.StringIO()
-    writer = None
-    for row in rows:
-        if writer is None:
-            writer = csv.DictWriter(out, list(row), lineterminator='\n')
-            writer.writeheader()
-        writer.writerow(row)
-    return out.getvalue()

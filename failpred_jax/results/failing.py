@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from failpred_jax.errors import UserError
-from failpred_jax.files import DAMAGE, read_json, read_npz, whole_files, write_json, write_npz, write_text
+from failpred_jax.files import whole_files, write_json, write_npz, write_text
 from failpred_jax.results import plain
+from failpred_jax.results.gallery import GALLERY, read_found
 from failpred_jax.results.measures import Interval
 from failpred_jax.results.rows import to_csv
 
 FOLDER = 'slices'
-SLICES, TABLE, EXEMPLARS, GALLERY, SHEET = 'slices.json', 'slices.csv', 'exemplars.csv', 'gallery.npz', 'sheet.png'
+SLICES, TABLE, EXEMPLARS, SHEET = 'slices.json', 'slices.csv', 'exemplars.csv', 'sheet.png'
 
 
 @dataclass(frozen=True)
@@ -142,17 +142,5 @@ def read_failing(folder: Path) -> tuple[Failing, ...]:
     Raises:
       UserError: something in it is damaged.
     """
-    found = [_read(file) for file in folder.glob(f'*/{SLICES}')]
+    found = [read_found(Failing, file) for file in folder.glob(f'*/{SLICES}')]
     return tuple(sorted(found, key=lambda one: (one.made, one.name), reverse=True))
-
-
-def _read(file: Path) -> Failing:
-    try:
-        found = plain.from_json(Failing, read_json(file))
-        gallery = file.parent / GALLERY
-        images = read_npz(gallery)['images'] if gallery.exists() else None
-        return replace(found, name=file.parent.name, images=images)
-    except (*DAMAGE, plain.WrongTypeError) as error:
-        raise UserError(
-            f"'{file.parent}' cannot be read ({type(error).__name__}: {error}); move it away, and make it again"
-        ) from error

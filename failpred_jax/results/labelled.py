@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from failpred_jax.errors import UserError
-from failpred_jax.files import DAMAGE, read_json, read_npz, whole_files, write_json, write_npz, write_text
+from failpred_jax.files import DAMAGE, read_npz, whole_files, write_json, write_npz, write_text
 from failpred_jax.results import plain
+from failpred_jax.results.gallery import GALLERY, read_found
 from failpred_jax.results.measures import Interval
 from failpred_jax.results.rows import to_csv
 
 FOLDER = 'labelling'
-LABEL, DESIGN, GALLERY, SHEET = 'label.json', 'design.npz', 'gallery.npz', 'sheet.png'
+LABEL, DESIGN, SHEET = 'label.json', 'design.npz', 'sheet.png'
 TABLES = {'selection': 'to_label.csv', 'audit': 'estimates.csv', 'issues': 'label_issues.csv'}
 # Rows that label.json holds, and the page shows.
 MOST_SHOWN = 60
@@ -128,7 +129,7 @@ def read_labelled(folder: Path) -> tuple[Labelled, ...]:
     Raises:
       UserError: something in it is damaged.
     """
-    found = [_read(file) for file in folder.glob(f'*/{LABEL}')]
+    found = [read_found(Labelled, file) for file in folder.glob(f'*/{LABEL}')]
     return tuple(sorted(found, key=lambda one: (one.made, one.name), reverse=True))
 
 
@@ -141,15 +142,3 @@ def designs(folder: Path) -> Iterator[tuple[Labelled, dict[str, np.ndarray]]]:
                 yield one, read_npz(file)
             except DAMAGE as error:
                 raise UserError(f"'{file}' cannot be read ({error}); restore it, or draw a new audit") from error
-
-
-def _read(file: Path) -> Labelled:
-    try:
-        found = plain.from_json(Labelled, read_json(file))
-        gallery = file.parent / GALLERY
-        images = read_npz(gallery)['images'] if gallery.exists() else None
-        return replace(found, name=file.parent.name, images=images)
-    except (*DAMAGE, plain.WrongTypeError) as error:
-        raise UserError(
-            f"'{file.parent}' cannot be read ({type(error).__name__}: {error}); move it away, and make it again"
-        ) from error

@@ -6,17 +6,8 @@ import pytest
 import failpred_jax.metrics as fm
 from failpred_jax.errors import UserError
 
-N, R = 60, 12
+R = 12
 EQUAL, REPEATS = 24, 40
-
-
-@pytest.fixture(scope='module')
-def data():
-    rng = np.random.default_rng(1)
-    correct = rng.random(N) < 0.7
-    good = np.round(correct + rng.standard_normal(N), 1).astype(np.float32)
-    noise = rng.integers(0, 5, N).astype(np.float32)
-    return {'good': good, 'noise': noise, 'twin': 2 * good}, correct
 
 
 @pytest.fixture(scope='module')

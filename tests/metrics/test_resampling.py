@@ -14,15 +14,6 @@ N, R = 60, 12
 
 
 @pytest.fixture(scope='module')
-def data():
-    rng = np.random.default_rng(1)
-    correct = rng.random(N) < 0.7
-    good = np.round(correct + rng.standard_normal(N), 1).astype(np.float32)
-    noise = rng.integers(0, 5, N).astype(np.float32)
-    return {'good': good, 'noise': noise, 'twin': 2 * good}, correct
-
-
-@pytest.fixture(scope='module')
 def resamples(data):
     return fm.bootstrap(*data, num_resamples=R, seed=3, num_places=0)
 
