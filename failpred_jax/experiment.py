@@ -7,6 +7,7 @@ from failpred_jax import run_evaluation
 from failpred_jax.config import Config
 from failpred_jax.console import say
 from failpred_jax.prepared import prepare_run
+from failpred_jax.shifting import measure_shifts
 from failpred_jax.stages import start_state
 from failpred_jax.stages.continuing import CROSSFIT, make_crossfit_ready, make_ready
 from failpred_jax.stages.crossfit import held_out_logits
@@ -105,3 +106,7 @@ class Experiment:
           Whether anything was measured.
         """
         return run_evaluation.evaluate(self.run, last, step, again=again)
+
+    def measure_shifts(self) -> bool:
+        """Measure the shifted sets that the config names, and return whether any was; see shifting.py."""
+        return measure_shifts(self.config, self.run.data, self.workdir)

@@ -16,6 +16,7 @@ from failpred_jax.errors import UserError
 from failpred_jax.evaluate.describe import describe
 from failpred_jax.evaluate.measure import measure
 from failpred_jax.evaluate.parts import Parts
+from failpred_jax.evaluate.shift_table import to_table
 from failpred_jax.evaluate.slices import check_columns, with_slices
 from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.prediction_file import Units, parse_arrays, read_predictions
@@ -24,7 +25,8 @@ from failpred_jax.prediction_file.part import CONFIDENCE
 from failpred_jax.registry import SCORES
 from failpred_jax.results import DatasetDescription, Evaluation
 from failpred_jax.results.codec import measures_to_json
-from failpred_jax.scored_parts import part_of, plan_of
+from failpred_jax.results.shifted import Shifted
+from failpred_jax.scored_parts import measure_shifts, named_shifts, part_of, plan_of, shift_parts
 from failpred_jax.types import Array
 from failpred_jax.workdir import environment
 
@@ -55,6 +57,11 @@ class Table:
     def metrics(self) -> dict[str, Any]:
         """The content of metrics.json, as plain dictionaries: `table.metrics['scores']['mcp']['aurc']`."""
         return measures_to_json(self.evaluation.measures)
+
+    @property
+    def shifted(self) -> Shifted | None:
+        """What was measured on shifted parts, or None."""
+        return self.evaluation.shifted
 
     @property
     def results(self) -> 'Table':
@@ -91,6 +98,7 @@ def evaluate_predictions(
     weight: Array | None = None,
     columns: Mapping[str, Array] | None = None,
     slice_by: Sequence[str] = (),
+    shifts: Mapping[str, Mapping[str, Array]] | None = None,
 ) -> Table:
     """Compare confidence scores on the predictions of any model, in arrays of any framework and real type.
 
@@ -115,6 +123,7 @@ def evaluate_predictions(
       weight: [N] 0 or greater, what each unit counts in the weighted figures, which stand beside the others.
       columns: name -> [N] words, numbers or truth values, by which units can be told apart.
       slice_by: names of columns; the units of each value, or range of values, are reported for themselves.
+      shifts: 'ood_<name>' -> the same of strangers, without labels; 'shift_<name>' -> the same of shifted units.
 
     Raises:
       UserError: naming everything that is wrong with the arrays.
@@ -125,7 +134,7 @@ def evaluate_predictions(
         'ensemble_probs': ensemble_probs, 'mask': mask, 'correct': correct, 'group': group, 'id': ids, 'weight': weight,
     }  # fmt: skip
     parts = {'validation': validation, 'training': training, 'calibration': calibration}
-    arrays = _named_as_in_a_file(given, confidences, columns, parts)
+    arrays = _named_as_in_a_file(given, confidences, columns, parts) | named_shifts(shifts)
     units = parse_arrays(arrays, 'the arguments', ignore_label, right_at=right_at)
     return _evaluate(units, name, resamples, [slice_by] if isinstance(slice_by, str) else slice_by)
 
@@ -208,12 +217,14 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int, slice_by: S
         train=part_of(given['training']) if 'training' in given else None,
         cal=part_of(given['calibration']) if 'calibration' in given else None,
         no_intervals=no_intervals,
+        shifts=shift_parts(given),
     )
     options = dataclasses.replace(EvaluateConfig(), resamples=resamples)
     seconds: dict[str, float] = {}
     with listen(seconds):
         found = measure(parts, plan_of(given, parts), options)
         measures = with_slices(found.measures, found.test, slice_by, options, no_intervals)
+        shifted = measure_shifts(found, options)
     num_classes = units.num_classes
     dataset = DatasetDescription(
         name=name,
@@ -235,8 +246,9 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int, slice_by: S
         environment=environment(),
         seconds=seconds,
     )
-    evaluation = Evaluation(measures, run, found.test, found.validation, calibration=found.calibration)
-    return Table(evaluation, to_markdown(measures, run))
+    evaluation = Evaluation(measures, run, found.test, found.validation, calibration=found.calibration, shifted=shifted)
+    text = to_markdown(measures, run)
+    return Table(evaluation, text if shifted is None else f'{text}\n{to_table(shifted, name)}')
 
 
 def _without_outputs(units: Units) -> list[str]:

@@ -175,6 +175,30 @@ class Predictor:
                 raise UserError(f"score '{name}' cannot be computed for these images: {lost[name]}")
         return {name: values[name] for name in names}
 
+    def read_units(
+        self, images: np.ndarray, numbers: Array
+    ) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, str]]:
+        """Return what every score that can be had says of images, from one pass of the network.
+
+        Args:
+          images: [N, H, W, channels] uint8, as `predict` takes them.
+          numbers: [N] int from 0, see `predict`.
+
+        Returns:
+          (logits [N, C] float32, score -> [N], score -> why it could not be computed).
+        """
+        pixels = checked_images(images, self.image_shape, self.resizes)
+        plan = self._plan(self.scores)
+        places = checked_numbers(numbers, len(pixels))
+        found = [
+            jax.tree.map(lambda x, real=real: x[:real], inputs)
+            for inputs, real in self._batches(plan, Examples(pixels, np.zeros(len(pixels), np.int32)), places)
+        ]
+        inputs = jax.tree.map(lambda *parts: np.concatenate(parts), *found)
+        with unchecked_samples():
+            values, lost = compute_scores(plan, inputs, Fitted(self.run.fits.values), is_told=False)
+        return inputs.logits, values, {name: why for name, why in lost.items() if name in self.scores}
+
     def _decide(
         self, confidences: Mapping[str, np.ndarray], label: np.ndarray, places: np.ndarray
     ) -> apply.Decisions | None:

@@ -154,6 +154,8 @@ OPTIMIZERS = Registry('optimizer', 'failpred_jax.train.optimizers', {'problems':
 # extends: the learning rate at a step does not depend on how many there are, so that a finished stage can go on.
 SCHEDULES = Registry('learning-rate schedule', 'failpred_jax.train.schedules', {'problems': None, 'extends': False})
 CORRUPTIONS = Registry('corruption', 'failpred_jax.shift.corruptions')
+# argument: what follows the colon in its name, such as 'DIR'; '' for nothing.
+SHIFTS = Registry('shifted set', 'failpred_jax.shift.sources', {'argument': ''})
 SECTIONS = Registry('report section', 'failpred_jax.report.sections')
 STRATEGIES = Registry('labelling strategy', 'failpred_jax.label.strategies')
 WEIGHTS = Registry('weights format', 'failpred_jax.weights')

@@ -16,12 +16,14 @@ from failpred_jax.console import say
 from failpred_jax.decided import FOLDER as DECISIONS
 from failpred_jax.decided import check_can_decide, decide_run, has_units
 from failpred_jax.errors import UserError
+from failpred_jax.evaluate.shift_table import to_table
 from failpred_jax.files import read_json, write_json
 from failpred_jax.locking import LOCK, InUse, LockedFolder
 from failpred_jax.predictions import evaluate_file
 from failpred_jax.readers.reading import PIPE, spooled_input
 from failpred_jax.results import write_evaluation
-from failpred_jax.results.beside import FOLDERS, with_beside
+from failpred_jax.results.beside import FOLDERS, SHIFTED, with_beside
+from failpred_jax.results.shifted import write_shifted
 
 MARK = 'predictions.json'
 # All that a scoring writes.
@@ -84,6 +86,8 @@ def _score(predictions: Path, workdir: Path | None, how: _How, name: str = '') -
             check_can_decide(table.evaluation, how.decisions)
         write_evaluation(table.evaluation, table.text, folder / 'evaluation')
         say(str(table))
+        if (shifted := table.shifted) is not None:
+            write_shifted(shifted, to_table(shifted, table.evaluation.run.dataset.name), folder / SHIFTED)
         if has_units(folder / 'evaluation', how.decisions):
             decide_run(folder, how.decisions, is_asked=how.must_decide)
         # plotly takes a second to import.

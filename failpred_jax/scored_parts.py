@@ -1,13 +1,23 @@
 """From the checked units of a file of predictions to what an evaluation measures, and which scores it computes."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from failpred_jax.config import EvaluateConfig
+from failpred_jax.console import phase
+from failpred_jax.errors import UserError
+from failpred_jax.evaluate.comparing import reference_of
+from failpred_jax.evaluate.measure import Measured
 from failpred_jax.evaluate.parts import Part, Parts
 from failpred_jax.evaluate.scoring import Plan, drop_normalized, make_plan
+from failpred_jax.evaluate.shift_severity import make_judge
+from failpred_jax.evaluate.shifted import Evaluator, ShiftUnits
 from failpred_jax.prediction_file import Units
+from failpred_jax.prediction_file.shifts import LABELED, STRANGERS, is_shift
 from failpred_jax.results import About
+from failpred_jax.results.shifted import Shifted
 from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
 from failpred_jax.scores.score import SampleSummary, ScoreInputs
 
@@ -29,7 +39,53 @@ def part_of(units: Units) -> Part:
         mc_dropout=_summary(units.samples.get('mc_probs')),
         ensemble=_summary(units.samples.get('ensemble_probs')),
     )
-    return Part(inputs, units.labels, units.confidences, about=about)
+    # Strangers have outputs, and are never right.
+    return Part(inputs, units.labels, units.confidences, units.correct, about)
+
+
+def measure_shifts(found: Measured, options: EvaluateConfig) -> Shifted | None:
+    """Return what scores are worth on the shifted parts of a file; None where it has none."""
+    if not found.shifts:
+        return None
+    evaluator = Evaluator(
+        found.test,
+        found.validation,
+        reference_of('', found.measures.scores, {}),
+        make_judge(None, found.calibration),
+        options.resamples,
+        options.interval,
+    )
+    sets = []
+    with phase('measuring shifted units', len(found.shifts), 'sets') as measuring:
+        for part, predictions in found.shifts.items():
+            kind, _, name = part.partition('_')
+            strangers = kind == STRANGERS
+            what = 'strangers, of none of the classes' if strangers else 'shifted units of the same classes'
+            sets.append(evaluator.measured(ShiftUnits(name, predictions, strangers, what)))
+            measuring.add()
+    return evaluator.summary(sets)
+
+
+def named_shifts(shifts: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the arrays of shifted parts by the names that they have in a file.
+
+    Raises:
+      UserError: a part is named otherwise, or holds no arrays.
+    """
+    found = {}
+    for part, arrays in (shifts or {}).items():
+        if not is_shift(part) or not part.partition('_')[2] or not isinstance(arrays, Mapping):
+            raise UserError(
+                f"shifts has '{part}'; give {{'{STRANGERS}_NAME': {{'logits': ...}}}} of strangers, or "
+                f"{{'{LABELED}_NAME': {{'labels': ..., 'logits': ...}}}} of shifted units of the classes"
+            )
+        found |= {f'{part}_{name}': value for name, value in arrays.items()}
+    return found
+
+
+def shift_parts(given: Mapping[str, Units]) -> dict[str, Part]:
+    """Return name -> shifted units, as an evaluation takes them."""
+    return {name: part_of(units) for name, units in given.items() if is_shift(name)}
 
 
 def _summary(probs: np.ndarray | None) -> SampleSummary | None:

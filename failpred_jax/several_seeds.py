@@ -70,6 +70,13 @@ class SeveralSeeds:
         processes.from_main(self._summarize)
         return is_new
 
+    def measure_shifts(self) -> bool:
+        """Measure the shifted sets that the config names, of each seed into its folder; return whether any was."""
+        is_new = False
+        for seed in self.config.seeds:
+            is_new |= self._experiment(seed).measure_shifts()
+        return is_new
+
     def _summarize(self) -> None:
         found = {seed: read_evaluation(self.workdir / f'seed_{seed}' / 'evaluation') for seed in self.config.seeds}
         summary = summarize_evaluations(found, self.config.evaluate)

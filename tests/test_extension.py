@@ -40,6 +40,7 @@ def get_config():
     config.finetune.epochs = 0
     config.evaluate.scores = ('mcp', 'confidnet', 'logit_lead')
     config.evaluate.resamples = 20
+    config.evaluate.shifts = ('solarize:2',)
     return config
 """
 
@@ -144,6 +145,14 @@ def test_the_new_score_and_metric_are_measured(extended):
         low, high = found['ci']['error_free_coverage']
         assert low <= high
     assert scores['mcp']['error_free_coverage'] != scores['confidnet']['error_free_coverage']
+
+
+def test_the_new_corruption_is_measured(extended):
+    (found,) = json.loads((extended / 'shift' / 'shift.json').read_text())['sets']
+    assert found['name'] == 'solarize:2'
+    assert found['description'] == 'bright pixels turned over; severity 2'
+    assert 0.1 < found['accuracy'] < 1
+    assert set(found['scores']) == {'mcp', 'confidnet', 'logit_lead'}
 
 
 def test_the_new_score_and_metric_are_tabulated(extended):

@@ -35,7 +35,7 @@ LEVELS = [
     {'finished_run', 'predicted', 'taken_images'},
     {'prepared', 'scored_parts', 'predictor', 'catalog', 'looking', 'decided'},
     {'predictions'},
-    {'run_evaluation', 'scored_file', 'predicting', 'exporting', 'combined'},
+    {'run_evaluation', 'scored_file', 'predicting', 'exporting', 'combined', 'shifting'},
     {'pools'},
     {'labelled'},
     {'doubted', 'sliced'},

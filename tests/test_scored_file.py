@@ -13,7 +13,7 @@ class Table:
     text = 'table'
 
     def __init__(self, path):
-        self.evaluation = path.read_bytes()
+        self.evaluation, self.shifted = path.read_bytes(), None
 
     def __str__(self):
         return self.text

@@ -20,6 +20,7 @@ def _run(given: Given) -> None:
     stage = given.flags['stage'] or None
     with session.opened(given.config, given.workdir, one_seed_for='--stage' if stage else '') as run:
         run.evaluate(stage, given.flags['step'], again=True)
+        run.measure_shifts()
 
 
 COMMANDS.register('evaluate')(

@@ -11,6 +11,8 @@ def _run(given: Given) -> None:
         run.train()
         is_new = run.evaluate()
         is_new |= session.decide(given.workdir, run.config.decide, again=is_new, is_asked=False)
+        # After the decisions, which are judged on shifted sets too.
+        is_new |= run.measure_shifts()
         session.build_report(given.workdir, again=is_new)
 
 

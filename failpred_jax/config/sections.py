@@ -31,12 +31,14 @@ from failpred_jax.options import (
 )
 from failpred_jax.registry import (
     CLASSIFIER_LOSSES,
+    CORRUPTIONS,
     LOSSES,
     MODELS,
     OPTIMIZERS,
     RECIPES,
     SCHEDULES,
     SCORES,
+    SHIFTS,
     SOURCES,
 )
 
@@ -68,6 +70,9 @@ class DataConfig(OwnerSection):
     validation_fraction: float = option(0.1, 'part of the training split kept for validation', OPEN_UNIT)
     calibration_fraction: float = option(
         0.0, 'part of the training split kept for certificates, which nothing else reads; 0 keeps none', FRACTION
+    )
+    exclude_classes: tuple[str, ...] = option(
+        (), 'names of classes that are left out, and of whose test images the scores are measured as strangers'
     )
     test_fraction: float = option(0.5, 'part kept for testing by a source without a test split (digits)', OPEN_UNIT)
     split_seed: int = option(42, 'seed of every random split', NOT_NEGATIVE)
@@ -228,6 +233,23 @@ class FinetuneConfig(HeadConfig):
     learning_rate: float = option(1e-6, 'highest learning rate of the schedule', POSITIVE)
 
 
+def _shifts_in_words() -> str:
+    sources = (f'{name}:{SHIFTS.fact(name, "argument")}' if SHIFTS.fact(name, 'argument') else name for name in SHIFTS)
+    return (
+        f'all_corruptions, or some of: {", ".join(CORRUPTIONS)}, each perhaps with a severity from :1 to :5; '
+        f'{", ".join(sources)}'
+    )
+
+
+def _is_shift(word: str) -> bool:
+    name, colon, argument = word.partition(':')
+    if name in CORRUPTIONS:
+        return not colon or argument in ('1', '2', '3', '4', '5')
+    if name in SHIFTS:
+        return bool(argument) == bool(SHIFTS.fact(name, 'argument')) and bool(colon) == bool(argument)
+    return word == 'all_corruptions'
+
+
 @dataclass(frozen=True)
 class EvaluateConfig:
     """What is measured on the test split."""
@@ -259,6 +281,13 @@ class EvaluateConfig:
     sample_pixels: int = option(
         100_000, 'validation pixels that fit scores, and test pixels in predictions.npz (segmentation)', POSITIVE
     )
+    shifts: tuple[str, ...] = option(
+        (),
+        "shifted sets to measure scores on: corruptions ('blur', 'blur:3', 'all_corruptions'), other data "
+        "('tfds:NAME', 'folder:DIR', 'arrays:FILE'), printed characters ('glyphs')",
+        Rule(_shifts_in_words, lambda v: all(map(_is_shift, v))),
+    )
+    shift_images: int = option(2000, 'images of each shifted set, or severity, that are used; 0 for all', NOT_NEGATIVE)
     keep_images_mb: int = option(256, 'test images up to this size are kept for the report', NOT_NEGATIVE)
 
 

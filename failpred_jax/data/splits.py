@@ -11,6 +11,7 @@ from failpred_jax.config import DataConfig
 from failpred_jax.console import say_once
 from failpred_jax.data.cache import load_cached
 from failpred_jax.data.disjoint import check_disjoint
+from failpred_jax.data.excluding import without_classes
 from failpred_jax.data.grouping import shuffled, whole_groups
 from failpred_jax.data.lazy import part_of
 from failpred_jax.data.look import look_at
@@ -35,6 +36,7 @@ class Data:
         keeps none.
       groups: name of the part, as in `parts`, -> [N] of any type, what its examples belong to; empty where the source
         knows of nothing.
+      excluded: examples of classes that the config leaves out, with the labels that they had; None without any.
     """
 
     info: DatasetInfo
@@ -45,6 +47,7 @@ class Data:
     warnings: tuple[str, ...] = ()
     calibration: Examples | None = None
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    excluded: Examples | None = None
 
     @property
     def parts(self) -> dict[str, Examples]:
@@ -69,6 +72,7 @@ def load_data(
     """
     options, files_of = config.options_of(config.source), SOURCES.fact(config.source, 'files')
     raw = load_cached(config, files_of(options) if files_of else None, lambda: SOURCES[config.source](config, options))
+    raw, excluded = without_classes(raw, config.exclude_classes)
     info = raw.info
     where = f"the data set '{info.name}' ({{}})"
     train = check_examples(raw.train, info, where.format('train'))
@@ -100,6 +104,7 @@ def load_data(
         split=dict(split),
         calibration=calibration,
         groups=_groups_of(raw, split),
+        excluded=excluded if excluded is None or size is None else _resized(excluded, size),
     )
     warnings = check_disjoint({name: images_of(examples) for name, examples in data.parts.items()})
     remarks = look_at(data.parts, data.info, config)
@@ -115,6 +120,10 @@ def _groups_of(raw: RawData, split: Mapping[str, np.ndarray]) -> dict[str, np.nd
     if raw.groups is not None:
         found |= {('training' if name == 'train' else name): raw.groups[rows] for name, rows in split.items()}
     return found
+
+
+def _resized(examples: Examples, size: tuple[int, int]) -> Examples:
+    return Examples(resize_images(images_of(examples), size), examples.labels)
 
 
 def _split_of(

@@ -54,6 +54,7 @@ class Measured:
       calibration: those that certificates alone read, or None; scores that they lack something for are left out.
       fits: what was fitted, for new units.
       maps: segmentation: maps of a few images; see results/folder.py.
+      shifts: name -> shifted units, with every score that they have all for.
     """
 
     measures: Measures
@@ -62,6 +63,7 @@ class Measured:
     maps: Mapping[str, np.ndarray] | None = None
     calibration: Predictions | None = None
     fits: Fits = field(default_factory=Fits)
+    shifts: Mapping[str, Predictions] = field(default_factory=dict)
 
 
 def measure(parts: Parts, plan: Plan, options: EvaluateConfig) -> Measured:
@@ -97,7 +99,8 @@ def measure(parts: Parts, plan: Plan, options: EvaluateConfig) -> Measured:
     calibration = None if parts.cal is None else predict_part(parts.cal, plan, fitted)
     names = tuple(score.name for score in plan.scores if score.name in measures.scores)
     fits = Fits(names, fitted.values, measures.unavailable, calibrators)
-    return Measured(measures, tally.kept, validation, tally.maps, calibration, fits)
+    shifts = {name: predict_part(part, plan, fitted) for name, part in parts.shifts.items()}
+    return Measured(measures, tally.kept, validation, tally.maps, calibration, fits, shifts)
 
 
 def _fit(parts: Parts, plan: Plan) -> Fitted:

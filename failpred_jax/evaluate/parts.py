@@ -74,6 +74,7 @@ class Parts:
       key: of whatever is random in a fit.
       no_intervals: why intervals of these units would mislead, or ''.
       cal: what certificates alone read, or None: its scores are computed, and nothing is fitted on it.
+      shifts: name -> shifted units, of which the same holds.
     """
 
     task: str
@@ -83,3 +84,4 @@ class Parts:
     key: Array = field(default_factory=lambda: jax.random.key(0))
     no_intervals: str = ''
     cal: Part | None = None
+    shifts: Mapping[str, Part] = field(default_factory=dict)

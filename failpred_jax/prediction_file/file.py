@@ -14,6 +14,8 @@
   weight              [N], 0 or greater: what a unit counts in the weighted figures
   mc_probs, ensemble_probs
                       [N, T, C]: class probabilities of dropout passes, or of the members of an ensemble
+  ood_<name>_..., shift_<name>_...
+                      the same of strangers, which have no labels, and of shifted units, which have; see shifts.py
   val_..., train_..., cal_...
                       the same of held-out units, of the training units, and of units for certificates alone, on which
                       nothing is fitted
@@ -33,6 +35,7 @@ import numpy as np
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.prediction_file.dealing import deal_parts
 from failpred_jax.prediction_file.part import CONFIDENCE, Units, parse_part
+from failpred_jax.prediction_file.shifts import check_columns, is_shift, nameless, parse_shift, split_shifts
 from failpred_jax.readers.reading import PIPE, read_file
 
 PARTS = {'': 'evaluated', 'val_': 'validation', 'train_': 'training', 'cal_': 'calibration'}
@@ -52,7 +55,7 @@ UNLIKELY = ('weight', 'predicted', 'id')
 
 
 def read_predictions(path: Path, ignore_label: int | None = None, right_at: float | None = None) -> dict[str, Units]:
-    """Return part ('evaluated', 'validation', 'training', 'calibration') -> Units; the first is always there.
+    """Return part -> Units: 'evaluated', perhaps 'validation', 'training', 'calibration', 'ood_<name>', 'shift_<name>'.
 
     Args:
       path: of a file in any format of readers/, or '-' for standard input.
@@ -87,6 +90,8 @@ def parse_arrays(
     problems: list[str] = []
     parts: dict[str, dict[str, np.ndarray]] = {name: {} for name in PARTS.values()}
     class_names: tuple[str, ...] = ()
+    shifted = split_shifts(list(arrays))
+    problems += nameless(list(arrays))
     for name, value in arrays.items():
         try:
             array = as_numpy(value)
@@ -95,6 +100,10 @@ def parse_arrays(
             continue
         if name == 'class_names':
             class_names = _names(array, problems)
+            continue
+        if name in shifted:
+            part, stem = shifted[name]
+            parts.setdefault(part, {})[stem] = array
             continue
         prefix = next((p for p in ('val_', 'train_', 'cal_') if name.startswith(p)), '')
         stem = _stem(name.removeprefix(prefix), array)
@@ -112,6 +121,10 @@ def parse_arrays(
             units = parse_part(parts[part], prefix, class_names, ignore_label, problems, right_at)
             if units is not None:
                 found[part] = units
+    for part in (name for name in parts if is_shift(name)):
+        units = parse_shift(part, parts[part], class_names, ignore_label, problems, right_at)
+        if units is not None:
+            found[part] = units
     if not problems:
         problems += _check_together(found)
     if problems:
@@ -217,7 +230,8 @@ def _name_problem(name: str, stem: str, array: np.ndarray) -> str:
     hint = nearest(stem, known_names, 0.75 if array.ndim == 1 else 0.6)
     if hint or array.ndim != 1:
         known = ', '.join((*SINGLE, CONFIDENCE + '<name>', 'class_names'))
-        return f"unknown array '{name}'{hint} (known: {known}, each also with val_, train_ or cal_ before it)"
+        also = 'each also with val_, train_, cal_, ood_<name>_ or shift_<name>_ before it'
+        return f"unknown array '{name}'{hint} (known: {known}, {also})"
     return ''
 
 
@@ -239,6 +253,8 @@ def _check_together(found: Mapping[str, Units]) -> list[str]:
                 problems.append(
                     f'the {name} part has {units.features.shape[1]} features, the evaluated {first.features.shape[1]}'
                 )
+        if is_shift(name):
+            problems += check_columns(name, units, first)
         if units.are_raw_logits != first.are_raw_logits:
             problems.append(
                 f"the {name} part's outputs look like {units.outputs_are}, the evaluated part's like "

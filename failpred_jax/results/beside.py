@@ -7,10 +7,12 @@ from pathlib import Path
 from failpred_jax.results import failing, labelled
 from failpred_jax.results.decisions import POLICY, read_decisions
 from failpred_jax.results.evaluation import Evaluation
+from failpred_jax.results.shifted import SHIFT, read_gallery, read_shifted
 
 DECISIONS = 'decisions'
+SHIFTED = 'shift'
 # Folders of a WORKDIR that belong to its evaluation.
-FOLDERS = (DECISIONS, labelled.FOLDER, failing.FOLDER)
+FOLDERS = (DECISIONS, labelled.FOLDER, failing.FOLDER, SHIFTED)
 
 
 def with_beside(evaluation: Evaluation, workdir: Path) -> Evaluation:
@@ -23,6 +25,8 @@ def with_beside(evaluation: Evaluation, workdir: Path) -> Evaluation:
         'decisions': read_decisions(workdir / DECISIONS),
         'labelled': labelled.read_labelled(workdir / labelled.FOLDER),
         'failing': failing.read_failing(workdir / failing.FOLDER),
+        'shifted': read_shifted(workdir / SHIFTED),
+        'strangers': read_gallery(workdir / SHIFTED),
     }
     known = {name: value for name, value in found.items() if value}
     return dataclasses.replace(evaluation, **known) if known else evaluation
@@ -32,5 +36,7 @@ def files_beside(workdir: Path) -> Iterator[Path]:
     """Yield the files that are written last of what is there, by whose age a page can tell whether it is up to date."""
     if (workdir / DECISIONS / POLICY).exists():
         yield workdir / DECISIONS / POLICY
+    if (workdir / SHIFTED / SHIFT).exists():
+        yield workdir / SHIFTED / SHIFT
     yield from (workdir / labelled.FOLDER).glob(f'*/{labelled.LABEL}')
     yield from (workdir / failing.FOLDER).glob(f'*/{failing.SLICES}')

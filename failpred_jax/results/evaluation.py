@@ -11,6 +11,7 @@ from failpred_jax.results.failing import Failing
 from failpred_jax.results.fits import KeptFits
 from failpred_jax.results.labelled import Labelled
 from failpred_jax.results.measures import ClassifierResult, Measures, ScoreResult
+from failpred_jax.results.shifted import Shifted
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ class Evaluation:
       labelled: labels that were asked for, came back, or are doubted; each in a folder of its own, see
         results/labelled.py.
       failing: slices in which the model fails more often; see results/failing.py.
+      shifted: what was measured on shifted inputs, or None; it lives in the folder `shift`, see results/shifted.py.
+      strangers: gallery.npz of that folder; empty without one.
     """
 
     measures: Measures
@@ -99,6 +102,8 @@ class Evaluation:
     seed_decisions: tuple[SeedDecided, ...] = ()
     labelled: tuple[Labelled, ...] = ()
     failing: tuple[Failing, ...] = ()
+    shifted: Shifted | None = None
+    strangers: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def classifier(self) -> ClassifierResult:

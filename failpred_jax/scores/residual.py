@@ -8,7 +8,9 @@ import numpy as np
 from jax import lax
 
 from failpred_jax.errors import ScoreUnavailableError
+from failpred_jax.scores.linear import MAX_ROWS
 from failpred_jax.scores.score import FitInputs, ScoreInputs, score
+from failpred_jax.scores.subsample import describe, keep_uniform
 from failpred_jax.types import Array
 
 # Of the variance, as the paper keeps.
@@ -63,9 +65,14 @@ def distance_to(space: Space, features: Array) -> jax.Array:
 def fit_residual(given: FitInputs) -> tuple[Space, tuple[str, ...]]:
     """Return the principal space of the training features around their mean, and a note."""
     features, _ = given.training('residual')
-    space = principal_space(features, np.asarray(features).mean(axis=0, dtype=np.float64))
+    rows = keep_uniform(len(features), given.key, MAX_ROWS)
+    kept = np.asarray(features)[rows]
+    space = principal_space(kept, kept.mean(axis=0, dtype=np.float64))
     num_features, num_outside = space.outside.shape
-    return space, (f'{num_features - num_outside} of {num_features} directions hold {100 * KEPT:g} % of the variance',)
+    return space, (
+        f'{num_features - num_outside} of {num_features} directions hold {100 * KEPT:g} % of the variance',
+        *describe(len(rows), len(features)),
+    )
 
 
 @score(

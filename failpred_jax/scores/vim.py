@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
-from failpred_jax.scores.linear import recover_last_layer
+from failpred_jax.scores.linear import MAX_ROWS, recover_last_layer
 from failpred_jax.scores.residual import Space, distance_to, principal_space
 from failpred_jax.scores.score import FitInputs, ScoreInputs, score
+from failpred_jax.scores.subsample import describe, keep_uniform
 
 
 class Virtual(NamedTuple):
@@ -36,12 +37,13 @@ def _fit(given: FitInputs) -> tuple[Virtual, tuple[str, ...]]:
     assert given.train is not None
     layer = recover_last_layer(given, 'vim')
     origin = -np.linalg.pinv(layer.weight.T) @ layer.bias
-    space = principal_space(features, origin, num_principal(len(origin)))
+    rows = keep_uniform(len(features), given.key, MAX_ROWS)
+    space = principal_space(np.asarray(features)[rows], origin, num_principal(len(origin)))
     largest = float(np.mean(np.asarray(given.train.logits).max(axis=-1), dtype=np.float64))
     outside = float(np.mean(np.asarray(distance_to(space, features)), dtype=np.float64))
     alpha = largest / max(outside, np.finfo(np.float32).tiny)
     note = f'alpha = {alpha:.4g}, {space.outside.shape[1]} of {len(origin)} directions lie outside'
-    return Virtual(space, jnp.asarray(alpha, jnp.float32)), (note, *layer.notes)
+    return Virtual(space, jnp.asarray(alpha, jnp.float32)), (note, *layer.notes, *describe(len(rows), len(features)))
 
 
 @score(

@@ -51,6 +51,15 @@ def test_severity_0_is_the_image_and_every_step_leads_further_away(name, images)
     assert (np.diff(distances) > 0).all(), distances
 
 
+@pytest.mark.parametrize('shape', [(1, 1, 1), (1, 7, 3), (3, 5, 4), (33, 70, 1)])
+@pytest.mark.parametrize('name', ALL)
+def test_images_of_any_size_and_content(name, shape):
+    drawn = np.random.default_rng(2).integers(0, 256, shape)
+    images = np.stack([drawn, np.zeros(shape), np.full(shape, 255)]).astype(np.uint8)
+    for severity in (1, 5):
+        assert corrupt(images, name, severity)[0].shape == images.shape
+
+
 @pytest.mark.parametrize('name', ALL)
 def test_an_example_is_corrupted_the_same_wherever_it_stands(name, monkeypatch):
     images = SETS['large digits']

@@ -31,13 +31,13 @@ def _clouds(shape: tuple[int, int], drawn: np.random.Generator) -> np.ndarray:
     rows, columns = (np.linspace(0, 1, side)[:, None] for side in shape)
     field = np.zeros(shape)
     for octave in (1, 2, 4):
-        size = (octave + 2, octave + 2)
+        size = octave + 2
         # Cosine interpolation between a coarse grid's random values.
-        field += _between(rows * (size[0] - 1)) @ drawn.random(size) @ _between(columns * (size[1] - 1)).T / octave
+        field += _between(rows, size) @ drawn.random((size, size)) @ _between(columns, size).T / octave
     return (field - field.min()) / max(np.ptp(field), 1e-9)
 
 
-def _between(place: np.ndarray) -> np.ndarray:
-    """Return the weights [N, K] of the grid points 0 .. K - 1 for places [N, 1] in [0, K - 1]."""
-    distance = np.abs(place - np.arange(int(np.ceil(place.max())) + 1))
+def _between(place: np.ndarray, size: int) -> np.ndarray:
+    """Return the weights [N, K] of K grid points for places [N, 1] in [0, 1]."""
+    distance = np.abs(place * (size - 1) - np.arange(size))
     return np.where(distance < 1, 0.5 + 0.5 * np.cos(np.pi * np.minimum(distance, 1)), 0)

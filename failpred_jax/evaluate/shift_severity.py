@@ -1,0 +1,118 @@
+"""What units do at one severity of a corruption, and what a policy and prediction sets make of them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import softmax
+
+from failpred_jax import apply
+from failpred_jax.calibrate.conformal import fit_conformal, prediction_sets
+from failpred_jax.metrics import is_graded
+from failpred_jax.metrics.weighted import values_of_units
+from failpred_jax.registry import SCORES
+from failpred_jax.results import Predictions
+from failpred_jax.results.shifted import Severity
+
+# Of new units, whose prediction set may miss the true class.
+ALPHA = 0.1
+NUM_BINS = 15
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What decides about units.
+
+    Attributes:
+      policy: of the run, or None.
+      set_threshold: the probability that puts a class into a prediction set, or None.
+    """
+
+    policy: apply.Policy | None = None
+    set_threshold: float | None = None
+
+    def accepted(self, found: Predictions) -> np.ndarray | None:
+        """Return which units the policy accepts: [N] bool; None without a policy that can say."""
+        if self.policy is None or self.policy.score not in found.confidences or self.policy.groups:
+            return None
+        return apply.decide(self.policy, found.confidences[self.policy.score]).code == 0
+
+    def policy_share(self, found: Predictions) -> float:
+        """Return the share that the policy accepts; NaN without one."""
+        accepted = self.accepted(found)
+        return np.nan if accepted is None else float(np.mean(accepted))
+
+    def sets(self, found: Predictions) -> tuple[float, float]:
+        """Return (share of prediction sets that hold the true class, mean size); NaN without them."""
+        if self.set_threshold is None or not len(found.labels):
+            return np.nan, np.nan
+        inside = prediction_sets(softmax(found.logits.astype(np.float64), axis=1), self.set_threshold)
+        return float(np.mean(inside[np.arange(len(inside)), found.labels])), float(np.mean(inside.sum(axis=1)))
+
+
+def make_judge(policy: apply.Policy | None, calibration: Predictions | None) -> Judge:
+    """Return what decides: the policy, and prediction sets (LAC, 90 %) of calibration units; what there is of them."""
+    if calibration is None or not len(calibration.labels):
+        return Judge(policy)
+    probs = softmax(calibration.logits.astype(np.float64), axis=1)
+    return Judge(policy, fit_conformal(probs, calibration.labels, ALPHA))
+
+
+def split_severities(found: Predictions, severity: np.ndarray | None) -> Iterator[tuple[int, Predictions]]:
+    """Yield (severity, its units), rising; nothing where there are none."""
+    if severity is None:
+        return
+    for level in np.unique(severity):
+        rows = severity == level
+        yield (
+            int(level),
+            replace(
+                found,
+                # Empty where only what is right is known.
+                labels=found.labels[rows] if len(found.labels) else found.labels,
+                logits=found.logits[rows] if len(found.labels) else found.logits,
+                correct=found.correct[rows],
+                confidences={name: values[rows] for name, values in found.confidences.items()},
+            ),
+        )
+
+
+def measured_severity(
+    level: int, found: Predictions, thresholds: Mapping[str, float], judge: Judge, reference: str
+) -> Severity:
+    """Return what units of one severity do; see `Severity`."""
+    correct = found.correct.astype(np.float64)
+    mean, auroc, accepted, accepted_error = {}, {}, {}, {}
+    for name, threshold in thresholds.items():
+        if name not in found.confidences:
+            continue
+        values = found.confidences[name]
+        over = values > threshold
+        accepted[name] = float(np.mean(over))
+        accepted_error[name] = float(np.mean(1 - correct[over])) if over.any() else np.nan
+        auroc[name] = np.nan if is_graded(correct) else values_of_units(values, found.correct)['auroc']
+        if name in SCORES and SCORES[name].is_probability:
+            mean[name] = float(np.mean(values))
+    is_judged = judge.accepted(found)
+    coverage, size = judge.sets(found)
+    return Severity(
+        severity=level,
+        units=len(correct),
+        accuracy=float(np.mean(correct)),
+        ece=binned_gap(found.confidences[reference], correct) if reference in mean else np.nan,
+        mean=mean,
+        auroc=auroc,
+        accepted=accepted,
+        accepted_error=accepted_error,
+        policy_accepted=judge.policy_share(found),
+        policy_error=float(np.mean(1 - correct[is_judged])) if is_judged is not None and is_judged.any() else np.nan,
+        set_coverage=coverage,
+        set_size=size,
+    )
+
+
+def binned_gap(confidence: np.ndarray, correct: np.ndarray) -> float:
+    """Return the ECE of probabilities [N] over 15 bins of equal width, as `metrics` has it, in NumPy."""
+    place = np.clip(np.ceil(confidence.astype(np.float64) * NUM_BINS).astype(int) - 1, 0, NUM_BINS - 1)
+    gaps = np.bincount(place, correct - confidence, NUM_BINS)
+    return float(np.abs(gaps).sum() / len(correct))

@@ -1,0 +1,230 @@
+"""Shifted sets of a finished run: read or made, run through the network once, and measured into the folder `shift`.
+
+A set that was measured already, with the same weights and options, is taken from there: adding one to a finished run
+measures that one alone.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+from failpred_jax import processes
+from failpred_jax.config import Config
+from failpred_jax.console import phase, say
+from failpred_jax.data import Data
+from failpred_jax.data.sources import images_of
+from failpred_jax.errors import UserError
+from failpred_jax.evaluate.comparing import reference_of
+from failpred_jax.evaluate.shift_severity import make_judge
+from failpred_jax.evaluate.shift_table import to_table
+from failpred_jax.evaluate.shifted import Evaluator, ShiftUnits
+from failpred_jax.files import write_npz
+from failpred_jax.outcomes import is_correct
+from failpred_jax.predictor import Predictor, load
+from failpred_jax.registry import CORRUPTIONS, SCORES
+from failpred_jax.results import Evaluation, Predictions, read_evaluation
+from failpred_jax.results.shifted import Shifted, ShiftedSet, read_gallery, read_shifted, write_shifted
+from failpred_jax.shift.corruption import corrupt
+from failpred_jax.shift.images import EXCLUDED, Form, ShiftImages, draw, expand, load_shift
+
+FOLDER = 'shift'
+# Of strangers, those that are accepted with most confidence.
+NUM_SHOWN = 12
+# Of what is drawn: the same for every run, so that runs are compared on the same images.
+SEED = 0
+
+
+def measure_shifts(config: Config, data: Data, workdir: Path) -> bool:
+    """Measure the shifted sets that a config names into the WORKDIR of an evaluated run; see shift/ and docs/shift.md.
+
+    Args:
+      config: of the run; `evaluate.shifts` names the sets, to which classes that were left out are added.
+      data: its data.
+      workdir: holds the evaluation folder.
+
+    Returns:
+      Whether anything was measured.
+
+    Raises:
+      UserError: a set cannot be had, or the run is a segmentation. Nothing is written then.
+    """
+    asked = expand(config.evaluate.shifts)
+    if data.excluded is not None:
+        asked.append((EXCLUDED, ()))
+    if not asked:
+        return False
+    if data.info.task != 'classification':
+        raise UserError('config.evaluate.shifts is for classifiers; of a segmentation it must be ()')
+    return processes.from_main(lambda: _Shifting(config, data, workdir).measure(asked))
+
+
+class _Shifting:
+    """One run and what was measured of it before."""
+
+    def __init__(self, config: Config, data: Data, workdir: Path):
+        self.config, self.data, self.workdir = config, data, workdir
+        self.folder = workdir / FOLDER
+        self.form = Form(data.info, config.data, SEED)
+
+    def measure(self, asked: list[tuple[str, tuple[int, ...]]]) -> bool:
+        evaluation = read_evaluation(self.workdir / 'evaluation')
+        predictor = load(self.workdir)
+        before = self._before()
+        keys = {name: self._key(name, evaluation, predictor) for name, _ in asked}
+        there = {found.name: found for found in before.sets if found.key == keys.get(found.name)} if before else {}
+        if before and list(there) == [name for name, _ in asked] and len(there) == len(before.sets):
+            return False
+        # All of them first, so that a set that cannot be had costs nothing.
+        given = {name: self._images(name, severities) for name, severities in asked if name not in there}
+        evaluator = self._evaluator(evaluation, predictor)
+        gallery = read_gallery(self.folder) if there else {}
+        sets: list[ShiftedSet] = []
+        with phase('measuring shifted sets', len(given), 'sets') as measuring:
+            for name, severities in asked:
+                if name in there:
+                    sets.append(there[name])
+                    continue
+                units, images = self._units(name, severities, given[name], predictor, keys[name])
+                sets.append(evaluator.measured(units))
+                gallery |= self._shown(units, images, evaluator)
+                measuring.add()
+        shifted = evaluator.summary(sets, self._notes(evaluation, predictor))
+        names = {slug(found.name) for found in sets}
+        gallery = {name: array for name, array in gallery.items() if name.partition('__')[2] in names}
+        table = to_table(shifted, data_name(evaluation))
+        write_shifted(shifted, table, self.folder, gallery)
+        say(table)
+        say(f'shifted sets: {self.folder}')
+        return True
+
+    def _before(self) -> Shifted | None:
+        try:
+            return read_shifted(self.folder)
+        except UserError as error:
+            say(f'warning: {error}; measuring all shifted sets again')
+            return None
+
+    def _key(self, name: str, evaluation: Evaluation, predictor: Predictor) -> str:
+        """Return a digest of all that decides what is found on a set."""
+        options = self.config.evaluate
+        policy = predictor.policy
+        known = [
+            evaluation.run.fingerprint, evaluation.run.created, name, options.shift_images, options.resamples,
+            options.interval, options.reference_score, SEED, _state_of(name),
+            [policy.score, [list(tier.thresholds) for tier in policy.tiers]] if policy else None,
+        ]  # fmt: skip
+        return hashlib.blake2b(json.dumps(known, default=str).encode(), digest_size=16).hexdigest()
+
+    def _evaluator(self, evaluation: Evaluation, predictor: Predictor) -> Evaluator:
+        test = evaluation.test
+        kept = {name: test.confidences[name] for name in predictor.scores if name in test.confidences}
+        options = self.config.evaluate
+        return Evaluator(
+            dataclasses.replace(test, confidences=kept),
+            evaluation.validation,
+            reference_of(options.reference_score, evaluation.scores, evaluation.measures.unavailable),
+            make_judge(predictor.policy, evaluation.calibration),
+            options.resamples,
+            options.interval,
+        )
+
+    def _images(self, name: str, severities: tuple[int, ...]) -> ShiftImages | None:
+        """Return the images of a set, None for a corruption, whose images are made when their turn comes."""
+        if severities:
+            return None
+        if name != EXCLUDED:
+            return load_shift(name, self.form)
+        excluded = self.data.excluded
+        assert excluded is not None
+        words = ', '.join(self.config.data.exclude_classes)
+        return ShiftImages(images_of(excluded), None, f'test images of classes that were left out ({words}), strangers')
+
+    def _units(
+        self, name: str, severities: tuple[int, ...], given: ShiftImages | None, predictor: Predictor, key: str
+    ) -> tuple[ShiftUnits, np.ndarray]:
+        """Return a set run through the network, and its images."""
+        most = self.config.evaluate.shift_images
+        if given is None:
+            kind = name.partition(':')[0]
+            rows = draw(len(self.data.test.labels), most, SEED)
+            clean = images_of(self.data.test)[rows]
+            images = np.concatenate([corrupt(clean, kind, level, SEED, rows)[0] for level in severities])
+            labels, number = np.tile(self.data.test.labels[rows], len(severities)), np.tile(rows, len(severities))
+            severity = np.repeat(severities, len(rows))
+            words = ', '.join(map(str, severities))
+            description = f'{CORRUPTIONS[kind].description}; severity {words}'
+        else:
+            rows = draw(len(given.images), most, SEED)
+            images, description = given.images[rows], given.description
+            labels = None if given.labels is None else given.labels[rows]
+            number, severity = rows, None
+        logits, confidences, lost = predictor.read_units(images, number)
+        is_strange = labels is None
+        correct = np.zeros(len(images), bool) if labels is None else np.asarray(is_correct(logits, labels))
+        kept = np.zeros(len(images), np.int32) if labels is None else labels.astype(np.int32)
+        found = Predictions(kept, logits, correct, confidences)
+        arrays = {'logits': logits, 'number': number, **{f'confidence_{k}': v for k, v in confidences.items()}}
+        arrays |= {} if is_strange else {'labels': kept}
+        arrays |= {} if severity is None else {'severity': severity}
+        (self.folder / 'units').mkdir(parents=True, exist_ok=True)
+        write_npz(self.folder / 'units' / f'{slug(name)}.npz', arrays)
+        units = ShiftUnits(
+            name, found, is_strange, description, severity, None if severity is None else number, lost, key
+        )
+        return units, images
+
+    def _shown(self, units: ShiftUnits, images: np.ndarray, evaluator: Evaluator) -> dict[str, np.ndarray]:
+        """Return the strangers that are accepted with most confidence, by the learned score or the reference."""
+        learned = [name for name in evaluator.scores if name in SCORES and SCORES[name].role == 'learned']
+        score = (learned or [evaluator.reference])[0]
+        values = units.predictions.confidences.get(score)
+        if not units.is_strangers or values is None:
+            return {}
+        over = np.flatnonzero(values > evaluator.thresholds[score])
+        first = over[np.argsort(-values[over], kind='stable')][:NUM_SHOWN]
+        at = slug(units.name)
+        return {
+            f'image__{at}': images[first],
+            f'confidence__{at}': values[first],
+            f'predicted__{at}': units.predictions.logits[first].argmax(axis=1),
+            f'score__{at}': np.array(score),
+            f'set__{at}': np.array(units.name),
+        }
+
+    def _notes(self, evaluation: Evaluation, predictor: Predictor) -> list[str]:
+        options, lost = self.config.evaluate, []
+        for name in evaluation.scores:
+            if name not in predictor.scores and not (name in SCORES and SCORES[name].reads_label):
+                lost.append(f'{name} ({predictor.unavailable.get(name, "not computed")})')
+        notes = [f'not measured on shifted sets: {", ".join(lost)}'] if lost else []
+        if options.shift_images:
+            notes.append(f'at most {options.shift_images:,} images of each set or severity are used')
+        return notes
+
+
+def slug(name: str) -> str:
+    """Return the name of a set as a file may be called; distinct names stay distinct."""
+    plain = re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_')[-40:]
+    return plain if plain == name else f'{plain}_{hashlib.blake2b(name.encode(), digest_size=3).hexdigest()}'
+
+
+def data_name(evaluation: Evaluation) -> str:
+    """Return what the data set is called."""
+    return evaluation.run.dataset.name
+
+
+def _state_of(name: str) -> list[float]:
+    """Return what tells whether the file or folder that a set is read from has changed."""
+    kind, _, argument = name.partition(':')
+    if kind not in ('folder', 'arrays') or not argument:
+        return []
+    path = Path(argument).expanduser()
+    try:
+        files = sorted(path.rglob('*')) if path.is_dir() else [path]
+        return [float(len(files)), *(value for f in files for value in (f.stat().st_size, f.stat().st_mtime))]
+    except OSError:
+        return []

@@ -1,0 +1,102 @@
+"""Shifted sets of a finished run: added without training or evaluating again, and equal to the same in a file."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import failpred_jax
+from failpred_jax import compiler, session
+from failpred_jax.files import read_npz
+from failpred_jax.results.shifted import read_gallery, read_shifted
+from failpred_jax.shift.corruption import corrupt
+from failpred_jax.shift.images import draw
+
+FEW = {'shift_images': 60, 'scores': ('mcp', 'tcp', 'confidnet')}
+
+
+@pytest.fixture(scope='module')
+def shifted(finished, tmp_path_factory):
+    """Return the WORKDIR of the shared run with two shifted sets, and its data."""
+    workdir = tmp_path_factory.mktemp('shifted') / 'run'
+    shutil.copytree(finished[0], workdir, ignore=shutil.ignore_patterns('tensorboard', 'report'))
+    with pytest.MonkeyPatch.context() as patch:
+        # The cache of compilations is for users.
+        patch.setattr(compiler, 'keep_compilations', lambda: None)
+        data = measure(workdir, ('blur:3', 'glyphs'))
+        yield workdir, data
+
+
+def measure(workdir, shifts):
+    config = json.loads((workdir / 'config.json').read_text())
+    config['evaluate'] |= {'scores': FEW['scores'], 'shift_images': FEW['shift_images'], 'shifts': shifts}
+    with session.opened(config, workdir) as run:
+        run.evaluate()
+        run.measure_shifts()
+        return run.run.data
+
+
+def times(workdir, *patterns):
+    return {path: path.stat().st_mtime_ns for pattern in patterns for path in workdir.glob(pattern) if path.is_file()}
+
+
+def test_units_are_those_of_the_predictor(shifted):
+    workdir, data = shifted
+    (file,) = (workdir / 'shift' / 'units').glob('blur*')
+    units = read_npz(file)
+    rows = draw(len(data.test.labels), FEW['shift_images'], 0)
+    np.testing.assert_array_equal(units['number'], rows)
+    images, _ = corrupt(data.test.images[rows], 'blur', 3, 0, rows)
+    predicted = failpred_jax.load(workdir).predict(images, numbers=rows)
+    np.testing.assert_allclose(units['confidence_mcp'], predicted.confidences['mcp'], rtol=1e-5)
+    np.testing.assert_allclose(units['confidence_confidnet'], predicted.confidences['confidnet'], rtol=1e-4)
+    blurred = read_shifted(workdir / 'shift').sets[0]
+    assert blurred.accuracy == np.mean(predicted.label == data.test.labels[rows])
+    assert set(blurred.scores) == {'mcp', 'confidnet'}
+
+
+def test_a_set_is_added_without_doing_the_others_again(shifted):
+    workdir, _ = shifted
+    before = read_shifted(workdir / 'shift')
+    kept = times(workdir, '*/checkpoints/**/*', 'evaluation/*', 'shift/units/*')
+    measure(workdir, ('blur:3', 'contrast:1', 'glyphs'))
+    after = read_shifted(workdir / 'shift')
+    now = times(workdir, '*/checkpoints/**/*', 'evaluation/*', 'shift/units/*')
+    assert {path: now[path] for path in kept} == kept
+    assert [found.name for found in after.sets] == ['blur:3', 'contrast:1', 'glyphs']
+    assert (after.sets[0], after.sets[2]) == before.sets
+    again = times(workdir, 'shift/*')
+    measure(workdir, ('blur:3', 'contrast:1', 'glyphs'))
+    assert times(workdir, 'shift/*') == again
+
+
+def test_a_file_of_the_same_units_has_the_same_figures(shifted):
+    workdir, _ = shifted
+    test, strangers = (
+        read_npz(p) for p in (workdir / 'evaluation/predictions.npz', workdir / 'shift/units/glyphs.npz')
+    )
+    names = ('mcp', 'confidnet')
+    table = failpred_jax.evaluate_predictions(
+        correct=test['correct'],
+        confidences={name: test[f'confidence_{name}'] for name in names},
+        shifts={'ood_glyphs': {f'confidence_{name}': strangers[f'confidence_{name}'] for name in names}},
+        resamples=0,
+    )
+    (of_file,) = table.shifted.sets
+    of_run = next(found for found in read_shifted(workdir / 'shift').sets if found.name == 'glyphs')
+    for name in names:
+        for setting in ('strangers', 'joint_10', 'joint_50'):
+            assert of_file.scores[name][setting].metrics == pytest.approx(of_run.scores[name][setting].metrics)
+
+
+def test_the_page_shows_them(shifted):
+    workdir, _ = shifted
+    session.build_report(workdir)
+    page = (workdir / 'report' / 'index.html').read_text()
+    assert '<section id="shifts"' in page
+    assert 'If one input in ten may be a stranger' in page
+    gallery = read_gallery(workdir / 'shift')
+    assert str(gallery['set__glyphs']) == 'glyphs'
+    assert page.count('taken for ') >= len(gallery['image__glyphs'])
+    assert 'glyphs,10 % shifted,confidnet' in (workdir / 'report' / 'shifted_sets.csv').read_text()
