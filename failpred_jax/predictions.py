@@ -117,8 +117,7 @@ def evaluate_predictions(
       class_names: C names, in the order of the logits.
       ignore_label: units of this label are left out.
       resamples: bootstrap resamples behind the intervals; 0 for none.
-      group: [N] words or numbers; units of one group (a patient, a prompt) are resampled together.
-      ids: [N] words or numbers, what each unit is called.
+      group, ids: [N] words or numbers: units of one group (a patient) are resampled together; what each is called.
       right_at: grades of at least this are right, lower ones wrong; None measures the grades.
       weight: [N] 0 or greater, what each unit counts in the weighted figures, which stand beside the others.
       columns: name -> [N] words, numbers or truth values, by which units can be told apart.
@@ -135,8 +134,7 @@ def evaluate_predictions(
     }  # fmt: skip
     parts = {'validation': validation, 'training': training, 'calibration': calibration}
     arrays = _named_as_in_a_file(given, confidences, columns, parts) | named_shifts(shifts)
-    units = parse_arrays(arrays, 'the arguments', ignore_label, right_at=right_at)
-    return _evaluate(units, name, resamples, [slice_by] if isinstance(slice_by, str) else slice_by)
+    return _evaluate(parse_arrays(arrays, 'the arguments', ignore_label, (), right_at), name, resamples, slice_by)
 
 
 def _named_as_in_a_file(
@@ -203,6 +201,7 @@ def evaluate_file(
 
 def _evaluate(given: Mapping[str, Units], name: str, resamples: int, slice_by: Sequence[str]) -> Table:
     units = given['evaluated']
+    slice_by = [slice_by] if isinstance(slice_by, str) else slice_by
     check_columns(units.slices, slice_by)
     num_units = units.num_units
     notes = [note for part in given.values() for note in part.notes]

@@ -9,6 +9,8 @@ from failpred_jax.results.shifted import Shifted, ShiftedSet, ShiftValues
 
 # How much of an AURC is shown.
 _PER_THOUSAND = 1000
+# A smaller difference is one of ties that rounding made or broke.
+ROUNDING = 1e-5
 
 
 def to_table(shifted: Shifted, title: str) -> str:
@@ -68,7 +70,7 @@ def sign_of(difference: Interval | None, is_lower_better: bool) -> str:
     if difference is None or math.isnan(difference[0]):
         return ''
     low, high = (-difference[1], -difference[0]) if is_lower_better else difference
-    return '+' if low > 0 else '-' if high < 0 else ''
+    return '+' if low > ROUNDING else '-' if high < -ROUNDING else ''
 
 
 def _severities(shifted: Shifted) -> list[str]:

@@ -35,7 +35,7 @@ import numpy as np
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.prediction_file.dealing import deal_parts
 from failpred_jax.prediction_file.part import CONFIDENCE, Units, parse_part
-from failpred_jax.prediction_file.shifts import check_columns, is_shift, nameless, parse_shift, split_shifts
+from failpred_jax.prediction_file.shifts import check_columns, is_shift, parse_shift, split_shifts
 from failpred_jax.readers.reading import PIPE, read_file
 
 PARTS = {'': 'evaluated', 'val_': 'validation', 'train_': 'training', 'cal_': 'calibration'}
@@ -90,8 +90,7 @@ def parse_arrays(
     problems: list[str] = []
     parts: dict[str, dict[str, np.ndarray]] = {name: {} for name in PARTS.values()}
     class_names: tuple[str, ...] = ()
-    shifted = split_shifts(list(arrays))
-    problems += nameless(list(arrays))
+    shifted = split_shifts(list(arrays), problems)
     for name, value in arrays.items():
         try:
             array = as_numpy(value)

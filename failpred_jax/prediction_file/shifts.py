@@ -21,11 +21,13 @@ def is_shift(part: str) -> bool:
     return part.partition('_')[0] in (STRANGERS, LABELED)
 
 
-def split_shifts(names: list[str]) -> dict[str, tuple[str, str]]:
+def split_shifts(names: list[str], problems: list[str]) -> dict[str, tuple[str, str]]:
     """Return name of an array -> (part, what it is called there), of those that belong to shifted parts.
 
     A column such as 'shift_worker_id', which no outputs or confidences stand beside, is left to slice by.
+    What says that it is shifted, but not by what name, is added to `problems`.
     """
+    problems += _nameless(names)
     found = {name: match for name in names if (match := _NAME.fullmatch(name))}
     parts: dict[str, set[str]] = {}
     for match in found.values():
@@ -34,7 +36,7 @@ def split_shifts(names: list[str]) -> dict[str, tuple[str, str]]:
     return {name: (part, match[3]) for name, match in found.items() if (part := f'{match[1]}_{match[2]}') in real}
 
 
-def nameless(names: list[str]) -> list[str]:
+def _nameless(names: list[str]) -> list[str]:
     """Return a problem for each array that says that it is shifted, but not by what name."""
     pattern = re.compile(rf'({STRANGERS}|{LABELED})_({"|".join(OUTPUTS)}|{CONFIDENCE}.+)')
     return [
