@@ -72,7 +72,8 @@ def _peers(
 
     # pytorch-ood imports torchvision for data sets and models, of which nothing is used here.
     if importlib.util.find_spec('torchvision') is None:
-        for name in ('torchvision', 'torchvision.transforms'):
+        parts = ('transforms', 'models', 'models.resnet', 'datasets')
+        for name in ('torchvision', *(f'torchvision.{part}' for part in parts)):
             sys.modules[name] = unittest.mock.MagicMock()
     from pytorch_ood import detector
 
