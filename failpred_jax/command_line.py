@@ -55,7 +55,7 @@ def parse(argv: Sequence[str]) -> tuple[Command, Given]:
     path = _config_path(argv)
     if path and not Path(path).is_file():
         raise UserError(_missing_file(Path(path)))
-    values = _parse_flags(argv, path, own)
+    values = _parse_flags(_overrides().quoted(argv) if path else argv, path, own)
     mode = values['mode']
     if mode not in COMMANDS:
         raise UserError(f"--mode is '{mode}'{nearest(mode, COMMANDS)} (allowed: {', '.join(COMMANDS)})")

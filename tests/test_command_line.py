@@ -63,6 +63,26 @@ def test_of_several_values_for_one_key_the_last_counts():
     assert given.config.baseline.epochs == 4
 
 
+@pytest.mark.parametrize(
+    ('word', 'found'),
+    [
+        ('evaluate.shifts=blur:3,glyphs', ('blur:3', 'glyphs')),
+        ('evaluate.shifts=glyphs', ('glyphs',)),
+        ("evaluate.shifts=('blur:3', 'glyphs')", ('blur:3', 'glyphs')),
+        ('baseline.recipes=sam,swa', ('sam', 'swa')),
+        ('baseline.init_from=/a,b:c', '/a,b:c'),
+    ],
+)
+def test_words_with_commas_are_a_tuple_where_the_option_is_one(word, found):
+    _, given = command_line.parse(['failpred', '--config=digits', f'--config.{word}'])
+    value = given.config
+    for key in word.partition('=')[0].split('.'):
+        value = value[key]
+    if isinstance(found, tuple):
+        value = tuple(part for one in value for part in one.split(','))
+    assert value == found
+
+
 @pytest.mark.parametrize('words', [('--config=digits',), ('--config', 'digits'), ('--config=configs/digits.py',)])
 def test_an_example_is_found_by_its_name_and_from_anywhere(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,6 @@
 """Messages about wrong options on the command line (--config.a.b=value) and errors in a config file."""
 
+import ast
 import re
 import traceback
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,31 @@ def _overrides(argv: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
         match = _OVERRIDE.fullmatch(word)
         if match:
             yield word, match[1].split('.')
+
+
+def quoted(argv: Sequence[str]) -> list[str]:
+    """Return the words with --config.a.b=x,y:1 in quotes where the option is a tuple of words.
+
+    ml_collections reads x,y as it is, but nothing with a comma that is no Python, such as blur:3,folder:DIR.
+    """
+    return [_in_quotes(word) for word in argv]
+
+
+def _in_quotes(word: str) -> str:
+    match = re.fullmatch(r'(-{1,2}config\.([^=]+)=)(.*,.*)', word, re.DOTALL)
+    if match is None:
+        return word
+    try:
+        ast.literal_eval(match[3])
+        return word
+    except SyntaxError:
+        pass
+    except (ValueError, MemoryError, RecursionError):  # names, which are read as words, and what is refused later
+        return word
+    section: Any = default_config()
+    for key in match[2].split('.'):
+        section = section[key] if isinstance(section, ml_collections.ConfigDict) and key in section else None
+    return f'{match[1]}{match[3]!r}' if isinstance(section, tuple) else word
 
 
 def override_problem(argv: Sequence[str], error: BaseException, file: str) -> str:
