@@ -1,7 +1,7 @@
 """Where a run or a file of predictions fails, and which kinds of low confidence grew, into the WORKDIR's `slices`."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,17 +13,21 @@ from failpred_jax.label.pool import Pool
 from failpred_jax.label.sheet import make_sheet
 from failpred_jax.labelled import gallery_of, now
 from failpred_jax.pools import features_of, pool_of_file
-from failpred_jax.prediction_file import read_predictions
+from failpred_jax.prediction_file import Units, read_predictions
+from failpred_jax.prediction_file.outcome_columns import outcome_columns
 from failpred_jax.predictor import load
 from failpred_jax.results import read_evaluation
 from failpred_jax.results.failing import FOLDER, SHEET, TABLE, Failing, write_failing
 from failpred_jax.slicing import SliceUnits, find_failing, find_grown
+from failpred_jax.slicing.conditions import chosen_columns
 from failpred_jax.slicing.search import Search
 
 # Units shown of each confirmed slice.
 NUM_EXEMPLARS = 10
 # What --mode=predict writes besides the predictions, which is no property of a unit.
 DERIVED = ('calibrated_', 'decision', 'audit')
+# What a file's own column of predictions is called: it is a condition of its own.
+PREDICTED = 'predicted_class'
 
 
 class Known(NamedTuple):
@@ -74,22 +78,25 @@ def slices_of_run(workdir: Path, asked: Asked) -> Path:
     pool = Pool(np.arange(len(correct)).astype(str), test.confidences)
     confidence = pool.confidence()[0] if test.confidences else None
     about = test.about
+    labels = names[test.labels] if has_classes else about.columns.get('true_class')
+    predicted = names[test.logits.argmax(axis=1)] if has_classes else about.columns.get(PREDICTED)
+    columns, left = properties(about.columns, asked.columns, correct, labels)
     known = Known(
         SliceUnits(
             wrong=~correct,
             confidence=confidence,
-            predicted=names[test.logits.argmax(axis=1)] if has_classes else None,
-            columns=_properties(about.columns),
+            predicted=predicted,
+            columns=columns,
             features=features,
             group=about.group,
         ),
         pool.ids if about.ids is None else about.ids,
-        names[test.labels] if has_classes else None,
+        labels,
         None if kept is None else lambda rows: kept[rows],
         str(workdir),
-        notes,
+        (*notes, *left),
     )
-    return _write('errors', known, find_failing(known.units, asked.columns, asked.seed), workdir, asked)
+    return _write('errors', known, find_failing(known.units, _further(asked), asked.seed), workdir, asked)
 
 
 def _features(
@@ -115,8 +122,58 @@ def _right_or_wrong(correct: np.ndarray) -> np.ndarray:
     return correct
 
 
-def _properties(columns: dict[str, np.ndarray] | Any) -> dict[str, np.ndarray]:
-    return {name: values for name, values in columns.items() if not name.startswith(DERIVED)}
+def properties(
+    columns: Mapping[str, np.ndarray],
+    names: Sequence[str] | None,
+    correct: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Return the columns that are properties of the units, and a sentence on those that say what is right.
+
+    Args:
+      columns: name -> [N].
+      names: of the columns that are asked for; None for all.
+      correct: [N] bool, or None where it is not known.
+      labels: [N], or None where they are not known.
+
+    Raises:
+      UserError: a column is asked for that says what is right.
+    """
+    told = outcome_columns(columns, correct, labels)
+    for name in names or ():
+        if name in told:
+            raise UserError(
+                f"the column '{name}' holds {told[name]}, which say which predictions are wrong; a slice by it would "
+                'only repeat that: name others, --columns=NAMES'
+            )
+    found = {
+        name: values
+        for name, values in columns.items()
+        if not name.startswith(DERIVED) and name not in told and name != PREDICTED
+    }
+    left = ', '.join(f"'{name}' ({what})" for name, what in told.items())
+    return found, (f'not searched, since it says which predictions are wrong: {left}',) if left else ()
+
+
+def _further(asked: Asked) -> Sequence[str] | None:
+    """Return the names of columns that are asked for, without the class predicted, which is searched in any case."""
+    return None if asked.columns is None else [name for name in asked.columns if name != PREDICTED]
+
+
+def check_columns_of_file(
+    path: Path, names: Sequence[str], ignore_label: int | None = None, right_at: float | None = None
+) -> None:
+    """Raise UserError for names that are no columns to search, before anything is evaluated."""
+    units = read_predictions(path, ignore_label, right_at)['evaluated']
+    columns, _ = _properties_of(units, names)
+    chosen_columns(columns, _further(Asked(names)))
+
+
+def _properties_of(units: Units, names: Sequence[str] | None) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    correct = units.correct
+    if correct is None and units.logits is not None and not units.is_segmentation:
+        correct = units.logits.argmax(axis=1) == units.labels
+    return properties(units.slices, names, correct, units.labels)
 
 
 def slices_of_file(
@@ -140,6 +197,9 @@ def slices_of_file(
     has_classes = units.logits is not None and units.labels is not None
     probs = None if units.logits is None else _softmax(units.logits)
     pool = Pool(np.arange(len(correct)).astype(str), units.confidences, probs)
+    columns, left = _properties_of(units, asked.columns)
+    labels = names[units.labels] if has_classes else units.slices.get('true_class')
+    predicted = units.slices.get(PREDICTED) if units.logits is None else names[units.logits.argmax(axis=1)]
     notes = () if units.features is not None or units.logits is None else (
         "clusters are of the logits, since there are no 'features'",
     )  # fmt: skip
@@ -147,18 +207,18 @@ def slices_of_file(
         SliceUnits(
             wrong=~correct,
             confidence=pool.confidence()[0],
-            predicted=names[units.logits.argmax(axis=1)] if units.logits is not None else None,
-            columns=_properties(units.slices),
+            predicted=predicted,
+            columns=columns,
             features=units.logits if units.features is None else units.features,
             group=units.group,
         ),
         pool.ids if units.ids is None else units.ids,
-        names[units.labels] if has_classes else None,
+        labels,
         None,
         path.name,
-        notes,
+        (*notes, *left),
     )
-    return _write('errors', known, find_failing(known.units, asked.columns, asked.seed), workdir, asked)
+    return _write('errors', known, find_failing(known.units, _further(asked), asked.seed), workdir, asked)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -172,7 +232,7 @@ def grown_of_files(reference: Path, path: Path, workdir: Path, asked: Asked) -> 
     Raises:
       UserError: naming what is wrong with a file, or the two are not of one model.
     """
-    old, new = _unlabeled(reference), _unlabeled(path)
+    old, new = (_unlabeled(one, asked.columns) for one in (reference, path))
     if old.class_names != new.class_names:
         raise UserError(
             f"'{reference}' has {len(old.class_names)} classes, '{path}' has {len(new.class_names)}, or other names; "
@@ -183,21 +243,22 @@ def grown_of_files(reference: Path, path: Path, workdir: Path, asked: Asked) -> 
         raise UserError(
             f"the confidence of '{reference}' is '{old.score}', that of '{path}' is '{new.score}'; give both the same"
         )
-    return _write('grown', new, find_grown(old.units, new.units, asked.columns, asked.seed), workdir, asked)
+    return _write('grown', new, find_grown(old.units, new.units, _further(asked), asked.seed), workdir, asked)
 
 
-def _unlabeled(path: Path) -> Known:
+def _unlabeled(path: Path, names: Sequence[str] | None) -> Known:
     source = pool_of_file(path)
     pool = source.pool
     features = pool.features
     if features is None and pool.probs is not None:
         features = np.log(np.maximum(pool.probs, 1e-6))
     confidence, score = pool.confidence()
+    columns, left = properties(source.columns, names)
     units = SliceUnits(
         None, np.asarray(confidence), None if pool.predicted is None else pool.predicted_names,
-        _properties(source.columns), features, source.group,
+        columns, features, source.group,
     )  # fmt: skip
-    return Known(units, pool.ids, None, None, path.name, (), pool.class_names, score)
+    return Known(units, pool.ids, None, None, path.name, left, pool.class_names, score)
 
 
 def _write(kind: str, known: Known, found: Search, workdir: Path, asked: Asked) -> Path:

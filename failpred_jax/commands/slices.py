@@ -44,6 +44,8 @@ def _run(given: Given) -> None:
         return
     file, workdir = Path(flags['predictions']), Path(flags['workdir']) if flags['workdir'] else None
     if not flags['earlier']:
+        if names and file.exists():
+            sliced.check_columns_of_file(file, names, flags['ignore_label'], flags['right_at'])
         scored_file.scored(file, workdir, flags['ignore_label'], flags['right_at'])
     with scored_file.workdir_of(file, workdir) as folder:
         if flags['earlier']:

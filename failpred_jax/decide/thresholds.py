@@ -12,6 +12,7 @@ from failpred_jax.decide.floors import Floor, threshold_for_budget
 from failpred_jax.decide.risks import certify_each, certify_expected, certify_generalized, certify_tiers
 from failpred_jax.decide.units import Units
 from failpred_jax.errors import UserError
+from failpred_jax.prediction_file.outcome_columns import outcome_columns
 
 PREDICTED = 'predicted'
 # Part of the calibration units that places thresholds for costs where there are no others to do it.
@@ -57,6 +58,12 @@ def groups_of(units: Units, by: str) -> np.ndarray:
     if by not in units.columns:
         there = ', '.join(units.columns) or 'none'
         raise UserError(f"config.decide.by is '{by}', which is no column of all parts (columns: {there})")
+    told = outcome_columns(units.columns, units.correct, units.labels)
+    if by in told:
+        raise UserError(
+            f"config.decide.by is '{by}', which holds {told[by]}: nobody knows that when the policy decides; name a "
+            "column that is known then, or 'predicted'"
+        )
     return np.asarray(units.columns[by]).astype(str)
 
 

@@ -1,15 +1,16 @@
 """Exact tests of slices, corrected for how many there are."""
 
 import numpy as np
+from scipy.special import betainc
 from scipy.stats import hypergeom
-
-from failpred_jax.decide.binomial import at_most
 
 
 def more_than(errors: np.ndarray | int, units: np.ndarray | int, rate: float) -> np.ndarray:
     """Return the p-value of so many errors or more among so many units where each is wrong with this rate: [...]."""
-    found = 1 - at_most(np.asarray(errors) - 1, units, rate)
-    return np.clip(found, 0, 1)
+    errors = np.asarray(errors, np.float64)
+    # The tail itself: 1 less the rest of the distribution would be 0 below 1e-16, and wrong well above it.
+    tail = betainc(np.maximum(errors, 1), np.maximum(units - errors + 1, 1), rate)
+    return np.where(errors <= 0, 1.0, np.where(errors > units, 0.0, tail))
 
 
 def more_in_second(first: int, of_first: int, second: int, of_second: int) -> float:

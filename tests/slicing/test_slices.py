@@ -45,7 +45,10 @@ def test_groups_that_err_together_are_no_slices():
 
 def test_tests_are_exact(rng):
     assert more_than(3, 10, 0.1) == pytest.approx(scipy.stats.binom.sf(2, 10, 0.1))
-    assert more_than(0, 10, 0.1) == 1
+    assert more_than(0, 10, 0.1) == 1 and more_than(10, 10, 0.1) == pytest.approx(1e-10)
+    # 1 less the rest of the distribution has no digit right here.
+    for errors, units in ((60, 300), (250, 300)):
+        assert more_than(errors, units, 0.06) == pytest.approx(scipy.stats.binom.sf(errors - 1, units, 0.06), rel=1e-9)
     table = [[12, 88], [5, 95]]
     expected = scipy.stats.fisher_exact(table, alternative='greater').pvalue
     assert more_in_second(5, 100, 12, 100) == pytest.approx(expected)
