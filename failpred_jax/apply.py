@@ -22,6 +22,8 @@ FORMAT = 'failpred_jax policy 1'
 COMBINATION = 'failpred_jax combination 1'
 # Probabilities of exactly 0 or 1 would have infinite log-odds.
 _SMALLEST = 1e-6
+# By how much rounding may carry a probability out of [0, 1].
+_ROUNDING = 1e-4
 
 
 class PolicyError(ValueError):
@@ -162,6 +164,7 @@ def decide(
     """
     _check_model(policy, model)
     values = as_compared(policy, confidence)
+    check_scale(policy, values)
     place = _group_places(policy, groups, len(values))
     code = np.full(len(values), len(policy.tiers), np.uint8)
     for number in range(len(policy.tiers) - 1, -1, -1):
@@ -254,6 +257,32 @@ def as_compared(policy: Policy, confidence: Any) -> np.ndarray:
             raise PolicyError(f"confidence has type {values.dtype}, but the score '{policy.score}' is an integer")
         return values.astype(np.int8) if values.dtype.kind == 'b' else values
     return values.astype(np.float32 if policy.dtype == 'float32' else np.float64)
+
+
+def check_scale(policy: Policy, values: np.ndarray) -> None:
+    """Raise a PolicyError for confidences [N] that are on another scale than the policy's, such as percentages.
+
+    Where the policy says that its score is a probability, each value must be in [0, 1]. Of another score, whose map
+    was fitted within [0, 1], single values may lie anywhere, but half of them over 2 are on another scale.
+    """
+    if not len(values):
+        return
+    low, high = float(values.min()), float(values.max())
+    if policy.content.get('is_probability'):
+        if low >= -_ROUNDING and high <= 1 + _ROUNDING:
+            return
+        own = 'is a probability in [0, 1]'
+    else:
+        if high <= 2 or policy.knots is None or not len(policy.knots[0]):
+            return
+        first, last = float(policy.knots[0].min()), float(policy.knots[0].max())
+        if first < 0 or last > 1 or float(np.median(values)) <= 2:
+            return
+        own = f'is from {first:.4g} to {last:.4g} in the units that its map was fitted on'
+    hint = '; are these percentages? divide them by 100' if low >= 0 and high <= 100 else ''
+    raise PolicyError(
+        f"the confidences are from {low:.6g} to {high:.6g}, but the policy's score '{policy.score}' {own}{hint}"
+    )
 
 
 def _over(values: np.ndarray, threshold: int | float) -> np.ndarray:

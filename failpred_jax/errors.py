@@ -14,6 +14,10 @@ class UserError(Exception):
     """
 
 
+class NoRowsError(UserError):
+    """A table has a header, or a file has arrays, but there are no rows: a day on which nothing happened, to some."""
+
+
 class AlarmRaised(Exception):  # noqa: N818  (a finding, not a fault)
     """A monitor's alarm has gone off: everything is done and saved, and the message says what it means.
 

@@ -45,7 +45,9 @@ def _run(given: Given) -> None:
     if flags['alarms']:
         asked['alarms'] = tuple(name.strip() for name in flags['alarms'].split(','))
     state = Path(flags['state'])
-    monitor, num_new = run_monitor(Path(flags['policy']), Path(flags['stream']), state, asked)
+    monitor, num_new, num_repeated, num_rows = run_monitor(Path(flags['policy']), Path(flags['stream']), state, asked)
+    if said_of_rows := words.of_rows(num_rows, num_repeated):
+        print(said_of_rows)
     print('\n'.join(words.summary(monitor, num_new)), flush=True)
     if not flags['without_page'] and importlib.util.find_spec('jax') and importlib.util.find_spec('plotly'):
         from failpred_jax.report.monitoring import build_page

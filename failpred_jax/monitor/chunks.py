@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from failpred_jax.errors import UserError
+from failpred_jax.errors import NoRowsError, UserError
 from failpred_jax.readers.columns import to_arrays
 from failpred_jax.readers.reading import HEAD_BYTES, PIPE, read_file
 from failpred_jax.readers.tables import parse_csv, parse_json
@@ -36,6 +36,7 @@ def read_chunks(stream: Path, waiting: Callable[[], Any] = contextlib.nullcontex
       waiting: makes a context in which input of a pipe is waited for, and nothing else is done.
 
     Raises:
+      NoRowsError: it has a header and no rows.
       UserError: it is missing, empty, or cannot be read.
     """
     if str(stream) == PIPE:
@@ -96,7 +97,7 @@ def _of_parquet(path: Path) -> Iterator[tuple[Arrays, str]]:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             if not file.metadata.num_rows:
-                raise UserError(f"'{path}' holds no rows")
+                raise NoRowsError(f"'{path}' holds no rows")
             for batch in file.iter_batches(_BATCH_ROWS):
                 table = pa.Table.from_batches([batch])
                 table.validate(full=True)
@@ -126,7 +127,7 @@ def _of_text(read: Callable[[], bytes], where: str) -> Iterator[tuple[Arrays, st
     if header is None:
         raise UserError(f'{where} is empty; give rows with a header')
     if not has_rows:
-        raise UserError(f'{where} has a header and no rows')
+        raise NoRowsError(f'{where} has a header and no rows')
 
 
 def _check_text(data: bytes, where: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from failpred_jax import apply
-from failpred_jax.errors import UserError, nearest
+from failpred_jax.errors import NoRowsError, UserError, nearest
 from failpred_jax.monitor.estimates import pairwise_agreement
 from failpred_jax.monitor.reading import class_numbers, correctness, words
 from failpred_jax.monitor.reference import Reference
@@ -96,7 +96,7 @@ def read_rows(
     first = given[source] if source in given else given[outputs]
     num = len(first) if first.ndim else 0
     if not num:
-        raise UserError(f'{where} holds no rows')
+        raise NoRowsError(f'{where} holds no rows')
     classes, logits, outputs_are = _outputs(given, outputs, num, reference, where)
     names = _class_names(given, classes, reference, where)
     _check_lengths(given, num, where)
@@ -221,6 +221,10 @@ def _confidence(values: np.ndarray, name: str, policy: apply.Policy, where: str)
         if (values[is_known] != np.round(values[is_known])).any():
             raise UserError(f"{where}: '{name}' holds fractions, but the policy's score is an integer")
         values = np.where(is_known, values, 0).astype(np.int64)
+    try:
+        apply.check_scale(policy, values[is_known])
+    except apply.PolicyError as error:
+        raise UserError(f"{where}: '{name}': {error}") from error
     return _filled(values, policy), is_known
 
 

@@ -13,6 +13,7 @@ from failpred_jax.errors import UserError
 from failpred_jax.monitor import ranks
 from failpred_jax.monitor.alarms import Armed, arm, log_bets
 from failpred_jax.monitor.columns import Rows, Signature, read_rows
+from failpred_jax.monitor.counted import Taken, files_from_json
 from failpred_jax.monitor.estimates import atc_level
 from failpred_jax.monitor.examples import Examples, tenths
 from failpred_jax.monitor.groups import OneOfEach
@@ -49,6 +50,9 @@ class Monitor:
       num_windows: windows that are complete.
       num_rows: rows taken so far: where a stream that was cut off goes on.
       num_left_out: rows without a confidence, of all.
+      num_outside: of the rows that this object was given, those whose confidence is outside the reference's range; not
+        kept in the state.
+      files: what is known of the files that were counted; see counted.py.
       examples: a few units from before and after.
       latest: the latest window as a row of monitor.csv, column -> value; {} before the first.
     """
@@ -58,6 +62,7 @@ class Monitor:
         self.armed, self.off = arm(policy, reference, self.options)
         self.raised: dict[str, Raised] = {}
         self.num_units = self.num_windows = self.num_rows = self.num_left_out = 0
+        self.files: tuple[Taken, ...] = ()
         self.examples = Examples()
         self.latest: Mapping[str, Any] = {}
         self._level, self._tenths = atc_level(reference), tenths(reference.confidence)
@@ -68,6 +73,7 @@ class Monitor:
         self._groups = OneOfEach(self.options.seed)
         self._waiting: Rows | None = None
         self._skipped = 0
+        self._num_known = self.num_outside = 0
 
     @classmethod
     def from_policy(cls, path: str | Path, **options: Any) -> 'Monitor':
@@ -94,6 +100,11 @@ class Monitor:
         return self._groups.num_open + (0 if self._waiting is None else len(self._waiting.code))
 
     @property
+    def is_mostly_outside(self) -> bool:
+        """Whether most rows that this object was given are outside the reference's range of confidences."""
+        return 2 * self.num_outside > self._num_known
+
+    @property
     def signature(self) -> Signature | None:
         """What all parts of the stream have in common; None before the first."""
         return self._signature
@@ -113,15 +124,29 @@ class Monitor:
         Raises:
           UserError: the rows are not usable, or differ from earlier ones; nothing of the state has changed then.
         """
-        given = {**(arrays or {}), **named}
+        return self.take(*self.read({**(arrays or {}), **named}, where), where)
+
+    def read(self, arrays: Mapping[str, Any], where: str) -> tuple[Rows, Signature]:
+        """Return the rows that arrays hold; see `update`. The monitor stays as it is."""
+        given = dict(arrays)
         if 'confidence' in given:
             given[f'confidence_{self.policy.score}'] = given.pop('confidence')
-        rows, signature = read_rows(given, self.policy, self.reference, where)
+        return read_rows(given, self.policy, self.reference, where)
+
+    def take(self, rows: Rows, signature: Signature, where: str) -> list[Window]:
+        """Take one or more rows that `read` returned, and return the windows that they complete.
+
+        Raises:
+          UserError: they differ from earlier ones; nothing of the state has changed then.
+        """
         self._check_same(signature, where)
         self._signature = signature
         skipped = self.num_left_out + np.cumsum(~rows.is_known)
         self.num_rows, self.num_left_out = self.num_rows + len(skipped), int(skipped[-1])
         kept = rows._replace(skipped=skipped).take(rows.is_known)
+        ends = self.reference.confidence.min(), self.reference.confidence.max()
+        self._num_known += len(kept.code)
+        self.num_outside += int(np.count_nonzero((kept.confidence < ends[0]) | (kept.confidence > ends[1])))
         if signature.group:
             kept = self._groups.drawn(kept)
         self._waiting = kept if self._waiting is None else self._waiting.plus(kept)
@@ -198,6 +223,7 @@ class Monitor:
             'waiting': None if self._waiting is None else rows_to_json(self._waiting),
             'examples': self.examples.to_json(),
             'latest': dict(self.latest),
+            'files': [list(file) for file in self.files],
         }
 
     def restore(self, content: Mapping[str, Any]) -> None:
@@ -222,3 +248,5 @@ class Monitor:
         self._waiting = None if content['waiting'] is None else rows_from_json(content['waiting'])
         self.examples = Examples.from_json(content['examples'])
         self.latest = dict(content['latest'])
+        # A state from before files were remembered has none.
+        self.files = files_from_json(content.get('files', ()))

@@ -61,8 +61,9 @@ def class_numbers(
     outside = ~missing & ((found < 0) | ((found >= num_classes) if num_classes else False))
     if outside.any():
         last = f' to {num_classes - 1}' if num_classes else ''
+        those = 'value' if outside.sum() == 1 else 'values'
         raise UserError(
-            f"{where}: '{column}' has {int(outside.sum()):,} values out of range, such as {found[outside][0]}; the "
+            f"{where}: '{column}' has {int(outside.sum()):,} {those} out of range, such as {found[outside][0]}; the "
             f'classes are numbered from 0{last}; leave the cell empty where there is none'
         )
     return found

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from failpred_jax.errors import UserError
+from failpred_jax.errors import NoRowsError, UserError
 from failpred_jax.monitor.chunks import read_chunks
+from failpred_jax.monitor.columns import Rows, Signature
+from failpred_jax.monitor.counted import Digest, find_counted, with_file
 from failpred_jax.monitor.monitor import Monitor
 from failpred_jax.monitor.options import Options
 from failpred_jax.monitor.output import Table, write_prometheus
@@ -19,10 +21,19 @@ from failpred_jax.stopping import Stop, Stopped
 
 
 class Ended(NamedTuple):
-    """What a call leaves: the monitor, and how many windows were completed."""
+    """What a call leaves.
+
+    Attributes:
+      monitor: after it.
+      num_new: windows that were completed.
+      num_repeated: rows at the beginning of the file that were counted in an earlier call.
+      num_rows: rows that were counted in this call.
+    """
 
     monitor: Monitor
     num_new: int
+    num_repeated: int = 0
+    num_rows: int = 0
 
 
 def run_monitor(policy: Path, stream: Path, state: Path, asked: dict) -> Ended:
@@ -41,22 +52,22 @@ def run_monitor(policy: Path, stream: Path, state: Path, asked: dict) -> Ended:
       UserError: something given is not usable; the state is as it was (of a pipe: as before the rows that are not).
       Stopped: a signal asked to stop, and everything is saved.
     """
-    if not state.parent.is_dir():
-        raise UserError(f"--state is '{state}', but there is no folder '{state.parent}'; make it first")
     if state.suffix != '.json':
         raise UserError(f"--state is '{state}'; name a file that ends with .json")
+    try:
+        state.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"--state is '{state}', but '{error.filename}' is no folder; name another place") from error
     with _locked(state):
         monitor = _opened(policy, state, asked)
-        before = monitor.num_windows
+        before, rows_before, num_repeated = monitor.num_windows, monitor.num_rows, 0
         table = Table(state.with_suffix('.csv'), monitor.num_windows)
         if str(stream) == PIPE:
             _follow(monitor, stream, state, table)
         else:
-            windows: list[Window] = []
-            for arrays, where in read_chunks(stream):
-                windows += monitor.update(arrays, where)
+            windows, num_repeated = _take_file(monitor, stream)
             _commit(monitor, windows, state, table)
-        return Ended(monitor, monitor.num_windows - before)
+        return Ended(monitor, monitor.num_windows - before, num_repeated, monitor.num_rows - rows_before)
 
 
 def _opened(policy: Path, state: Path, asked: dict) -> Monitor:
@@ -67,11 +78,31 @@ def _opened(policy: Path, state: Path, asked: dict) -> Monitor:
     return load(state, policy, wanted) if wanted != monitor.options else monitor
 
 
+def _take_file(monitor: Monitor, stream: Path) -> tuple[list[Window], int]:
+    """Feed what is new in a file; return the windows completed, and how many rows were counted before."""
+
+    def parts() -> Iterator[tuple[Rows, Signature, str]]:
+        with contextlib.suppress(NoRowsError):
+            for arrays, where in read_chunks(stream):
+                yield *monitor.read(arrays, where), where
+
+    # A file is read twice only where it may begin with rows that were counted.
+    seen = find_counted((rows for rows, _, _ in parts()), monitor.files, f"'{stream}'") if monitor.files else None
+    num_seen, digest, windows = seen.num_rows if seen else 0, Digest(), []
+    for rows, signature, where in parts():
+        first = max(0, num_seen - digest.num_rows)
+        digest.add(rows)
+        if first < len(rows.code):
+            windows += monitor.take(rows.take(slice(first, None)), signature, where)
+    monitor.files = with_file(monitor.files, digest.taken(), seen)
+    return windows, num_seen
+
+
 def _follow(monitor: Monitor, stream: Path, state: Path, table: Table) -> None:
     """Feed a pipe, and save whenever a window is complete."""
     stop = Stop()
     try:
-        with stop.on_signal(), stop.deferred():
+        with stop.on_signal(), stop.deferred(), contextlib.suppress(NoRowsError):
             for arrays, where in read_chunks(stream, stop.at_once):
                 if windows := monitor.update(arrays, where):
                     _commit(monitor, windows, state, table)

@@ -21,6 +21,11 @@ REMEDY = {
 }
 
 
+def counted(number: int, what: str) -> str:
+    """Return '1 row', '2 rows', '1,000 rows'."""
+    return f'{number:,} {what}{"" if number == 1 else "s"}'
+
+
 def of_alarm(alarm: Armed, found: Raised, unit: str = 'unit') -> str:
     """Return what an alarm that went off says: the reason, since when, and what to do."""
     limit, bound = f'{100 * alarm.limit:.3g} %', f'{100 * alarm.bound:.3g} %'
@@ -62,11 +67,19 @@ def summary(monitor: Monitor, num_new: int) -> list[str]:
     """Return what is said of a monitor on the terminal after `num_new` windows were completed."""
     row = monitor.latest
     lines = [
-        f'monitor: {monitor.num_units:,} units in {monitor.num_windows:,} windows of {monitor.options.window:,} '
-        f'({num_new:,} new); {monitor.num_waiting:,} wait for the next'
+        f'monitor: {counted(monitor.num_units, "unit")} in {counted(monitor.num_windows, "window")} of '
+        f'{monitor.options.window:,} ({num_new:,} new); {monitor.num_waiting:,} '
+        f'{"waits" if monitor.num_waiting == 1 else "wait"} for the next'
     ]
     if monitor.num_left_out:
-        lines.append(f'  {monitor.num_left_out:,} rows had no confidence and are left out')
+        are = 'is' if monitor.num_left_out == 1 else 'are'
+        lines.append(f'  {counted(monitor.num_left_out, "row")} had no confidence and {are} left out')
+    if monitor.is_mostly_outside:
+        ends = monitor.reference.confidence.min(), monitor.reference.confidence.max()
+        lines.append(
+            f'  note: most confidences ({monitor.num_outside:,}) are outside the range of the reference, '
+            f'{ends[0]:.4g} to {ends[1]:.4g}: are they of the same score, on the same scale?'
+        )
     if row:
         shares = ', '.join(f'{action} {100 * row[f"share_{action}"]:.3g} %' for action in monitor.actions)
         lines.append(f'  the latest window: {_accuracy(row)}; {shares}')
@@ -79,6 +92,18 @@ def summary(monitor: Monitor, num_new: int) -> list[str]:
     return [*lines, f'  {promise(monitor)}']
 
 
+def of_rows(num_rows: int, num_repeated: int) -> str:
+    """Return what is said of the rows of a call: how many are new, and how many were counted before; or ''."""
+    if not num_repeated:
+        return '' if num_rows else '0 new units: the stream has no rows'
+    was = 'was' if num_repeated == 1 else 'were'
+    if not num_rows:
+        these = 'this row' if num_repeated == 1 else f'these {num_repeated:,} rows'
+        return f'nothing new: {these} {was} counted in an earlier call'
+    is_new = 'is' if num_rows == 1 else 'are'
+    return f'{counted(num_repeated, "row")} {was} counted in an earlier call, {counted(num_rows, "row")} {is_new} new'
+
+
 def _accuracy(row: Mapping[str, Any]) -> str:
     method, said = 'atc', 'estimated accuracy (ATC)'
     if row['accuracy_difference'] != '':
@@ -86,5 +111,5 @@ def _accuracy(row: Mapping[str, Any]) -> str:
     low, high = (100 * row[f'accuracy_{method}_{end}'] for end in ('low', 'high'))
     found = f'{said} {100 * row[f"accuracy_{method}"]:.3g} % ({low:.3g} to {high:.3g})'
     if row['labeled']:
-        found += f', {row["labeled"]:,} labels: {100 * row["labeled_accuracy"]:.3g} %'
+        found += f', {counted(row["labeled"], "label")}: {100 * row["labeled_accuracy"]:.3g} %'
     return found

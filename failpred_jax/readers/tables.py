@@ -16,7 +16,7 @@ import pyarrow.feather
 import pyarrow.json
 import pyarrow.parquet
 
-from failpred_jax.errors import UserError
+from failpred_jax.errors import NoRowsError, UserError
 from failpred_jax.files import DAMAGE, decode_text
 from failpred_jax.readers.columns import to_arrays
 from failpred_jax.readers.reading import FORMATS, Arrays, Format
@@ -78,7 +78,7 @@ def parse_csv(data: bytes, where: str, as_text: Collection[str] = (), can_be_one
     except pa.ArrowInvalid as error:
         raise UserError(f'{where} cannot be read as a table: {_plain(error)}') from error
     if table.num_rows == 0:
-        raise UserError(f'{where} has a header and no rows')
+        raise NoRowsError(f'{where} has a header and no rows')
     if table.num_columns == 1 and not can_be_one and not any(d in first for d in _DELIMITERS):
         raise UserError(
             f"{where} has one column, '{first.strip()[:60]}'; give a table with a header and columns labels, "

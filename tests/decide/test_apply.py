@@ -84,6 +84,22 @@ def test_float64_is_rounded_as_the_scores_were():
     assert apply.decide(changed(tiers=tier(value), dtype='float64'), np.array([value + 1e-12])).names() == ['accept']
 
 
+def test_percentages_are_refused_and_other_scales_are_not():
+    percents = np.array([97.5, 99, 0.4])
+    for policy in (changed(is_probability=True), changed()):
+        with pytest.raises(apply.PolicyError, match=r'from 0.4 to 99, but .* divide them by 100'):
+            apply.decide(policy, percents)
+        assert apply.decide(policy, percents / 100).code.tolist() == [0, 0, 2]
+        # Rounding may carry a probability over 1.
+        assert apply.decide(policy, np.array([1.00001, 0.0])).code.tolist() == [0, 2]
+    with pytest.raises(apply.PolicyError, match='is a probability'):
+        apply.decide(changed(is_probability=True), [0.9, -0.2])
+    # A score that is no probability may leave the range that it was fitted on.
+    assert apply.decide(changed(), [0.9, -0.2, 3.0]).code.tolist() == [0, 2, 0]
+    knots = {'knots': {'confidence': [0.0, 7.0], 'probability': [0.2, 0.9]}}
+    assert apply.decide(changed(calibrator=knots), percents).code.tolist() == [0, 0, 1]
+
+
 def test_groups_have_thresholds_of_their_own():
     policy = changed(groups=['0', '1'], tiers=[{'name': 'accept', 'thresholds': [0.2, 0.8]}])
     found = apply.decide(policy, np.full(4, 0.5, np.float32), groups=np.array([0, 1, 2, 0]))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from e2e.command import ROOT, TINY, run_here
+from monitor.population import written
 
 # When a read fails, tensorstore's other reads call back into an event loop that orbax has closed.
 pytestmark = pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
@@ -65,6 +66,18 @@ def file(name, content, *words):
         (tmp / name).parent.mkdir(exist_ok=True)
         (tmp / name).write_bytes(content)
         return words
+
+    return make
+
+
+def stream(text):
+    """Return a maker of a policy with its reference, and of a stream for it."""
+
+    def make(tmp, finished):
+        policy = written(tmp / 'decisions', np.random.default_rng(0), 100)
+        (tmp / 'today.csv').write_text(text)
+        state = f'--state={tmp}/monitor.json'
+        return ('--mode=monitor', f'--policy={policy}', '--stream={tmp}/today.csv', state)
 
     return make
 
@@ -227,6 +240,9 @@ CASES = {
     'a split.npz that is damaged': copy(write('split.npz', b'PK\x03\x04 no')),
     'a result.json that is damaged': copy(write('baseline/result.json')),
     'an evaluation that is damaged': copy(write('evaluation/context.json'), '--mode=report'),
+    'predictions for a monitor': flags('--mode=monitor', '--predictions=x.npz'),
+    "a stream without the policy's score": stream('id,confidence_mina\na,0.9\n'),
+    'percentages for a probability': stream('id,confidence_mine\na,99.5\nb,80\n'),
 }  # fmt: skip
 
 

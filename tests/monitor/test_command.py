@@ -47,8 +47,13 @@ def monitor(policy, stream, state, *words):
 
 
 def left(state):
-    """Return what a call leaves beside its state, but for the page; the state's own name is left out."""
-    texts = [state.with_suffix(suffix).read_text() for suffix in ('.json', '.csv', '.prom')]
+    """Return what a call leaves beside its state, but for the page; the state's own name is left out.
+
+    So are the files that were counted, of which a pipe has none.
+    """
+    body = json.loads(state.read_text())
+    del body['digest'], body['content']['files']
+    texts = [json.dumps(body), *(state.with_suffix(suffix).read_text() for suffix in ('.csv', '.prom'))]
     return [text.replace(f'monitor="{state.stem}"', '') for text in texts]
 
 
@@ -174,15 +179,15 @@ def test_a_pipe_is_followed_without_jax_and_goes_on_after_a_kill(policy, rng, tm
 
 BAD = {
     'nothing': ('', "'.*' is empty"),
-    'a header alone': ('id,confidence_mine\n', 'has a header and no rows'),
     'another score': (
         'id,confidence_yours\na,0.5\n',
         "has no column 'confidence_mine'; did you mean 'confidence_yours'",
     ),
     'a label out of range': (
         'predicted,labels,confidence_mine\n1,7,0.5\n',
-        "'labels' has 1 values out of range, such as 7",
+        "'labels' has 1 value out of range, such as 7",
     ),
+    'percentages': ('predicted,confidence_mine\n' + '1,97.5\n0,99\n', 'are from 97.5 to 99, .* divide them by 100'),
     'words in a late row': ('predicted,confidence_mine\n' + '1,0.5\n' * 300 + '1,high\n', "such as 'high'"),
     'a row cut short': ('predicted,confidence_mine\n1,0.5\n1\n', 'cannot be read as a table'),
     'another stream': ('confidence_mine\n0.5\n', 'other columns than the stream so far: predicted was True'),
@@ -207,7 +212,8 @@ def test_flags_and_files_that_do_not_go_together_are_refused(policy, rng, tmp_pa
     state = tmp_path / 'monitor.json'
     for words, message in (
         ((policy, tmp_path / 'none.csv', state), "there is no file '.*none.csv'"),
-        ((policy, tmp_path / 'good.csv', tmp_path / 'no' / 'x.json'), "there is no folder '.*no'; make it first"),
+        ((policy, tmp_path / 'good.csv', tmp_path / 'good.csv' / 'x.json'), "good.csv' is no folder"),
+        ((policy, '', state, '--predictions=x.csv'), 'but --mode is monitor; name the file with --stream=FILE'),
         ((policy, tmp_path / 'good.csv', tmp_path / 'x.csv'), 'name a file that ends with .json'),
         ((tmp_path / 'p.json', tmp_path / 'good.csv', state), 'cannot be read as a policy'),
         ((policy, tmp_path / 'good.csv', state, '--window=3'), 'window is 3; allowed: from 20'),

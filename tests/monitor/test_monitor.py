@@ -159,7 +159,7 @@ def test_outputs_models_groups_and_words_are_understood(rng):
 BAD = {
     'no confidence': ({'confidence_mine': None, 'score': [0.5] * 4}, "no column 'confidence_mine'.*what is there"),
     'words': ({'confidence_mine': ['high'] * 4}, "'confidence_mine' has type .* such as 'high'; it must hold numbers"),
-    'a label out of range': ({'labels': [0, 1, 3, 2]}, "'labels' has 1 values out of range, such as 3; .* 0 to 2"),
+    'a label out of range': ({'labels': [0, 1, 3, 2]}, "'labels' has 1 value out of range, such as 3; .* 0 to 2"),
     'a label of another name': ({'labels': ['cat', 'dog', 'cow', 'dog']}, "'labels' holds 'cow', which is no class"),
     'a grade': ({'correct': [1, 0, 0.5, 1]}, "'correct' must hold true and false"),
     'labels of nothing': ({'predicted': None, 'labels': [0] * 4}, "'labels' but nothing that was predicted"),
@@ -230,3 +230,17 @@ def test_a_state_is_refused_where_it_does_not_belong(rng, tmp_path):
 def test_options_are_checked(options, message):
     with pytest.raises(UserError, match=message):
         Options(**options)
+
+
+def test_confidences_of_another_scale_are_noted(rng):
+    """A score that is no probability: most of the stream is outside the reference's range."""
+    monitor = Monitor(*made(rng), Options(window=50))
+    low, high = monitor.reference.confidence.min(), monitor.reference.confidence.max()
+    monitor.update(confidence=[low, high, high])
+    assert not monitor.is_mostly_outside and 'note: ' not in '\n'.join(summary(monitor, 0))
+    monitor.update(confidence=[1.5, 1.5, low - 0.5, 1.5])
+    assert monitor.num_outside == 4
+    said = '\n'.join(summary(monitor, 0))
+    assert 'note: most confidences (4) are outside the range of the reference' in said
+    monitor.update(confidence=[low])
+    assert not monitor.is_mostly_outside
