@@ -20,6 +20,7 @@ from failpred_jax.metrics import compared, main_columns
 from failpred_jax.registry import METRICS
 from failpred_jax.results import Evaluation, read_evaluation
 from failpred_jax.results.codec import measures_from_json, measures_to_json, run_from_json, run_to_json
+from failpred_jax.results.shifted import read_shifted
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / 'docs'
@@ -68,8 +69,30 @@ def keep(workdir: Path, title: str) -> dict[str, Any]:
             'run': {**about, 'definitions': {'scores': scores}},
             'seeds': {str(seed): _one_seed(folder) for seed, folder in folders.items()},
             'measures': _measures(found),
+            'shifts': _shifts(folders),
         }
     )
+
+
+def _shifts(folders: dict[int, Path]) -> dict[str, Any]:
+    """Return table -> column -> score -> what the seeds have, of the shifted sets that all of them measured."""
+    found = [read_shifted(folder / 'shift') for folder in folders.values()]
+    if not all(found):
+        return {}
+    tables: dict[str, Any] = {'auroc': {}, 'aurc': {}}
+    every = [{one.name: one for one in shifted.sets} for shifted in found if shifted is not None]
+    for name, first in every[0].items():
+        if not all(name in of_seed for of_seed in every):
+            continue
+        settings = ('strangers', 'joint_10') if first.is_strangers else ('errors',)
+        for setting in settings:
+            metric = 'aurc' if setting == 'joint_10' else 'auroc'
+            tables[metric][f'{name}{" 10 %" if setting == "joint_10" else ""}'] = {
+                score: [of_seed[name].scores[score][setting].metrics[metric] for of_seed in every]
+                for score in first.scores
+                if all(setting in of_seed[name].scores.get(score, {}) for of_seed in every)
+            }
+    return tables
 
 
 def _measures(found: Evaluation) -> dict[str, Any]:
@@ -166,9 +189,30 @@ def section(kept: dict[str, Any]) -> str:
         *table.rule_table(head, rows),
         '',
     ]
+    shifts = _shift_tables(kept.get('shifts', {}))
     if measures.seeds is not None:
-        return '\n'.join(lines) + '\n' + over_seeds.to_markdown(measures.seeds, run) + _wins(measures.seeds)
-    return '\n'.join(lines) + '\n' + table.to_markdown(measures, run)
+        return '\n'.join(lines) + '\n' + over_seeds.to_markdown(measures.seeds, run) + _wins(measures.seeds) + shifts
+    return '\n'.join(lines) + '\n' + table.to_markdown(measures, run) + shifts
+
+
+def _shift_tables(shifts: dict[str, Any]) -> str:
+    """Return the tables of shifted sets: mean and standard deviation over seeds; '' without any."""
+    titles = {
+        'auroc': 'Shifted inputs, AUROC of finding the strangers, or the errors among shifted images of known classes:',
+        'aurc': 'AURC where errors and strangers are to be rejected, and strangers make 10 %:',
+    }
+    lines = []
+    for metric, columns in shifts.items():
+        if not columns:
+            continue
+        scores = list(dict.fromkeys(score for of in columns.values() for score in of))
+        rows = [[n, *(over_seeds.cell(_spread(of.get(n)), METRICS[metric]) for of in columns.values())] for n in scores]
+        lines += ['', titles[metric], '', *table.rule_table([f'{table.heading(METRICS[metric])}', *columns], rows)]
+    return '\n'.join(lines) + '\n' if lines else ''
+
+
+def _spread(values: list[float] | None) -> Any:
+    return None if values is None else over_seeds.spread_of(values)
 
 
 def _stages(seeds: dict[str, Any]) -> list[str]:
