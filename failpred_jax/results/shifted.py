@@ -9,8 +9,6 @@ gallery.npz     of a run: image__<set> [M, H, W, channels] of the strangers that
                 their confidence__<set> by score__<set> and predicted__<set>
 """
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +20,7 @@ from failpred_jax.errors import UserError
 from failpred_jax.files import DAMAGE, read_json, read_npz, whole_files, write_json, write_npz, write_text
 from failpred_jax.results import plain
 from failpred_jax.results.measures import Interval
+from failpred_jax.results.rows import to_csv
 
 SHIFT = 'shift.json'
 GALLERY = 'gallery.npz'
@@ -139,8 +138,8 @@ def write_shifted(shifted: Shifted, table: str, folder: Path, gallery: Mapping[s
     """Write the folder; shift.json comes last, so a folder that has it is complete."""
     with whole_files(folder, last=SHIFT) as aside:
         write_text(aside / 'table.md', table)
-        write_text(aside / 'table.csv', _to_csv(_rows(shifted)))
-        write_text(aside / 'severity.csv', _to_csv(_severity_rows(shifted)))
+        write_text(aside / 'table.csv', to_csv(_rows(shifted)))
+        write_text(aside / 'severity.csv', to_csv(_severity_rows(shifted)))
         if gallery is not None:
             write_npz(aside / GALLERY, gallery)
         write_json(aside / SHIFT, plain.to_json(shifted))
@@ -200,15 +199,3 @@ def _severity_rows(shifted: Shifted) -> Iterator[dict[str, Any]]:
                     'policy_accepted': row.policy_accepted, 'policy_error': row.policy_error,
                     'set_coverage': row.set_coverage, 'set_size': row.set_size,
                 }  # fmt: skip
-
-
-def _to_csv(rows: Iterator[dict[str, Any]]) -> str:
-    """Return rows as CSV; what is undefined is an empty cell."""
-    out = io.StringIO()
-    writer = None
-    for row in rows:
-        if writer is None:
-            writer = csv.DictWriter(out, list(row), lineterminator='\n')
-            writer.writeheader()
-        writer.writerow({k: '' if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()})
-    return out.getvalue()
