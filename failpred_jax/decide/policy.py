@@ -42,7 +42,7 @@ def make_policy(
         'made_by': f'failpred_jax {__version__}',
         'score': score,
         'dtype': 'integer' if kind.kind in 'iu' else 'float32' if kind == np.float32 else 'float64',
-        'is_probability': _is_probability(confidence, score),
+        'is_probability': is_probability_of(confidence, score),
         'accept': 'confidence > threshold',
         'model': model_digest(calibration, score),
         'data': data_digest(calibration),
@@ -73,7 +73,7 @@ def fit_calibrator(validation: Units | None, score: str) -> tuple[Calibrator | N
         return None, f'P(correct) is not known: {error}'
 
 
-def _is_probability(confidence: np.ndarray, score: str) -> bool:
+def is_probability_of(confidence: np.ndarray, score: str) -> bool:
     """Return whether confidences [N] of a score of ours are probabilities, as its name says."""
     is_within = not len(confidence) or (confidence.min() >= 0 and confidence.max() <= 1)
     return bool(score in SCORES and SCORES[score].is_probability and is_within)

@@ -12,6 +12,7 @@ from failpred_jax import decided as decided_room
 from failpred_jax.config import DecideConfig, read_decide
 from failpred_jax.decide import certify_selective
 from failpred_jax.decide.deciding import Given, make_decisions
+from failpred_jax.decide.policy import is_probability_of
 from failpred_jax.decide.units import Units, model_digest
 from failpred_jax.errors import UserError
 from failpred_jax.results.decisions import read_decisions, write_decisions
@@ -265,3 +266,13 @@ def test_groups_without_calibration_units_go_to_a_human(given):
     decided, rows = make_decisions(other, DecideConfig(by='site', risks=(0.3,)))
     assert any("7 test images are of groups without calibration images ('new')" in note for note in decided.notes)
     assert {row['decision'] for row in list(rows)[:7]} == {'human'}
+
+
+def test_a_policy_says_whether_its_score_is_a_probability():
+    """By the name of a score of ours; a column of that name that holds percentages is none."""
+    said = {
+        name: is_probability_of(np.array(values), name)
+        for name, values in {'mcp': [0.2, 1.0], 'max_logit': [0.2, 0.9], 'mine': [0.2, 0.9]}.items()
+    }
+    assert said == {'mcp': True, 'max_logit': False, 'mine': False}
+    assert not is_probability_of(np.array([20.0, 99.0]), 'mcp')
