@@ -117,6 +117,9 @@ def parse_policy(content: Any, where: str = 'the policy') -> Policy:
         groups = tuple(map(str, content['groups']))
         tiers = tuple(Tier(str(t['name']), tuple(_number(x) for x in t['thresholds'])) for t in content['tiers'])
         knots = content['calibrator'] and content['calibrator']['knots']
+        if knots and content['calibrator'].get('method') == 'none':
+            # The confidence itself, also in policies that were made when these knots ended at the held-out range.
+            knots = {'confidence': (0, 1), 'probability': (0, 1)}
         policy = Policy(
             score=str(content['score']),
             dtype=str(content['dtype']),

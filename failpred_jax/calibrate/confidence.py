@@ -15,6 +15,7 @@ from failpred_jax.calibrate.logistic import log_loss
 from failpred_jax.calibrate.platt import Platt, fit_platt
 from failpred_jax.errors import UserError
 from failpred_jax.metrics.checking import checked
+from failpred_jax.registry import SCORES
 from failpred_jax.types import Array
 
 # Simplest first: of maps that predict equally well, the first is taken. The last two need a confidence in [0, 1].
@@ -33,7 +34,7 @@ class Calibrator:
     """A map from a confidence to P(correct), never falling where `rises`.
 
     Attributes:
-      method: one of METHODS, or 'none', which leaves a confidence in [0, 1] as it is.
+      method: one of METHODS, or 'none', which leaves a confidence as it is, clipped to [0, 1].
       fitted: what the method left; None for 'none'.
       low: the smallest probability it gives; 1 / (N + 2), as no N held-out units can tell it from 0.
       high: the largest, 1 - low.
@@ -55,14 +56,17 @@ class Calibrator:
         """Return P(correct) for confidences [...] of any real type: [...] float64 in [0, 1]."""
         values = real_array(confidence, 'confidence').astype(np.float64)
         if self.fitted is None:
-            return values
+            return np.clip(values, 0, 1)
         return np.clip(self.fitted(values), self.low, self.high)
 
     def knots(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (confidence [J], probability [J]) that `np.interp` turns into this map, to KNOT_ERROR.
 
-        Outside the held-out range, where nothing is known, the interpolation is flat.
+        Outside the held-out range, where nothing is known, the interpolation is flat. 'none' is the confidence itself,
+        to the bit, wherever it lies within [0, 1].
         """
+        if self.fitted is None:
+            return np.array([0.0, 1.0]), np.array([0.0, 1.0])
         grid = np.linspace(self.first, self.last, _GRID)
         if isinstance(self.fitted, Isotonic):
             grid = np.unique(np.concatenate([grid[[0, -1]], self.fitted.confidence, self._cut_at()]))
@@ -98,6 +102,19 @@ class Calibrator:
             'held_out_loss': dict(self.loss),
             'notes': list(self.notes),
         }
+
+
+def is_probability(name: str, *confidences: np.ndarray) -> bool:
+    """Return whether a score is taken for P(correct): one of ours that says so, or a user's within [0, 1] in all parts.
+
+    Where it is, 'none' (the confidence as it is) is one of the maps that are compared.
+    """
+    if name in SCORES:
+        return SCORES[name].is_probability
+    return all(
+        np.issubdtype(values.dtype, np.floating) and bool(((values >= 0) & (values <= 1)).all())
+        for values in confidences
+    )
 
 
 @checked
@@ -159,7 +176,7 @@ def _calibrator(method: str, confidence: np.ndarray, correct: np.ndarray, loss: 
     notes = []
     fitted = None if method == UNCHANGED else _FITS[method](confidence, correct)
     if fitted is None:
-        notes.append('left as it is: no map predicts held-out units better')
+        notes.append('the confidence itself, as no map predicts held-out units better')
     if isinstance(fitted, Platt) and fitted.slope < 0:
         notes.append('higher confidence goes with more errors on the held-out units: its calibration is decreasing')
     if isinstance(fitted, Platt | Beta) and not fitted.has_converged:

@@ -54,10 +54,20 @@ def choose_score(named: str, calibration: Units, validation: Units | None) -> tu
 
 
 def aurc(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """Return the mean, over units, of the error rate of all that are at least as confident: [N], [N] bool -> scalar."""
-    rising, wrong = np.sort(confidence), np.sort(confidence[~correct])
-    at_least = len(rising) - np.searchsorted(rising, rising, side='left')
-    return float(np.mean((len(wrong) - np.searchsorted(wrong, rising, side='left')) / at_least))
+    """Return the AURC that `failpred_jax.metrics` measures, in plain NumPy: [N], [N] bool -> scalar.
+
+    `ranking_metrics` would be compiled for each size, and is slow on many resamples; units that tie are one level here.
+    """
+    order = np.argsort(confidence)[::-1]
+    falling = confidence[order]
+    starts = np.flatnonzero(np.concatenate([[True], falling[1:] != falling[:-1]]))
+    right = np.add.reduceat(correct[order].astype(np.float64), starts)
+    units = np.diff(np.append(starts, len(falling))).astype(np.float64)
+    all_units, all_wrong = np.cumsum(units), np.cumsum(units - right)
+    risk = all_wrong / all_units
+    # The first risk is carried to coverage 0, as docs/metrics.md has it.
+    before = np.concatenate([risk[:1], risk[:-1]])
+    return float((units * (risk + before)).sum() / (2 * len(falling)))
 
 
 def choose_limits(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from failpred_jax.calibrate.confidence import Calibrator
+from failpred_jax.calibrate.confidence import UNCHANGED, Calibrator
 from failpred_jax.config import DecideConfig
 from failpred_jax.decide.applied import applied, costs_under, flow_of, rows_of
 from failpred_jax.decide.binomial import share_interval
@@ -83,12 +83,12 @@ def make_decisions(given: Given, options: DecideConfig) -> Made:
     score, chosen = choose_score(options.score, calibration, given.validation)
     risks, how = choose_limits(options.risks, given.validation, len(calibration), options.delta / options.starts)
     found = make_thresholds(calibration, given.validation, score, risks, options)
-    calibrator, no_probability = fit_calibrator(given.validation, score)
+    calibrator, no_probability = fit_calibrator(given.validation, score, given.test)
     policy = make_policy(all_given, score, found, calibrator, options, invalid)
     reference = _reference(calibration, score, options, given.class_names)
     policy['reference'] = {'units': len(calibration), 'digest': digest_of(reference)}
     notes = [*told, *found.notes, f'the promised limit: {how}' if not options.risks and options.kind != 'cost' else '']
-    notes += [no_probability, *(calibrator.notes if calibrator else ()), _which_map(calibrator, given.unit)]
+    notes += [no_probability, *_of_map(calibrator, score, given.unit)]
     notes.append(_rough_map(policy, calibration, given.validation, score, options, given.unit))
     notes += [_unknown_groups(policy, given, options), _one_of_each(len(all_given), len(calibration), given)]
     judged = None if given.test is None else one_of_each(given.test, options.seed)
@@ -151,15 +151,19 @@ def _unknown_groups(policy: dict[str, Any], given: Given, options: DecideConfig)
     )
 
 
-def _which_map(calibrator: Calibrator | None, unit: str) -> str:
-    """Return which map to P(correct) was taken, and why."""
-    if calibrator is None or len(calibrator.loss) < 2:
-        return ''
+def _of_map(calibrator: Calibrator | None, score: str, unit: str) -> Iterator[str]:
+    """Yield the notes on the map to P(correct): what is amiss, which map was taken, and why."""
+    if calibrator is None:
+        return
+    yield from (f'P(correct) of {score}: {note}' for note in calibrator.notes)
+    if len(calibrator.loss) < 2:
+        return
+    if calibrator.method == UNCHANGED:
+        which = f"P(correct) is the confidence itself (the map 'none'), judged on validation {unit}s: by cross-entropy"
+    else:
+        which = f"P(correct) comes from the map '{calibrator.method}', fitted on validation {unit}s: by cross-entropy"
     losses = ', '.join(f'{name} {loss:.4f}' for name, loss in calibrator.loss.items())
-    return (
-        f"P(correct) comes from the map '{calibrator.method}', fitted on validation {unit}s: by cross-entropy on those "
-        f'left out of the fit (5 folds), lower is better: {losses}'
-    )
+    yield f'{which} on those left out of the fit (5 folds), lower is better: {losses}'
 
 
 def _reference(

@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 
 from failpred_jax import __version__, apply
-from failpred_jax.calibrate.confidence import Calibrator, fit_confidence
+from failpred_jax.calibrate.confidence import Calibrator, fit_confidence, is_probability
 from failpred_jax.config import DecideConfig
 from failpred_jax.decide.certificate import Certificate, Number
 from failpred_jax.decide.thresholds import Thresholds, costs_of
 from failpred_jax.decide.units import Units, data_digest, model_digest
 from failpred_jax.errors import UserError
-from failpred_jax.registry import SCORES
 
 OTHERWISE = 'human'
 
@@ -62,13 +61,17 @@ def make_policy(
     }
 
 
-def fit_calibrator(validation: Units | None, score: str) -> tuple[Calibrator | None, str]:
-    """Return the map from the score to P(correct), fitted on validation units, or None and why there is none."""
+def fit_calibrator(validation: Units | None, score: str, test: Units | None = None) -> tuple[Calibrator | None, str]:
+    """Return the map from the score to P(correct), fitted on validation units, or None and why there is none.
+
+    Of the test units it asks only whether the score lies within [0, 1], as the table of the evaluation does.
+    """
     if validation is None or score not in validation.confidences:
         return None, 'P(correct) is not known: there are no validation units to fit it on'
-    is_probability = score in SCORES and SCORES[score].is_probability
+    parts = [units.confidences for units in (validation, test) if units is not None]
+    is_meant = is_probability(score, *(part[score] for part in parts if score in part))
     try:
-        return fit_confidence(validation.confidence(score), validation.correct, is_probability=is_probability), ''
+        return fit_confidence(validation.confidence(score), validation.correct, is_probability=is_meant), ''
     except UserError as error:
         return None, f'P(correct) is not known: {error}'
 

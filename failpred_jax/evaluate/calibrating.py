@@ -5,12 +5,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from failpred_jax.calibrate.confidence import Calibrator, fit_all, fit_confidence
+from failpred_jax.calibrate.confidence import Calibrator, fit_all, fit_confidence, is_probability
 from failpred_jax.calibrate.intervals import calibration_intervals
 from failpred_jax.calibrate.piece_intervals import calibration_intervals_of_pieces
 from failpred_jax.errors import UserError
 from failpred_jax.evaluate.resampling import group_of
-from failpred_jax.evaluate.scoring import is_probability
 from failpred_jax.metrics import is_graded, measure_calibration
 from failpred_jax.registry import METRICS, SCORES
 from failpred_jax.results import CalibratedScore, Interval, Predictions
@@ -76,7 +75,8 @@ def _calibrate(
         maps, refused = fit_all(*given)
         unavailable |= refused
         try:
-            best = fit_confidence(*given, is_probability=is_meant)
+            # As `decide` has it: one map of one score.
+            best = fit_confidence(*given, is_probability=is_probability(name, given[0], confidence))
             kept[name] = best
             chosen, notes = best.method, best.notes
             probabilities |= {method: fitted(confidence) for method, fitted in maps.items()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from failpred_jax.calibrate.confidence import Calibrator
+from failpred_jax.calibrate.confidence import Calibrator, is_probability
 from failpred_jax.config import EvaluateConfig
 from failpred_jax.console import phase
 from failpred_jax.errors import UserError
@@ -17,7 +17,7 @@ from failpred_jax.evaluate.operating import with_operating
 from failpred_jax.evaluate.parts import Part, Parts
 from failpred_jax.evaluate.pixels import count_pixels
 from failpred_jax.evaluate.resampling import accuracy_interval, resample
-from failpred_jax.evaluate.scoring import WITHIN_UNIT, Fitted, Plan, compute_scores, fit_scores, is_probability
+from failpred_jax.evaluate.scoring import WITHIN_UNIT, Fitted, Plan, compute_scores, fit_scores
 from failpred_jax.evaluate.tally import Tally
 from failpred_jax.metrics import (
     interval_warning,

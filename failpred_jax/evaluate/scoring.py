@@ -28,14 +28,6 @@ _COMPILED_NEEDS = frozenset({'logits', 'labels'})
 WITHIN_UNIT = 'it lies within [0, 1], so it is also measured as P(correct)'
 
 
-def is_probability(name: str, confidence: np.ndarray) -> bool:
-    """Return whether a score is to be measured as P(correct): one of ours that says so, or a user's within [0, 1]."""
-    if name in SCORES:
-        return SCORES[name].is_probability
-    is_real = np.issubdtype(confidence.dtype, np.floating)
-    return is_real and bool(((confidence >= 0) & (confidence <= 1)).all())
-
-
 @dataclass(frozen=True)
 class Plan:
     """Which scores will be computed, and which not, with the reason.

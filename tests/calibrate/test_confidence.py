@@ -74,8 +74,11 @@ def test_knots_are_the_map(units):
 def test_a_map_that_predicts_no_better_than_none_is_refused(rng):
     confidence = rng.beta(6, 1, 1500)
     kept = fit_confidence(confidence, rng.random(1500) < confidence, is_probability=True)
-    assert kept.method == 'none' and 'left as it is' in kept.notes[0]
+    assert kept.method == 'none' and kept.notes == ('the confidence itself, as no map predicts held-out units better',)
     np.testing.assert_array_equal(kept(confidence), confidence)
+    # Also where a file has it, and beyond the held-out units.
+    apart = np.concatenate([confidence, [0, 1e-9, confidence.min() / 2, 1, 1.5]])
+    np.testing.assert_array_equal(np.interp(apart, *kept.knots()), np.clip(apart, 0, 1))
     assert all(kept.loss['none'] <= loss for loss in kept.loss.values())
 
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from failpred_jax.decide import combine_components, compare_combinations
+from failpred_jax.decide.choices import aurc
 from failpred_jax.decide.combining import ASSUMES
 from failpred_jax.errors import UserError
+from failpred_jax.metrics import failure_metrics
 
 
 def parts(rng, num_units):
@@ -62,3 +64,13 @@ def test_bad_input_is_one_message(rng):
     ):
         with pytest.raises(UserError, match=words):
             call()
+
+
+@pytest.mark.parametrize('decimals', [0, 1, 9])
+def test_there_is_one_aurc(rng, decimals):
+    confidence = np.round(rng.random(300) * 3, decimals)
+    correct = rng.random(300) < confidence / 3
+    wanted = failure_metrics(confidence, correct)['aurc']
+    assert aurc(confidence, correct) == pytest.approx(wanted, rel=1e-6)
+    (row,) = compare_combinations({'mine': confidence}, correct, 2)
+    assert row.aurc == aurc(confidence, correct)

@@ -9,10 +9,12 @@ import pytest
 
 from failpred_jax import apply
 from failpred_jax import decided as decided_room
+from failpred_jax.calibrate.confidence import fit_confidence
 from failpred_jax.config import DecideConfig, read_decide
 from failpred_jax.decide import certify_selective
 from failpred_jax.decide.deciding import Given, make_decisions
 from failpred_jax.decide.policy import is_probability_of
+from failpred_jax.decide.overlaps import shared_units
 from failpred_jax.decide.units import Units, model_digest
 from failpred_jax.errors import UserError
 from failpred_jax.results.decisions import read_decisions, write_decisions
@@ -257,6 +259,65 @@ def test_calibration_units_that_stand_in_another_part_promise_nothing(given, rng
     assert any('20 of the 200 calibration units also stand among the test units' in note for note in decided.notes)
     plain, _ = make_decisions(given, DecideConfig(risks=(0.05,)))
     assert not any('also stand among' in note for note in plain.notes) and not plain.policy['not_valid']
+
+
+@pytest.mark.parametrize('decimals', [1, 3, 4, 5, 17])
+def test_rounded_confidences_that_are_equal_by_chance_are_no_units_of_two_parts(rng, decimals):
+    def units(size, first=None):
+        values = rng.beta(5, 1.2, size)
+        ids = None if first is None else np.arange(first, first + size).astype(str)
+        return Units({'mine': np.round(values, decimals)}, rng.random(size) < 0.6 + 0.4 * values, ids=ids)
+
+    for size, others in ((300, 20_000), (3000, 200), (40, 40)):
+        assert shared_units(units(size), {'test': units(others)}, 'unit') == ('', [])
+    # Names alone decide, also those that begin at 0 in each part.
+    test, calibration = units(20_000, 0), units(300, 20_000)
+    assert shared_units(calibration, {'test': test}, 'unit') == ('', [])
+    assert shared_units(units(300, 0), {'test': test}, 'unit')[0] == ''
+    shuffled = test.take(rng.permutation(20_000)[:300])
+    stamp, (note,) = shared_units(shuffled, {'test': test}, 'unit')
+    assert stamp.startswith('not valid: most') and note.startswith('300 of the 300') and 'same id and values' in note
+
+
+def test_a_shuffled_copy_of_some_units_is_known_by_outputs(rng):
+    def units(size, decimals):
+        logits = np.round(rng.standard_normal((size, 3)) * 4, decimals).astype(np.float32)
+        logits[: size // 3] = (30, 0, 0)  # Saturated alike: these say nothing.
+        return Units({}, rng.random(size) < 0.9, rng.integers(0, 3, size), logits)
+
+    test = units(2000, 9)
+    copy = test.take(rng.permutation(2000)[:300])
+    assert shared_units(copy, {'test': test}, 'image')[0].startswith('not valid: most')
+    for decimals in (0, 1, 9):
+        assert shared_units(units(300, decimals), {'test': units(2000, decimals)}, 'image') == ('', [])
+    # One column at full precision will do, too.
+    alone = Units({'mine': rng.random(2000)}, rng.random(2000) < 0.9)
+    assert shared_units(alone.take(rng.permutation(2000)[:300]), {'test': alone}, 'unit')[0].startswith('not valid')
+
+
+def test_one_map_of_one_score_and_none_is_the_confidence_itself():
+    # By these units the confidence is as good as any map of it.
+    rng = np.random.default_rng(1)
+
+    def units(size):
+        values = rng.random(size)
+        return Units({'mine': values}, rng.random(size) < values)
+
+    calibration, validation, test = units(500), units(800), units(900)
+    test.confidences['mine'][0] = validation.confidences['mine'].min() / 2
+    decided, rows = make_decisions(Given(calibration, validation, test), DecideConfig(risks=(0.2,)))
+    best = fit_confidence(validation.confidences['mine'], validation.correct, is_probability=True)
+    assert decided.policy['calibrator']['held_out_loss'] == dict(best.loss) and best.method == 'none'
+    assert 'P(correct) of mine: the confidence itself, as no map predicts held-out units better' in decided.notes
+    assert any(note.startswith("P(correct) is the confidence itself (the map 'none')") for note in decided.notes)
+    assert all(row['p_correct'] == f'{float(row["confidence"]):.6g}' for row in rows)
+    # Also by a policy from before, whose knots ended at the held-out range.
+    old = {
+        **decided.policy,
+        'calibrator': {'method': 'none', 'knots': {'confidence': [0.2, 1], 'probability': [0.2, 1]}},
+    }
+    found = apply.decide(apply.parse_policy(old), np.array([0.0, 0.1, 0.9, 1.5]))
+    assert found.p_correct.tolist() == [0, 0.1, 0.9, 1]
 
 
 def test_groups_without_calibration_units_go_to_a_human(given):
