@@ -12,6 +12,7 @@ from failpred_jax.decide.certificate import Certificate, Number
 from failpred_jax.decide.thresholds import Thresholds, costs_of
 from failpred_jax.decide.units import Units, data_digest, model_digest
 from failpred_jax.errors import UserError
+from failpred_jax.registry import SCORES
 
 OTHERWISE = 'human'
 
