@@ -135,7 +135,7 @@ def _parse_flags(argv: Sequence[str], path: str, own: Mapping[str, Flag]) -> dic
     try:
         rest = given(argv)
     except (UserError, flags.Error) as error:
-        raise UserError(str(error)) from error
+        raise UserError(_no_number(str(error))) from error
     # ml_collections raises a ValueError where an override goes on below a value.
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(_overrides().override_problem(argv, error, path)) from error
@@ -146,6 +146,18 @@ def _parse_flags(argv: Sequence[str], path: str, own: Mapping[str, Flag]) -> dic
     if len(rest) > 1:
         raise UserError(f"unexpected argument '{rest[1]}'; options are written --name=value (see --help)")
     return {name: given[name].value for name in given if not name.startswith('config.')}
+
+
+def _no_number(problem: str) -> str:
+    """Return a problem of a flag in words that say what it must be, where it is no number; others as they are."""
+    found = re.fullmatch(r'flag --(\w+)=(.*): could not convert string to float: .*', problem, re.DOTALL)
+    if found is None:
+        return problem
+    name, value = found.groups()
+    percent = re.fullmatch(r'\s*(\d+(?:\.\d*)?)\s*%\s*', value)
+    if percent is None:
+        return f"--{name} is '{value}'; it must be a number, such as 0.05"
+    return f"--{name} is '{value}'; it must be a share, such as {float(percent[1]) / 100:g}"
 
 
 def _overrides() -> ModuleType:

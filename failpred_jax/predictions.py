@@ -181,6 +181,7 @@ def evaluate_file(
     resamples: int = EvaluateConfig().resamples,
     right_at: float | None = None,
     slice_by: Sequence[str] = (),
+    must_have: str = '',
 ) -> Table:
     """Compare confidence scores on the predictions of a file; see prediction_file/file.py.
 
@@ -191,15 +192,19 @@ def evaluate_file(
       resamples: bootstrap resamples behind the intervals; 0 for none.
       right_at: grades of at least this are right, lower ones wrong; None measures the grades.
       slice_by: names of columns; the units of each value, or range of values, are reported for themselves.
+      must_have: name of a score without which nothing is evaluated; '' for none.
 
     Raises:
-      UserError: naming everything that is wrong with the file, or there is no column of such a name.
+      UserError: naming everything that is wrong with the file, or there is no column or score of such a name.
     """
     _check_numbers(resamples, right_at)
-    return _evaluate(read_predictions(path, ignore_label, right_at), name or path.stem, resamples, slice_by)
+    given = read_predictions(path, ignore_label, right_at)
+    return _evaluate(given, name or path.stem, resamples, slice_by, must_have)
 
 
-def _evaluate(given: Mapping[str, Units], name: str, resamples: int, slice_by: Sequence[str]) -> Table:
+def _evaluate(
+    given: Mapping[str, Units], name: str, resamples: int, slice_by: Sequence[str], must_have: str = ''
+) -> Table:
     units = given['evaluated']
     slice_by = [slice_by] if isinstance(slice_by, str) else slice_by
     check_columns(units.slices, slice_by)
@@ -221,7 +226,7 @@ def _evaluate(given: Mapping[str, Units], name: str, resamples: int, slice_by: S
     options = dataclasses.replace(EvaluateConfig(), resamples=resamples)
     seconds: dict[str, float] = {}
     with listen(seconds):
-        found = measure(parts, plan_of(given, parts), options)
+        found = measure(parts, plan_of(given, parts, must_have), options)
         measures = with_slices(found.measures, found.test, slice_by, options, no_intervals)
         shifted = measure_shifts(found, options)
     num_classes = units.num_classes

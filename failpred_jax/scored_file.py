@@ -80,7 +80,8 @@ def _score(predictions: Path, workdir: Path | None, how: _How, name: str = '') -
         return
     digest = _digest(predictions)
     with _opened(predictions, digest, workdir, how.force) as folder:
-        table = evaluate_file(predictions, how.ignore_label, name, **how.options)
+        must_have = how.decisions.score if how.must_decide else ''
+        table = evaluate_file(predictions, how.ignore_label, name, must_have=must_have, **how.options)
         if how.must_decide:
             # Before anything is written.
             check_can_decide(table.evaluation, how.decisions)

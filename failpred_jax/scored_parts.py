@@ -7,7 +7,7 @@ import numpy as np
 
 from failpred_jax.config import EvaluateConfig
 from failpred_jax.console import phase
-from failpred_jax.errors import UserError
+from failpred_jax.errors import UserError, nearest
 from failpred_jax.evaluate.comparing import reference_of
 from failpred_jax.evaluate.measure import Measured
 from failpred_jax.evaluate.parts import Part, Parts
@@ -103,8 +103,24 @@ def _some(rows: np.ndarray) -> np.ndarray:
     return rows[:: max(1, len(rows) // _LOOKED_AT)]
 
 
-def plan_of(given: Mapping[str, Units], parts: Parts) -> Plan:
-    """Return which scores these predictions can have; the user's own columns of the same name take their place."""
+def plan_of(given: Mapping[str, Units], parts: Parts, must_have: str = '') -> Plan:
+    """Return which scores these predictions can have; the user's own columns of the same name take their place.
+
+    Raises:
+      UserError: the score `must_have` is none of them ('' asks for none).
+    """
+    plan, own = _plan_of(given, parts), given['evaluated'].confidences
+    there = [*own, *(score.name for score in plan.scores)]
+    if must_have and must_have not in there:
+        why = f' ({plan.unavailable[must_have]})' if must_have in plan.unavailable else ''
+        raise UserError(
+            f"there is no score '{must_have}'{why}{nearest(must_have, there) or ';'} The scores of these predictions "
+            f'are: {", ".join(there) or "none"}'
+        )
+    return plan
+
+
+def _plan_of(given: Mapping[str, Units], parts: Parts) -> Plan:
     if given['evaluated'].logits is None:
         # Forty lines that all say the same would hide what was measured.
         return Plan((), {})

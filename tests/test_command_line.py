@@ -169,3 +169,13 @@ def test_the_decisions_of_a_file_have_options_without_an_experiment():
     assert given.config.decide.kind == 'generalized'
     with pytest.raises(UserError, match='--config=FILE is missing'):
         command_line.parse([*words[:3], '--config.seed=1'])
+
+
+@pytest.mark.parametrize(
+    ('value', 'words'),
+    [('5%', "--risk is '5%'; it must be a share, such as 0.05"), ('low', "--risk is 'low'; it must be a number")],
+)
+def test_a_share_that_is_no_number_is_told_how_to_be_written(value, words):
+    with pytest.raises(UserError) as found:
+        command_line.parse(['main.py', '--mode=decide', '--predictions=p.npz', f'--risk={value}'])
+    assert str(found.value).startswith(words)

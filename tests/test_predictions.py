@@ -288,3 +288,13 @@ def test_arrays_that_are_not_used_are_named(arrays, tmp_path):
     table = failpred_jax.predictions.evaluate_file(file)
     assert table.evaluation.run.warnings == ("given, but not used: 'val_site'",)
     assert table.evaluation.test.about.columns['age'].tolist() == list(range(60))
+
+
+def test_a_score_that_decides_and_is_not_there_is_told_before_anything_is_measured(arrays, tmp_path, monkeypatch):
+    file = tmp_path / 'p.npz'
+    np.savez(file, **arrays, confidence_product=np.linspace(0, 1, 60))
+    monkeypatch.setattr(failpred_jax.predictions, 'measure', None)
+    with pytest.raises(UserError, match="there is no score 'prodct'; did you mean 'product'\\? The scores of these"):
+        failpred_jax.predictions.evaluate_file(file, must_have='prodct')
+    with pytest.raises(UserError, match="there is no score 'fusion' .it is fitted on other units"):
+        failpred_jax.predictions.evaluate_file(file, must_have='fusion')

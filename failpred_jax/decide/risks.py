@@ -76,7 +76,9 @@ def certify_selective(
         is_tested, accepts_all = np.ones(len(tried.units), bool), np.isneginf(tried.threshold)
     chosen = selective_choice(tried, is_tested, risk, delta, starts)
     if chosen < 0:
-        return nothing('selective', risk, delta, num_units, _failed(tried, is_tested, risk, level, thresholds), 0)
+        return nothing(
+            'selective', risk, delta, num_units, _failed(tried, is_tested, risk, level, starts, thresholds), 0
+        )
     threshold = -math.inf if accepts_all[chosen] else _plain(tried.threshold[chosen])
     return Certificate(
         'selective', threshold, risk, delta, num_units, int(tried.units[chosen]), int(tried.errors[chosen])
@@ -238,8 +240,10 @@ def _too_few(needed: int, num_units: int, risk: float, delta: float) -> str:
     return f'not certifiable: needs {needed:,} units for {risk:.4g} at delta = {delta:.4g}, there are {num_units:,}'
 
 
-def _failed(tried: Tried, is_tested: np.ndarray, risk: float, level: float, thresholds: Array | None) -> str:
-    """Return why the first test of the sequence did not pass."""
+def _failed(
+    tried: Tried, is_tested: np.ndarray, risk: float, level: float, starts: int, thresholds: Array | None
+) -> str:
+    """Return why the first test of the sequence (of each of several) did not pass, and what can be done."""
     if not is_tested.any():
         return 'not certifiable: ties leave no threshold that accepts enough units'
     first = int(np.argmax(is_tested))
@@ -247,7 +251,14 @@ def _failed(tried: Tried, is_tested: np.ndarray, risk: float, level: float, thre
     allowed = int(most_errors(units, risk, level))
     where = f'the {units:,} most confident units' if thresholds is None else f'{units:,} units over the first threshold'
     may = f'at most {allowed} may be' if allowed >= 0 else f'at least {units_needed(risk, level):,} units are needed'
-    return f'not certified: {errors:,} of {where} are wrong, and {may}'
+    others = f' (the first of {starts} sequences; the others failed as well)' if starts > 1 else ''
+    return f'not certified: {errors:,} of {where} are wrong, and {may}{others}; {_ways_on(starts)}'
+
+
+def _ways_on(starts: int) -> str:
+    """Return what can be promised instead, or with more."""
+    several = '' if starts > 1 else 'several sequences (config.decide.starts=5, chosen before looking), '
+    return f"a higher risk, {several}more calibration units or config.decide.kind='generalized' may be certified"
 
 
 def _check_count(**counts: int) -> None:

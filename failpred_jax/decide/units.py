@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import softmax
 
 from failpred_jax.calibrate.checks import correctness, real_array
-from failpred_jax.errors import UserError
+from failpred_jax.errors import UserError, nearest
 from failpred_jax.results import Predictions
 
 
@@ -58,7 +58,8 @@ class Units:
         """
         if score not in self.confidences:
             raise UserError(
-                f"there is no score '{score}' for all of the units; there are: {', '.join(self.confidences) or 'none'}"
+                f"there is no score '{score}' for all of the units{nearest(score, self.confidences) or ';'} There are: "
+                f'{", ".join(self.confidences) or "none"}'
             )
         values = real_array(self.confidences[score], f"confidence '{score}'")
         if values.dtype.kind == 'f' and np.isnan(values).any():

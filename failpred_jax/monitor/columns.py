@@ -156,9 +156,13 @@ def _named(arrays: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:
 def _lacking(given: Mapping[str, np.ndarray], policy: apply.Policy, where: str) -> str:
     wanted = f'confidence_{policy.score}'
     there = ', '.join(list(given)[:12]) or 'nothing'
+    # Another score under this name would be decided by thresholds that are not its own: only a misspelling is named.
+    spelled = [name for name in given if not name.startswith('confidence_') or name.lower() == wanted.lower()]
+    meant = nearest(wanted, spelled, 0.8) or '.'
     return (
-        f"{where} has no column '{wanted}'{nearest(wanted, given)}, which the policy decides by, nor outputs (logits, "
-        f'probs) that it could be computed from; what is there: {there}'
+        f"{where} has no column '{wanted}'{meant} The policy decides by the score "
+        f"'{policy.score}' and by no other: give that column, or outputs (logits or probs) that it can be computed "
+        f'from. The columns are: {there}'
     )
 
 

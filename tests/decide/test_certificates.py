@@ -103,6 +103,10 @@ def test_nothing_is_promised_that_cannot_be_shown(rng):
     assert certify_expected(confidence, correct, 0.01).needs == 99
     wrong = certify_selective(confidence, np.zeros(58, bool), 0.2)
     assert wrong.reason.startswith('not certified: 14 of the 14 most confident units are wrong')
+    assert wrong.reason.endswith("more calibration units or config.decide.kind='generalized' may be certified")
+    assert 'config.decide.starts=5' in wrong.reason and 'sequences;' not in wrong.reason
+    several = certify_selective(confidence, np.zeros(58, bool), 0.2, starts=5).reason
+    assert '(the first of 5 sequences; the others failed as well)' in several and 'starts=5' not in several
     # A single value of confidence: everything or nothing.
     assert certify_selective(np.ones(200), np.ones(200, bool), 0.05).threshold == -math.inf
     assert not certify_selective(np.ones(200), np.arange(200) % 5 > 0, 0.05).is_certified

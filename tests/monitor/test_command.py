@@ -179,9 +179,10 @@ def test_a_pipe_is_followed_without_jax_and_goes_on_after_a_kill(policy, rng, tm
 
 BAD = {
     'nothing': ('', "'.*' is empty"),
+    'a misspelled column': ('id,confidnce_mine\na,0.5\n', "did you mean 'confidnce_mine'?"),
     'another score': (
         'id,confidence_yours\na,0.5\n',
-        "has no column 'confidence_mine'; did you mean 'confidence_yours'",
+        "has no column 'confidence_mine'. The policy decides by the score 'mine' and by no other",
     ),
     'a label out of range': (
         'predicted,labels,confidence_mine\n1,7,0.5\n',

@@ -96,9 +96,10 @@ def _verdict(found: Guarantee, unit: str) -> str:
     else:
         value, ends = words.percent(seen.value, 2), words.interval(seen.interval.low, seen.interval.high, 2)
     meaning = {
-        'confirmed': 'which confirms it',
-        'consistent': 'which is consistent with it',
-        'contradicted': 'which contradicts it: look for a difference between the two parts',
+        'confirmed': 'which confirms it: all of the interval keeps the limit',
+        'consistent': 'which is consistent with it: the interval holds the limit, so these units cannot tell',
+        'contradicted': 'which contradicts it: all of the interval breaks the limit; look for a difference between the '
+        'two parts',
     }.get(seen.word, seen.word)
     return f'On {words.number(seen.units)} test {unit}s: {value} ({ends}), {meaning}.'
 
