@@ -13,8 +13,8 @@ from failpred_jax.calibrate.confidence import fit_confidence
 from failpred_jax.config import DecideConfig, read_decide
 from failpred_jax.decide import certify_selective
 from failpred_jax.decide.deciding import Given, make_decisions
-from failpred_jax.decide.policy import is_probability_of
 from failpred_jax.decide.overlaps import shared_units
+from failpred_jax.decide.policy import is_probability_of
 from failpred_jax.decide.units import Units, model_digest
 from failpred_jax.errors import UserError
 from failpred_jax.results.decisions import read_decisions, write_decisions
