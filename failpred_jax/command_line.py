@@ -63,8 +63,8 @@ def parse(argv: Sequence[str]) -> tuple[Command, Given]:
     for name, flag in own.items():
         if flag not in command.flags and values[name] != flag.default:
             owners = ' or '.join(f'--mode={m}' for m in COMMANDS if flag in COMMANDS[m].flags)
-            instead = '; name the file with --stream=FILE' if name == 'predictions' and mode == 'monitor' else ''
-            raise UserError(f'--{name} is for {owners}, but --mode is {mode}{instead}')
+            hint = command.instead.get(name, '')
+            raise UserError(f'--{name} is for {owners}, but --mode is {mode}{"; " if hint else ""}{hint}')
     if values['wait_seconds'] <= 0:
         raise UserError(f'--wait_seconds is {values["wait_seconds"]:g}; it must be greater than 0')
     given = Given(mode, values, values['config'] if path else None, Path(path).stem)

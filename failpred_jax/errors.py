@@ -35,6 +35,11 @@ def nearest(given: str, allowed: Iterable[str], cutoff: float = 0.6) -> str:
     return f"; did you mean '{matches[0]}'?" if matches else ''
 
 
+def numbered(num: int, noun: str) -> str:
+    """Return '1 unit' or '1,200 units'."""
+    return f'{num:,} {noun}{"" if num == 1 else "s"}'
+
+
 def given(value: T | None, what: str) -> T:
     """Return a value that may be None where nothing asks for it, but not here; `what` names it for the ValueError."""
     if value is None:

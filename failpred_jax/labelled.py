@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from failpred_jax.console import say
-from failpred_jax.errors import UserError
+from failpred_jax.errors import UserError, numbered
 from failpred_jax.label.estimate import Estimate, estimate_mean
 from failpred_jax.label.pool import Pool
 from failpred_jax.label.returned import OtherAuditError, matched, share_labeled
@@ -77,8 +77,8 @@ def select(source: Source, asked: Asked, workdir: Path) -> Path:
     ]
     design = _design(pool, picked)
     unweighted = (
-        'no sampling probability: labels chosen like this are biased towards what is hard, so no rate is estimated '
-        'from them',
+        f'no sampling probability: labels chosen like this are biased towards {STRATEGIES[asked.strategy].favors}, so '
+        'no rate is estimated from them',
     )
     found = Labelled(
         kind='selection',
@@ -159,14 +159,26 @@ def estimate(returned: Path, workdir: Path) -> Path:
             '--mode=label --strategy=audit'
         )
     table = read_file(returned)
-    problems = []
+    problems, nearly, seen = [], [], []
     for asked, design in drawn:
+        if any(np.array_equal(design['row'], rows) and asked.pool == pool for pool, rows in seen):
+            # Drawn twice, with one seed: the same audit.
+            continue
+        seen.append((asked.pool, design['row']))
         try:
             places, wrong, notes = matched(table, design, str(returned))
         except OtherAuditError as error:
             problems.append(f"  - '{asked.name}': {error}")
+            if error.share >= 0.5:
+                nearly.append((error.share, asked.name, str(error)))
             continue
         return _estimated(asked, design, places, wrong, notes, workdir)
+    if nearly:
+        _, name, why = max(nearly, key=lambda one: one[0])
+        raise UserError(
+            f"'{returned}' is not only of the audit '{name}' in '{workdir / FOLDER}': {why}; correct such rows, or "
+            'take them out: units that chance did not draw bias the estimate'
+        )
     raise UserError('\n'.join([f"'{returned}' holds no labels of an audit in '{workdir / FOLDER}':", *problems]))
 
 
@@ -212,9 +224,9 @@ def _estimated(
     for rate in rates:
         low, high = rate.interval
         say(
-            f'error rate of {rate.of}: {rate.value:.2%} ({low:.2%} to {high:.2%} at 95 %), of {rate.units:,} units '
-            f'from {rate.labels:,} labels; a uniform sample of as many would leave {100 * rate.uniform_width:.2g} '
-            f'points instead of {100 * (high - low):.2g}'
+            f'error rate of {rate.of}: {rate.value:.2%} ({low:.2%} to {high:.2%} at 95 %), of '
+            f'{numbered(rate.units, "unit")} from {numbered(rate.labels, "label")}; a uniform sample of as many would '
+            f'leave {100 * rate.uniform_width:.2g} points instead of {100 * (high - low):.2g}'
         )
     for note in found.notes:
         say(f'  note: {note}')

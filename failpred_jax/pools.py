@@ -66,6 +66,9 @@ def pool_of_file(path: Path, policy: Path | None = None) -> Source:
     if predicted is None:
         predicted = next((columns[name] for name in ('predicted_name', 'predicted_class') if name in columns), None)
     confidences = dict(units.confidences)
+    decided = _decided(columns, confidences, predicted, policy)
+    if decided.p_correct is not None:
+        p_correct.setdefault(decided.score, decided.p_correct)
     training = parts.get('training')
     pool = Pool(
         ids=given(units.ids, 'what units are called'),
@@ -76,7 +79,8 @@ def pool_of_file(path: Path, policy: Path | None = None) -> Source:
         p_correct=p_correct,
         labeled_features=None if training is None else training.features,
         class_names=units.class_names,
-        accepted=_accepted(columns, confidences, predicted, policy),
+        accepted=decided.accepted,
+        policy_score=decided.score,
         notes=units.notes,
     )
     # The names tell groups of two files apart, or not.
@@ -105,16 +109,27 @@ def _calibrated_on(validation: Units, units: Units) -> dict[str, np.ndarray]:
     }
 
 
-def _accepted(
+class _Decided(NamedTuple):
+    """Which predictions a policy accepts [N] bool, the score it reads ('' if not known), and its P(correct) [N]."""
+
+    accepted: np.ndarray | None
+    score: str = ''
+    p_correct: np.ndarray | None = None
+
+
+def _decided(
     columns: Mapping[str, np.ndarray],
     confidences: Mapping[str, np.ndarray],
     predicted: np.ndarray | None,
     policy: Path | None,
-) -> np.ndarray | None:
-    """Return which predictions a policy accepts, [N] bool: the one that is named, or that of the column `decision`."""
+) -> _Decided:
+    """Return what a policy decides: the one that is named, or that of the column `decision`."""
     if policy is None:
         decision = columns.get(DECISION)
-        return None if decision is None or decision.dtype.kind not in 'US' else decision.astype(str) == 'accept'
+        if decision is None or decision.dtype.kind not in 'US':
+            return _Decided(None)
+        accepted = decision.astype(str) == 'accept'
+        return _Decided(accepted, _score_behind(accepted, confidences))
     try:
         found = apply.read_policy(policy)
         if found.score not in confidences:
@@ -123,9 +138,18 @@ def _accepted(
                 f"'confidence_{found.score}' (there are: {', '.join(confidences) or 'none'})"
             )
         groups = predicted if found.groups else None
-        return apply.decide(found, confidences[found.score], groups=groups).code == 0
+        decisions = apply.decide(found, confidences[found.score], groups=groups)
+        return _Decided(decisions.code == 0, found.score, decisions.p_correct)
     except apply.PolicyError as error:
         raise UserError(str(error)) from error
+
+
+def _score_behind(accepted: np.ndarray, confidences: Mapping[str, np.ndarray]) -> str:
+    """Return the only score of which every accepted unit has more than any other unit; '' if there is no such one."""
+    if accepted.all() or not accepted.any():
+        return ''
+    found = [name for name, values in confidences.items() if values[accepted].min() > values[~accepted].max()]
+    return found[0] if len(found) == 1 else ''
 
 
 def pool_of_run(workdir: Path, inputs: Path, with_features: bool) -> Source:
@@ -172,6 +196,7 @@ def pool_of_run(workdir: Path, inputs: Path, with_features: bool) -> Source:
         p_correct=p_correct,
         class_names=predictor.class_names,
         accepted=np.concatenate(decisions) if decisions else None,
+        policy_score=predictor.policy.score if predictor.policy is not None else '',
         notes=(*notes, *(() if decisions else (f'no decisions: {predictor.no_policy}',))),
     )
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from failpred_jax.console import say
-from failpred_jax.errors import UserError
+from failpred_jax.errors import UserError, numbered
 from failpred_jax.label.pool import Pool
 from failpred_jax.label.sheet import make_sheet
 from failpred_jax.labelled import gallery_of, now
@@ -17,7 +17,15 @@ from failpred_jax.prediction_file import Units, read_predictions
 from failpred_jax.prediction_file.outcome_columns import outcome_columns
 from failpred_jax.predictor import load
 from failpred_jax.results import read_evaluation
-from failpred_jax.results.failing import FOLDER, SHEET, TABLE, Failing, write_failing
+from failpred_jax.results.failing import (
+    FOLDER,
+    SHEET,
+    TABLE,
+    Failing,
+    grown_line,
+    write_failing,
+    wrong_line,
+)
 from failpred_jax.slicing import SliceUnits, find_failing, find_grown
 from failpred_jax.slicing.conditions import chosen_columns
 from failpred_jax.slicing.search import Search
@@ -323,12 +331,14 @@ def _row(name: str, known: Known, row: int) -> dict[str, Any]:
 
 
 def _tell(found: Failing, place: Path) -> None:
-    what = 'wrong' if found.kind == 'errors' else 'of low confidence'
-    confirmed = found.confirmed
-    say(f'{found.tried:,} slices searched, {len(found.slices)} tested, {len(confirmed)} confirmed: {place / TABLE}')
+    is_grown, confirmed = found.kind == 'grown', found.confirmed
+    if is_grown:
+        tested = f'{numbered(found.tried, "kind")} of low confidence tested'
+    else:
+        tested = f'{numbered(found.tried, "slice")} searched, {len(found.slices)} tested'
+    say(f'{tested}, {len(confirmed)} confirmed: {place / TABLE}')
     for one in confirmed:
-        share = f'{one.rate:.1%} {what} ({one.interval.low:.1%} to {one.interval.high:.1%})'
-        say(f'  {one.name}: {share}, {one.lift:.2g} times {one.baseline:.1%}; {one.units:,} {found.unit}')
+        say(f'  {one.name}: {grown_line(one, found.unit) if is_grown else wrong_line(one, found.unit)}')
     if not confirmed:
         say('  none stands out beyond chance')
     for note in found.notes:

@@ -68,7 +68,7 @@ def test_an_audit_goes_out_and_comes_back(pool, capsys):
     # Numbers mean the same as names, whatever the order, and one label that came twice is one.
     by_number = [{**r, 'label': ['cat', 'dog', 'owl'].index(r['label'])} for r in rows[::-1]]
     write('numbers.csv', [*by_number, by_number[0]], ['id', 'label'])
-    assert '1 labels were returned twice' in run(capsys, '--audit=numbers.csv')[1]
+    assert '1 label was returned twice' in run(capsys, '--audit=numbers.csv')[1]
     write('right.csv', [{'id': r['id'], 'correct': int(r['prediction'] == r['label'])} for r in rows])
     assert run(capsys, '--audit=right.csv')[0] == 0
     again = [rows_of(f'runs/pool/labelling/audit-returned{n}/estimates.csv') for n in ('', '-2', '-3')]
@@ -86,13 +86,20 @@ def test_labels_that_do_not_belong_are_one_message_and_nothing_is_written(pool, 
     assert 'holds no audit' in run(capsys, '--audit=pool.npz')[1]
     run(capsys, '--strategy=audit', '--budget=20')
     rows = [{**row, 'label': 'cat'} for row in rows_of('runs/pool/labelling/audit/to_label.csv')]
+    # Drawn a second time, it is the same audit.
+    run(capsys, '--strategy=audit', '--budget=20')
+    outside = next(f'u{i}' for i in range(300) if f'u{i}' not in {row['id'] for row in rows})
     there = sorted(str(path) for path in Path('runs').rglob('*'))
     cases = {
-        'of units that it did not draw, such as': [{'id': 'stranger', 'label': 'cat'}],
-        "gives 1 units two different labels: '": [*rows, {**rows[3], 'label': 'dog'}],
-        "1 that are no classes, such as 'cow'; the classes are cat, dog, owl": [{**rows[0], 'label': 'cow'}],
+        "holds no labels of an audit in 'runs/pool/labelling':\n  - 'audit-2': 1 of 1 label is of a unit that it did "
+        "not draw, such as 'stranger'\n": [{'id': 'stranger', 'label': 'cat'}],
+        "is not only of the audit 'audit-2' in 'runs/pool/labelling': 1 of 21 labels is of a unit that it did "
+        f"not draw, such as '{outside}'; correct such rows": [*rows, {**rows[0], 'id': outside, 'row': outside[1:]}],
+        "gives 1 unit two different labels: '": [*rows, {**rows[3], 'label': 'dog'}],
+        "1 word that is no class, such as 'cow'; the classes are cat, dog, owl": [{**rows[0], 'label': 'cow'}],
+        "such as 'CAT'; did you mean 'cat'?; the classes": [{**rows[0], 'label': 'CAT'}],
         'drawn from another pool': [{**row, 'probability': 0.5} for row in rows],
-        'ids are not those of its pool': [{**row, 'id': 'x' + row['id']} for row in rows],
+        'ids are not those of its row in the pool': [{**row, 'id': 'x' + row['id']} for row in rows],
         'holds no label: fill in': [{**row, 'label': ''} for row in rows],
         "must have a column 'label'": [{'id': 'u1', 'answer': 'cat'}],
     }
@@ -115,6 +122,8 @@ def test_labels_that_do_not_belong_are_one_message_and_nothing_is_written(pool, 
         (('--issues', '--train_origin=mine'), "--train_origin is 'mine'; it must be one of: crossfit, insample"),
         (('--strategy=margin', '--budget=3', '--inputs=x'), '--predictions and --inputs are both there'),
         (('--audit=x.csv', '--budget=3'), 'go with --strategy=NAME'),
+        (('--strategy=margin', '--output=x.csv'), '--mode is label; results go to WORKDIR/labelling (--workdir=DIR)'),
+        (('--mode=slices', '--slice_by=a'), '--mode is slices; --columns=NAMES names what to search'),
         (('--strategy=margin', '--budget=3', '--seed=-1'), '--seed is -1'),
         (('--strategy=audit', '--budget=3', '--policy=no.json'), 'cannot be read as a policy'),
     ],
@@ -129,7 +138,7 @@ def test_labels_in_a_pool_are_not_read_and_what_was_filled_in_is_kept(pool, caps
     file = Path('runs/pool/labelling/margin/to_label.csv')
     file.write_text('mine')
     code, out = run(capsys, '--strategy=margin', '--budget=5')
-    assert code == 0 and file.read_text() == 'mine' and 'margin-2/to_label.csv' in out
+    assert code == 0 and 'towards what is hard' in out and file.read_text() == 'mine' and 'margin-2/to_label.csv' in out
     assert [row['probability'] for row in rows_of('runs/pool/labelling/margin-2/to_label.csv')] == [''] * 5
     assert [one.name for one in read_labelled(Path('runs/pool/labelling'))] == ['margin-2', 'margin']
     given = read_npz(Path('pool.npz'))
@@ -187,6 +196,9 @@ def test_the_pages_run(page_name, tmp_path, monkeypatch, capsys):
     assert not blocks and not commands
     out = capsys.readouterr().out
     if name == 'slices':
-        assert 'site = north and age' in out and 'of low confidence' in out
+        assert 'site = north and age' in out and 'of low confidence: ' in out
+        assert re.search(r'% of all units now \([0-9.]+% to [0-9.]+%; \d+ of \d+\), none before', out)
+        (row, *_) = rows_of('runs/today/slices/grown/slices.csv')
+        assert 'errors' not in row and float(row['share']) == int(row['of_this_kind']) / int(row['of_all'])
     else:
         assert 'error rate of all predictions' in out and 'test: ' in out and 'train: ' in out

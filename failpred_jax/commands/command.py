@@ -1,7 +1,7 @@
 """What a command is: its flags, its checks, its help and what it does."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ class Command:
       summary: what it does, in one line of the help.
       run: does it; called on every process of a job, after all have joined. Imports what is slow itself.
       flags: those that it alone has. Two commands may share a Flag by naming the same one.
+      instead: flag of other commands -> what to do here instead, in words.
       check: raises a UserError for flags that are not allowed together; called before anything slow is imported.
       needs_config: whether it works on the experiment of --config=FILE.
       can_force: whether --force makes sense: it writes a WORKDIR from nothing.
@@ -74,6 +75,7 @@ class Command:
     needs_config: bool = True
     can_force: bool = True
     needs_jax: bool = True
+    instead: Mapping[str, str] = field(default_factory=dict)
 
     def check_given(self, given: Given) -> None:
         """Raise a UserError if the command cannot start from what is given."""

@@ -119,5 +119,6 @@ COMMANDS.register('label')(
         _check,
         needs_config=False,
         can_force=False,
+        instead={'output': 'results go to WORKDIR/labelling (--workdir=DIR)'},
     )
 )

@@ -70,5 +70,6 @@ COMMANDS.register('monitor')(
         needs_config=False,
         can_force=False,
         needs_jax=False,
+        instead={'predictions': 'name the file with --stream=FILE'},
     )
 )

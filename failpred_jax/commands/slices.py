@@ -64,5 +64,9 @@ COMMANDS.register('slices')(
         _check,
         needs_config=False,
         can_force=False,
+        instead={
+            'slice_by': '--columns=NAMES names what to search',
+            'output': 'results go to WORKDIR/slices (--workdir=DIR)',
+        },
     )
 )

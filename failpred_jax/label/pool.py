@@ -25,6 +25,7 @@ class Pool:
       labeled_features: [M, D] float32 of the units that have labels already, or None.
       class_names: C names, or ().
       accepted: [N] bool, whether a policy accepts the prediction, or None.
+      policy_score: the score that a policy decides by, where one is known; else ''.
       notes: sentences on what was read.
     """
 
@@ -37,6 +38,7 @@ class Pool:
     labeled_features: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
     accepted: np.ndarray | None = None
+    policy_score: str = ''
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -68,7 +70,7 @@ class Pool:
         Raises:
           UserError: there is none of this name.
         """
-        there = list(self.confidences)
+        there = list(dict.fromkeys([*self.confidences, *self.p_correct]))
         if name and name not in there and name not in self.p_correct:
             raise UserError(
                 f"there is no score '{name}'{nearest(name, there)} (scores of these predictions: "
@@ -76,8 +78,8 @@ class Pool:
             )
         if name:
             return name
-        learned = [score for score in there if score in SCORES and SCORES[score].role == 'learned']
-        return next(iter([*learned[::-1], *there, *self.p_correct]), '')
+        learned = [score for score in self.confidences if score in SCORES and SCORES[score].role == 'learned']
+        return next(iter([*learned[::-1], *there]), '')
 
     def confidence(self, name: str = '') -> tuple[np.ndarray, str]:
         """Return a confidence [N] and what it is called; without any, the largest probability.
@@ -91,13 +93,20 @@ class Pool:
         return self.need_probs('a confidence').max(axis=1), 'largest probability'
 
     def probability_correct(self, name: str = '') -> tuple[np.ndarray, str]:
-        """Return P(correct), [N] float64, and where it is from: calibrated, else a confidence in [0, 1], else the
-        largest probability.
+        """Return P(correct), [N] float64, and where it is from.
+
+        It is that of the score that is named; else the calibrated one of the policy's score; else, of those that are
+        calibrated, that of the learned score that is listed last, or the first one; else a confidence in [0, 1], chosen
+        likewise; else the largest probability.
 
         Raises:
           UserError: nothing that is there can be a probability.
         """
         score = self.score(name)
+        if not name and self.p_correct:
+            learned = [one for one in self.p_correct if one in SCORES and SCORES[one].role == 'learned']
+            first = next(iter([*learned[::-1], *self.p_correct]))
+            score = self.policy_score if self.policy_score in self.p_correct else first
         if score in self.p_correct:
             return np.clip(np.asarray(self.p_correct[score], np.float64), 0, 1), f'calibrated {score}'
         if score:

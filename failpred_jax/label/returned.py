@@ -4,13 +4,21 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from failpred_jax.errors import UserError
+from failpred_jax.errors import UserError, nearest, numbered
 
 LABELS = ('label', 'labels', 'y_true', 'target')
 
 
 class OtherAuditError(Exception):
-    """The labels are of other units than an audit asked for; the message says how one can tell."""
+    """The labels are of other units than an audit asked for; the message says how one can tell.
+
+    Attributes:
+      share: of the labels that are of units of the audit all the same.
+    """
+
+    def __init__(self, message: str, share: float = 0.0) -> None:
+        super().__init__(message)
+        self.share = share
 
 
 def matched(
@@ -51,8 +59,11 @@ def matched(
     differ = [int(ranks[i]) for i in again if words[i] != words[i + 1]]
     if differ:
         names = ', '.join(repr(str(design['id'][design['row'][rank]])) for rank in dict.fromkeys(differ[:5]))
-        raise UserError(f"'{where}' gives {len(set(differ)):,} units two different labels: {names}; keep one of each")
-    notes = [f'{len(again):,} labels were returned twice, with the same value'] if len(again) else []
+        raise UserError(
+            f"'{where}' gives {numbered(len(set(differ)), 'unit')} two different labels: {names}; keep one of each"
+        )
+    were = 'was' if len(again) == 1 else 'were'
+    notes = [f'{numbered(len(again), "label")} {were} returned twice, with the same value'] if len(again) else []
     first = np.concatenate([[True], np.diff(ranks) > 0])
     return ranks[first], wrong[first], notes
 
@@ -67,7 +78,11 @@ def _ranks(table: Mapping[str, np.ndarray], design: Mapping[str, np.ndarray], ha
             named = _words(table['id'][has])
             strange = [n for k, n in zip(keys, named, strict=True) if not 0 <= k < len(ids) or str(ids[k]) != n]
             if strange:
-                raise OtherAuditError(f'{len(strange):,} ids are not those of its pool, such as {strange[0]!r}')
+                is_not = 'id is not that' if len(strange) == 1 else 'ids are not those'
+                raise OtherAuditError(
+                    f"{len(strange):,} {is_not} of its row in the pool, such as '{strange[0]}'",
+                    1 - len(strange) / len(keys),
+                )
     else:
         named = _words(table['id'][has])
         drawn = ids[rows].astype(str)
@@ -77,8 +92,17 @@ def _ranks(table: Mapping[str, np.ndarray], design: Mapping[str, np.ndarray], ha
         keys = named.tolist()
     unknown = [key for key in keys if key not in rank_of]
     if unknown:
+        called = ids[unknown[0]] if isinstance(unknown[0], int) and 0 <= unknown[0] < len(ids) else unknown[0]
+        of = (
+            'label is of a unit'
+            if len(keys) == 1
+            else 'labels is of a unit'
+            if len(unknown) == 1
+            else 'labels are of units'
+        )
         raise OtherAuditError(
-            f'{len(unknown):,} of the labels are of units that it did not draw, such as {unknown[0]!r}'
+            f"{len(unknown):,} of {len(keys):,} {of} that it did not draw, such as '{called}'",
+            1 - len(unknown) / len(keys),
         )
     return np.array([rank_of[key] for key in keys], np.int64)
 
@@ -115,17 +139,25 @@ def _is_wrong(values: np.ndarray, design: Mapping[str, np.ndarray], rows: np.nda
     if np.isin(words, numbers).all():
         return words != design['predicted'][rows].astype(str)
     strange = [word for word in dict.fromkeys(words.tolist()) if word not in known]
+    is_no = 'is no class' if len(strange) == 1 else 'are no classes'
     raise UserError(
-        f'the labels hold {len(strange):,} that are no classes, such as {strange[0]!r}; the classes are '
+        f"the labels hold {numbered(len(strange), 'word')} that {is_no}, such as '{strange[0]}'"
+        f'{_meant(strange[0], known)}; the classes are '
         f'{", ".join(map(str, known[:12]))}{", ..." if len(known) > 12 else ""}'
     )
+
+
+def _meant(word: str, known: np.ndarray) -> str:
+    """Return a hint at the class that is meant: written in other letters, or nearly so."""
+    same = [name for name in known.tolist() if name.casefold() == word.casefold()]
+    return f"; did you mean '{same[0]}'?" if same else nearest(word, known.tolist(), 0.75)
 
 
 def _as_bool(values: np.ndarray, where: str) -> np.ndarray:
     words = np.char.lower(_words(values))
     if np.isin(words, ('true', 'false', '1', '0')).all():
         return np.isin(words, ('true', '1'))
-    raise UserError(f"'{where}': 'correct' must hold 1 and 0 (or true and false); it holds {words[0]!r}")
+    raise UserError(f"'{where}': 'correct' must hold 1 and 0 (or true and false); it holds '{words[0]}'")
 
 
 def share_labeled(ranks: np.ndarray, num_drawn: int, design: Mapping[str, np.ndarray]) -> tuple[float, list[str]]:
@@ -137,13 +169,16 @@ def share_labeled(ranks: np.ndarray, num_drawn: int, design: Mapping[str, np.nda
     if len(ranks) == num_drawn:
         return 1.0, []
     if ranks[-1] == len(ranks) - 1:
+        are = 'is' if len(ranks) == 1 else 'are'
         return len(ranks) / num_drawn, [
-            f'the first {len(ranks):,} of {num_drawn:,} units are labeled; their order is random, so they are a '
-            'sample too, unless labelling was stopped because of what was seen'
+            f'the first {len(ranks):,} of {numbered(num_drawn, "unit")} {are} labeled; their order is '
+            'random, so they are a sample too, unless labelling was stopped because of what was seen'
         ]
     left = np.setdiff1d(np.arange(ranks[-1]), ranks)
     names = ', '.join(repr(str(design['id'][design['row'][rank]])) for rank in left[:5])
+    have = 'has' if len(left) == 1 else 'have'
     raise UserError(
-        f'{len(left):,} units have no label although later ones do: {names}{", ..." if len(left) > 5 else ""}; label '
-        'them too, as leaving out what is hard to label biases the estimate (only the last ranks may be left out)'
+        f'{numbered(len(left), "unit")} {have} no label although later ones do: {names}'
+        f'{", ..." if len(left) > 5 else ""}; label them too, as leaving out what is hard to label biases the estimate '
+        '(only the last ranks may be left out)'
     )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from failpred_jax.console import phase
-from failpred_jax.errors import UserError
+from failpred_jax.errors import UserError, numbered
 from failpred_jax.label.pool import Pool
 from failpred_jax.registry import STRATEGIES
 
@@ -64,6 +64,7 @@ class Strategy:
       description: one line.
       reference: the paper.
       needs: 'probs' and 'features', or some, or none.
+      favors: what it chooses more often than chance would, so what its labels are biased towards.
     """
 
     name: str
@@ -71,15 +72,21 @@ class Strategy:
     description: str
     reference: str = ''
     needs: tuple[str, ...] = ()
+    favors: str = 'what is hard'
 
 
 def strategy(
-    name: str, *, description: str, reference: str = '', needs: tuple[str, ...] = ()
+    name: str,
+    *,
+    description: str,
+    reference: str = '',
+    needs: tuple[str, ...] = (),
+    favors: str = 'what is hard',
 ) -> Callable[[StrategyFn], StrategyFn]:
     """Return a decorator that files a function (pool, ask) -> Picked in STRATEGIES and hands it back unchanged."""
 
     def add(fn: StrategyFn) -> StrategyFn:
-        STRATEGIES.register(name)(Strategy(name, fn, description, reference, needs))
+        STRATEGIES.register(name)(Strategy(name, fn, description, reference, needs, favors))
         return fn
 
     return add
@@ -101,7 +108,8 @@ def choose(pool: Pool, name: str, budget: int, score: str = '', seed: int = 0) -
     entry: Strategy = STRATEGIES[name]
     if not 1 <= budget <= len(pool):
         raise UserError(
-            f'the budget is {budget:,}, but the pool has {len(pool):,} units; give 1 to {len(pool):,} (--budget=N)'
+            f'the budget is {budget:,}, but the pool has {numbered(len(pool), "unit")}; give 1 to '
+            f'{len(pool):,} (--budget=N)'
         )
     who = f"the strategy '{name}'"
     if 'probs' in entry.needs:

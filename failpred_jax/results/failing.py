@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from failpred_jax.errors import numbered
 from failpred_jax.files import whole_files, write_json, write_npz, write_text
 from failpred_jax.results import plain
 from failpred_jax.results.gallery import GALLERY, read_found
@@ -31,8 +32,8 @@ class FoundSlice:
 
     Attributes:
       name: its conditions in words.
-      units: of the testing half (of the new units, where there are no labels).
-      errors: wrong predictions among them (units of low confidence, where there are no labels).
+      units: of the slice in the testing half (all new units of that half, where there are no labels).
+      errors: wrong predictions among them (units of this kind and of low confidence, where there are no labels).
       rate: their share.
       interval: exact, 95 %, for itself.
       baseline: the rate that it is compared with.
@@ -105,6 +106,23 @@ class Failing:
         return tuple(one for one in self.slices if one.is_confirmed)
 
 
+def wrong_line(one: FoundSlice, unit: str) -> str:
+    """Return what the test says of a slice; `unit` is 'units' or 'groups'."""
+    return (
+        f'{one.rate:.1%} wrong ({one.interval.low:.1%} to {one.interval.high:.1%}), {one.lift:.2g} times '
+        f'{one.baseline:.1%}; {numbered(one.units, unit.removesuffix("s"))}'
+    )
+
+
+def grown_line(one: FoundSlice, unit: str) -> str:
+    """Return what the test says of a kind of low confidence; `unit` is 'units' or 'groups'."""
+    before = f'{one.baseline:.1%} before ({one.lift:.2g} times)' if one.baseline else 'none before'
+    return (
+        f'{one.rate:.1%} of all {unit} now ({one.interval.low:.1%} to {one.interval.high:.1%}; {one.errors:,} of '
+        f'{one.units:,}), {before}'
+    )
+
+
 def write_failing(found: Failing, folder: Path, sheet: bytes | None = None) -> Path:
     """Write a search into a new folder below `folder` (the WORKDIR's `slices`), and return it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +132,7 @@ def write_failing(found: Failing, folder: Path, sheet: bytes | None = None) -> P
         place = folder / f'{found.name}-{number}'
     content = plain.to_json(replace(found, name=place.name, images=None))
     with whole_files(place, last=SLICES) as aside:
-        write_text(aside / TABLE, to_csv(_flat(found.slices)))
+        write_text(aside / TABLE, to_csv((_grown if found.kind == 'grown' else _flat)(found.slices)))
         write_text(aside / EXEMPLARS, to_csv(found.rows))
         if found.images is not None:
             write_npz(aside / GALLERY, {'images': found.images})
@@ -131,6 +149,19 @@ def _flat(slices: Sequence[FoundSlice]) -> list[dict[str, Any]]:
             'high': one.interval.high, 'baseline': one.baseline, 'lift': one.lift, 'p_value': one.p_value,
             'p_adjusted': one.p_adjusted, 'confirmed': int(one.is_confirmed), 'found_units': one.found_units,
             'found_rate': one.found_rate,
+        }
+        for one in slices
+    ]  # fmt: skip
+
+
+def _grown(slices: Sequence[FoundSlice]) -> list[dict[str, Any]]:
+    """Return the rows of kinds of low confidence: what is counted are no errors, and of all units of the half."""
+    return [
+        {
+            'kind': one.name, 'of_this_kind': one.errors, 'of_all': one.units, 'share': one.rate,
+            'low': one.interval.low, 'high': one.interval.high, 'earlier_of_this_kind': one.found_units,
+            'earlier_share': one.baseline, 'times': one.lift, 'p_value': one.p_value, 'p_adjusted': one.p_adjusted,
+            'confirmed': int(one.is_confirmed),
         }
         for one in slices
     ]  # fmt: skip

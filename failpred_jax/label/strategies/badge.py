@@ -13,6 +13,7 @@ from failpred_jax.label.subsample import looked_at
     description='large and different gradients of the last layer, by the seeding of k-means++; at random',
     reference='Ash et al., "Deep batch active learning by diverse, uncertain gradient lower bounds", ICLR 2020',
     needs=('probs', 'features'),
+    favors='what is hard, and unlike the rest',
 )
 def badge(pool: Pool, ask: Ask) -> Picked:
     """Return the units that k-means++ draws by the gradient embeddings (p - onehot) x features, [C D] each.

@@ -19,6 +19,7 @@ MOST_CANDIDATES = 6_000
     description='small margins, taken in turn from clusters of the features, small clusters first',
     reference='Citovsky et al., "Batch active learning at scale", NeurIPS 2021',
     needs=('probs', 'features'),
+    favors='what is hard, from all clusters',
 )
 def cluster_margin(pool: Pool, ask: Ask) -> Picked:
     """Return units by cluster-margin: the smallest margins, clustered (average linkage), one of each cluster in turn.

@@ -17,6 +17,7 @@ _ROWS = 65_536
     description='units that cover the pool, far from one another in features, and from labeled ones (train_features)',
     reference='Sener & Savarese, "Active learning for convolutional neural networks: a core-set approach", ICLR 2018',
     needs=('features',),
+    favors='what is far from everything else',
 )
 def coreset(pool: Pool, ask: Ask) -> Picked:
     """Return the units of greedy k-center: at most twice the least possible covering distance (Gonzalez 1985).

@@ -26,7 +26,6 @@ def fill(view: View, section: Section) -> None:
 
 def _add(section: Section, found: Failing) -> None:
     is_grown = found.kind == 'grown'
-    what = 'of low confidence' if is_grown else 'wrong'
     if is_grown:
         section.heading('Kinds of low confidence that are more frequent than before')
     tested = words.number(len(found.slices)) if not is_grown else words.number(found.tried)
@@ -39,7 +38,11 @@ def _add(section: Section, found: Failing) -> None:
     )
     section.text(
         f'{how}, corrected by Holm\u2019s method: with a probability of {words.percent(1 - found.alpha, 0)}, no '
-        f'slice is confirmed that is {what} no more often than the rest.'
+        + (
+            'kind is confirmed that is no more frequent than before.'
+            if is_grown
+            else 'slice is confirmed that is wrong no more often than the rest.'
+        )
         + (
             ' One unit of each group was counted, since those of a group err together.'
             if found.unit == 'groups'
@@ -51,7 +54,7 @@ def _add(section: Section, found: Failing) -> None:
     if not found.confirmed:
         section.missing('None stands out beyond chance.')
     if found.slices:
-        section.add_table(_table(found, what))
+        section.add_table(_table(found))
     for one in found.confirmed:
         section.add(h.h4[one.name])
         first, count = one.exemplars if len(one.exemplars) == 2 else (0, 0)
@@ -70,7 +73,7 @@ def _lines(row: Any) -> tuple[str, str]:
     return (f'{label} \u2192 {predicted}' if label else str(predicted)), shown
 
 
-def _table(found: Failing, what: str) -> Table:
+def _table(found: Failing) -> Table:
     rows = [
         {**vars(one), 'low': one.interval.low, 'high': one.interval.high, '_muted': not one.is_confirmed}
         for one in found.slices
@@ -80,10 +83,12 @@ def _table(found: Failing, what: str) -> Table:
     def rate(value: Any, row: Any) -> h.Node:
         return [words.percent(value, 1), h.small[words.interval(row['low'], row['high'])]]
 
+    if found.kind == 'grown':
+        return _grown_table(found, rows, rate)
     columns = [
         Column('name', 'slice'),
         Column('units', found.unit, lambda v, _: words.number(v), True),
-        Column('errors', what, lambda v, _: words.number(v), True),
+        Column('errors', 'wrong', lambda v, _: words.number(v), True),
         Column('rate', 'rate', rate, True, 'exact 95 % interval, each for itself'),
         Column('baseline', 'against', lambda v, _: words.percent(v, 1), True, 'of all, or of its level of confidence'),
         Column('lift', 'times', lambda v, _: words.number(v), True),
@@ -94,7 +99,25 @@ def _table(found: Failing, what: str) -> Table:
     caption = (
         f'What the testing units say; slices in gray are not confirmed. Whole: {FOLDER}/{found.name}/{TABLE}, {SLICES}.'
     )
-    return Table('failing_slices' if found.kind == 'errors' else f'{found.kind}_slices', caption, columns, rows, keys)
+    return Table('failing_slices', caption, columns, rows, keys)
+
+
+def _grown_table(found: Failing, rows: list[dict[str, Any]], rate: Any) -> Table:
+    """Return the table of kinds of low confidence: shares of all units, now and before."""
+    names = {'name': 'kind', 'errors': 'of_this_kind', 'units': 'of_all', 'rate': 'share', 'baseline': 'earlier_share'}
+    rows = [{names.get(name, name): value for name, value in row.items()} for row in rows]
+    columns = [
+        Column('kind', 'kind'),
+        Column('of_this_kind', 'of this kind', lambda v, _: words.number(v), True),
+        Column('of_all', f'of all {found.unit}', lambda v, _: words.number(v), True),
+        Column('share', 'share now', rate, True, 'of all new units; exact 95 % interval, each for itself'),
+        Column('earlier_share', 'before', lambda v, _: words.percent(v, 1), True, 'of all earlier units'),
+        Column('lift', 'times', lambda v, _: words.number(v), True),
+        Column('p_adjusted', 'p, corrected', lambda v, _: words.number(v, 2), True),
+        Column('is_confirmed', 'confirmed', lambda v, _: 'yes' if v else 'no'),
+    ]
+    caption = f'Kinds in gray are not confirmed. Whole: {FOLDER}/{found.name}/{TABLE}, {SLICES}.'
+    return Table('grown_slices', caption, columns, rows, ['low', 'high', 'p_value'])
 
 
 def _plain(value: Any) -> Any:
