@@ -2,7 +2,7 @@
 which were there, are moved aside."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,19 @@ def decide_run(workdir: Path, options: DecideConfig, again: bool = True, is_aske
         return False
     _decide(evaluation, options, workdir / FOLDER)
     return True
+
+
+def try_decisions(workdir: Path, options: DecideConfig, output: Path) -> None:
+    """Make the decisions of an evaluated run into a folder elsewhere, and leave those of the run as they are.
+
+    Raises:
+      UserError: the folder is there, or as in `decide_run`.
+    """
+    if output.exists():
+        raise UserError(f"--output is '{output}', which is there already; name a folder that is not")
+    evaluation = read_evaluation(workdir / 'evaluation')
+    check_can_decide(evaluation, options)
+    _decide(evaluation, options, output)
 
 
 def decide_seeds(
@@ -196,6 +209,17 @@ def _keep_other(folder: Path, decided: Decided) -> None:
     folder.rename(aside)
     whose = 'with other options' if there == decided.model else 'of another model'
     say(f'the earlier decisions, {whose}, are kept: {aside}')
+    if there == decided.model and _accepts_some(policy) and not _accepts_some(decided.policy):
+        say(
+            f'WARNING: the policy in {folder} now accepts nothing, and the one before accepted some: whatever reads it '
+            f'hands every {decided.unit} to a human. To have it back, remove {folder} and rename {aside} to it'
+        )
+    say('to try another promise and leave the policy in use as it is: --mode=decide --output=FOLDER')
+
+
+def _accepts_some(policy: Mapping[str, Any]) -> bool:
+    """Return whether a policy takes any unit at all."""
+    return any(threshold != 'inf' for tier in policy['tiers'] for threshold in tier['thresholds'])
 
 
 def summary(decided: Decided) -> list[str]:

@@ -10,6 +10,7 @@ from failpred_jax import compiler, processes
 from failpred_jax.config import DecideConfig, read_config, read_decide
 from failpred_jax.console import say
 from failpred_jax.decided import FOLDER, decide_run, decide_seeds, read_seeds
+from failpred_jax.decided import try_decisions as decided_try
 from failpred_jax.errors import UserError
 from failpred_jax.experiment import Experiment
 from failpred_jax.files import read_json
@@ -97,6 +98,13 @@ def decide(workdir: Path, options: DecideConfig, again: bool = True, is_asked: b
         return decide_run(workdir, options, again, is_asked)
 
     return processes.from_main(make)
+
+
+def try_decisions(workdir: Path, options: DecideConfig, output: Path) -> None:
+    """Make the decisions of an evaluated run into a folder elsewhere; see `decided`."""
+    if _seeds_of(workdir):
+        raise UserError('--output is for one run; name the folder of one of the seeds, --workdir=DIR/seed_0')
+    processes.from_main(lambda: decided_try(workdir, options, output))
 
 
 def _seeds_of(workdir: Path) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from failpred_jax.commands.command import Command, Flag, Given
+from failpred_jax.commands.predict import OUTPUT
 from failpred_jax.commands.score import IGNORE_LABEL, PREDICTIONS, RESAMPLES, RIGHT_AT
 from failpred_jax.errors import UserError
 from failpred_jax.registry import COMMANDS
@@ -21,6 +22,8 @@ def _check(given: Given) -> None:
             '--mode=decide needs a finished run (--config=FILE or --workdir=DIR), or --predictions=FILE with cal_... '
             '(docs/decisions.md)'
         )
+    if given.flags['output'] and given.flags['predictions']:
+        raise UserError('--output tries decisions of a finished run elsewhere; of a file, name another --workdir=DIR')
     if given.flags['force'] and not given.flags['predictions']:
         raise UserError('--force starts a run afresh, but --mode=decide works on a finished one; leave it out')
 
@@ -44,6 +47,10 @@ def _run(given: Given) -> None:
         )
         return
     session.check_holds_run(given.workdir, given.mode)
+    if flags['output']:
+        options = session.decide_options(given.config, given.workdir, own)
+        session.try_decisions(given.workdir, options, Path(flags['output']))
+        return
     session.decide(given.workdir, session.decide_options(given.config, given.workdir, own))
     session.build_report(given.workdir)
 
@@ -52,7 +59,7 @@ COMMANDS.register('decide')(
     Command(
         'certify thresholds and write a policy: of a finished run, or with --predictions=FILE',
         _run,
-        (PREDICTIONS, IGNORE_LABEL, RIGHT_AT, RESAMPLES, RISK, DELTA, SCORE),
+        (PREDICTIONS, IGNORE_LABEL, RIGHT_AT, RESAMPLES, RISK, DELTA, SCORE, OUTPUT),
         _check,
         needs_config=False,
     )

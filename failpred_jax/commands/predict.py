@@ -10,7 +10,11 @@ INPUTS = Flag(
     'inputs', str, '', 'PATH', 'new images: a folder of pictures, a picture, a table of paths, .npy or .npz (images)'
 )
 OUTPUT = Flag(
-    'output', str, '', 'PATH', 'the file (predict, combine) or folder (export, maps) to write; it must not be there yet'
+    'output',
+    str,
+    '',
+    'PATH',
+    'the file (predict, combine) or folder (export, maps, decide) to write; it must not be there yet',
 )
 SCORES = Flag(
     'scores', str, '', 'NAMES', "confidences to compute, such as mcp,confidnet, or 'all' (default: baseline and heads)"

@@ -221,7 +221,11 @@ def test_earlier_decisions_with_other_options_are_kept(given, tmp_path, capsys):
     decide(DecideConfig(risks=(0.02,)))
     (kept,) = tmp_path.glob('decisions-*')
     assert json.loads((kept / 'policy.json').read_text())['tiers'] == first.policy['tiers']
-    assert 'the earlier decisions, with other options, are kept' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert 'the earlier decisions, with other options, are kept' in said and '--output=FOLDER' in said
+    assert 'now accepts nothing' in said
+    decide(DecideConfig(risks=(0.1,)))
+    assert 'WARNING' not in capsys.readouterr().out
 
 
 def test_what_is_said_names_groups_and_a_threshold_that_accepts_everything(given):

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from failpred_jax import apply, decided
+from failpred_jax import apply, decided, session
 from failpred_jax.config import DecideConfig
 from failpred_jax.decide import certify_selective
 from failpred_jax.errors import UserError
@@ -119,3 +119,17 @@ def test_the_page_shows_the_seeds_side_by_side(workdir, monkeypatch):
     assert 'promises_of_seeds' not in {
         section.name for section in make_sections(View(read_evaluation(workdir / 'evaluation')))
     }
+
+
+def test_a_promise_is_tried_elsewhere_and_the_policy_in_use_stays(workdir, tmp_path):
+    run, there = workdir / 'seed_0', tmp_path / 'tried'
+    decided.decide_run(run, DecideConfig(risks=(0.05,)))
+    before = {path.name: path.read_bytes() for path in (run / 'decisions').iterdir()}
+    decided.try_decisions(run, DecideConfig(risks=(0.1,)), there)
+    assert json.loads((there / 'policy.json').read_text())['tiers'][0]['risk'] == 0.1
+    assert {path.name: path.read_bytes() for path in (run / 'decisions').iterdir()} == before
+    assert [path.name for path in run.glob('decisions*')] == ['decisions']
+    with pytest.raises(UserError, match='which is there already'):
+        decided.try_decisions(run, DecideConfig(risks=(0.1,)), there)
+    with pytest.raises(UserError, match='name the folder of one of the seeds'):
+        session.try_decisions(workdir, DecideConfig(), tmp_path / 'other')
