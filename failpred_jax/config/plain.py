@@ -8,5 +8,5 @@ from failpred_jax.config import default_config
 def get_config() -> ml_collections.ConfigDict:
     """Return the defaults, with a data set that needs no options, so that they are valid."""
     config = default_config()
-    config.data.source = 'digits'
+    config.update({'data': {'source': 'digits'}})
     return config
