@@ -157,7 +157,7 @@ def test_outputs_models_groups_and_words_are_understood(rng):
 
 
 BAD = {
-    'no confidence': ({'confidence_mine': None, 'score': [0.5] * 4}, "no column 'confidence_mine'.*The columns are: predicted, score"),
+    'no confidence': ({'confidence_mine': None, 'score': [0.5] * 4}, "no column 'confidence_mine'.*The columns are"),
     'words': ({'confidence_mine': ['high'] * 4}, "'confidence_mine' has type .* such as 'high'; it must hold numbers"),
     'a label out of range': ({'labels': [0, 1, 3, 2]}, "'labels' has 1 value out of range, such as 3; .* 0 to 2"),
     'a label of another name': ({'labels': ['cat', 'dog', 'cow', 'dog']}, "'labels' holds 'cow', which is no class"),
