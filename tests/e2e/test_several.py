@@ -93,8 +93,9 @@ def test_several_seeds_run_as_one(tmp_path):
     alone = predictor.predict(images[7:8], scores=names, numbers=[7])
     for name in names:
         expected = kept[f'confidence_{name}'][:50]
-        np.testing.assert_allclose(found.confidences[name], expected, atol=1e-6 * np.abs(expected).max(), err_msg=name)
-        np.testing.assert_allclose(alone.confidences[name], expected[7:8], atol=1e-6 * np.abs(expected).max())
+        # Mutual information is a difference of two entropies of up to ln 10, whose rounding it inherits.
+        np.testing.assert_allclose(found.confidences[name], expected, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(alone.confidences[name], expected[7:8], atol=1e-6, err_msg=name)
     # Each seed is a run like any other: of one seed more, that one alone is trained.
     before = [(workdir / f'seed_{k}' / 'finetune' / 'result.json').stat().st_mtime_ns for k in (3, 4)]
     out = run_well(*words, '--config.seeds=3,4,5', '--config.evaluate.scores=mcp,ensemble', num_devices=1)
