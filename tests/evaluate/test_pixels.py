@@ -114,7 +114,7 @@ def test_batches_change_nothing_and_are_all_that_is_held(rng):
     assert reader.most_at_once == BATCH_SIZE == 4
     assert codec.measures_to_json(by_four.measures) == codec.measures_to_json(by_five.measures)
     for one, other in ((vars(by_four.test), vars(by_five.test)), (by_four.maps, by_five.maps)):
-        arrays = [{**of, 'about': of['about'].group} if 'about' in of else dict(of) for of in (one, other)]
+        arrays = [{**of, 'about': vars(of['about'])} if 'about' in of else dict(of) for of in (one, other)]
         jax.tree.map(np.testing.assert_array_equal, *arrays)
 
 
