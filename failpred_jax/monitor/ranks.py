@@ -2,9 +2,8 @@
 
 Each unit is ranked among the reference units and all units of the stream so far. If they are exchangeable these ranks
 are uniform and independent of one another, exactly, however few reference units there are. (Ranks among a fixed
-reference
-are not: against 500 units, 7 % of clean streams pass 100 in place of 1 %.) To keep the state from growing, confidences
-are counted in cells; the edges of the cells come from reference units that are then no part of the ranking.
+reference are not: against 500 units, 7 % of clean streams pass 100 in place of 1 %.) To keep the state from growing,
+confidences are counted in cells; the edges of the cells come from reference units that are then no part of the ranking.
 
 Reference: Vovk, Gammerman & Shafer, "Algorithmic learning in a random world", 2005, chapter 7 (conformal martingales);
   Vovk, "Testing randomness online", Statistical Science 2021.
