@@ -83,10 +83,17 @@ def wait_for(driver, condition: str) -> None:
         time.sleep(0.02)
 
 
+def open_page(driver, address: str) -> None:
+    """Load the page anew and wait for its script: the driver may return while the page before is still there."""
+    driver.execute_script('window.before = true')
+    driver.get(address)
+    wait_for(driver, 'return !window.before && document.documentElement.dataset.theme !== undefined')
+
+
 @pytest.fixture
 def opened(driver, address):
     resize(driver, 1280)
-    driver.get(address)
+    open_page(driver, address)
     return driver
 
 
@@ -98,7 +105,7 @@ def test_opens_without_errors_and_without_any_request(driver, address):
     resize(driver, 1280)
     driver.get_log('performance')
     driver.get_log('browser')
-    driver.get(address)
+    open_page(driver, address)
     draw_everything(driver)
     driver.execute_script(
         'window.dispatchEvent(new Event("beforeprint")); window.dispatchEvent(new Event("afterprint"))'
@@ -210,7 +217,7 @@ def test_injected_script_would_not_run(opened):
 @pytest.mark.parametrize('width', [360, 900])
 def test_no_width_scrolls_sideways(driver, address, width):
     resize(driver, width)
-    driver.get(address)
+    open_page(driver, address)
     if width < 600:
         draw_everything(driver)
     assert driver.execute_script('return document.documentElement.scrollWidth') <= width
@@ -218,7 +225,7 @@ def test_no_width_scrolls_sideways(driver, address, width):
 
 def test_dark_follows_the_reader_and_the_button(driver, address):
     resize(driver, 1280, dark=True)
-    driver.get(address)
+    open_page(driver, address)
     background = 'return getComputedStyle(document.body).backgroundColor'
     assert driver.execute_script(background) == 'rgb(20, 24, 27)'
     driver.execute_script("document.getElementById('figure-risk_coverage').scrollIntoView({behavior: 'instant'})")
@@ -232,7 +239,7 @@ def test_dark_follows_the_reader_and_the_button(driver, address):
 
 def test_print_fits_a_page_in_light_colors(driver, address):
     resize(driver, 1280, dark=True)
-    driver.get(address)
+    open_page(driver, address)
     driver.execute_script("window.dispatchEvent(new Event('beforeprint'))")
     widths, undrawn, line = driver.execute_script(
         "return [[...document.querySelectorAll('.plot .main-svg')].map(s => s.clientWidth),"
