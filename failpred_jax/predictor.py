@@ -40,6 +40,9 @@ __all__ = ['Prediction', 'Predictor', 'join', 'load']
 # What is computed unless other scores are asked for: what costs next to nothing, and the trained heads.
 DEFAULT_ROLES = ('baseline', 'learned')
 
+# So many images are scored at once, where a pass takes fewer.
+GROUP = 8192
+
 
 def load(workdir: str | Path, batch_size: int | None = None) -> 'Predictor':
     """Return a finished run as a function of new images.
@@ -137,7 +140,7 @@ class Predictor:
         plan = self._plan(names)
         logits, found = [], {name: [] for name in names}
         examples = Examples(pixels, np.zeros(pixels.shape[:3] if self.is_segmenter else count, np.int32))
-        for inputs, real in self._batches(plan, examples, places):
+        for inputs, real in self._groups(plan, examples, places):
             for name, column in self._values(plan, inputs, real, names).items():
                 found[name].append(column)
             logits.append(inputs.logits[:real])
@@ -275,6 +278,21 @@ class Predictor:
             return Plan(tuple(score for score in entries if score.name in names), {})
         return Plan(tuple(score for score in entries if score.name in names or not score.combines), {})
 
+    def _groups(self, plan: Plan, examples: Examples, places: np.ndarray) -> Iterator[tuple[ScoreInputs, int]]:
+        """Yield what `_batches` does, joined to 1, 2, 4, ... batches of images, since scores cost by the call."""
+        most = 1 if self.is_segmenter else max(1, GROUP // self.batch_size)
+        held: list[tuple[ScoreInputs, int]] = []
+        for batch in self._batches(plan, examples, places):
+            held.append(batch)
+            if len(held) >= most:
+                yield _joined(held)
+                held = []
+        while held:
+            # Few sizes, so that little is compiled.
+            size = 1 << (len(held).bit_length() - 1)
+            yield _joined(held[:size])
+            held = held[size:]
+
     def _batches(self, plan: Plan, examples: Examples, places: np.ndarray) -> Iterator[tuple[ScoreInputs, int]]:
         """Yield what scores read of a batch, and the number of real examples in it."""
         needs = plan.needs() - {'logits', 'columns', 'ensemble'}
@@ -299,3 +317,9 @@ class Predictor:
             self.network, weights, self.prepare_fn, needs, self.batch_size, config.evaluate.mc_samples,
             evaluation_key(config.seed, TEST),
         )  # fmt: skip
+
+
+def _joined(batches: Sequence[tuple[ScoreInputs, int]]) -> tuple[ScoreInputs, int]:
+    """Return batches as one; only the last of them may be padded."""
+    parts, reals = zip(*batches, strict=True)
+    return jax.tree.map(lambda *columns: np.concatenate(columns), *parts), sum(reals)
