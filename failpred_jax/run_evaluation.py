@@ -104,9 +104,9 @@ def _fingerprint(
     for part in (run.data.test, run.data.val, run.data.calibration):
         if part is None:
             continue
-        data_room.add_images(digest, given(part.images, 'images'))
-        digest.update(np.ascontiguousarray(part.labels).data)
-    digest.update(np.ascontiguousarray(run.data.train.labels).data)
+        data_room.add_rows(digest, given(part.images, 'images'))
+        data_room.add_rows(digest, part.labels)
+    data_room.add_rows(digest, run.data.train.labels)
     for name, groups in sorted(run.data.groups.items()):
         if name != 'training':
             digest.update(f'{name} {groups.tolist()}'.encode())

@@ -100,7 +100,7 @@ class DataConfig(OwnerSection):
     )
     memory_mb: int = option(
         8192,
-        'a data set whose images take more than this stays in its files, which are read as images are needed',
+        'a data set whose images and label maps take more stays in its files, which are read as they are needed',
         NOT_NEGATIVE,
         changes_training=False,
     )

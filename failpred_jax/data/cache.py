@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -26,9 +26,9 @@ from failpred_jax import __version__
 from failpred_jax.config import DataConfig, used_options
 from failpred_jax.console import say, say_once
 from failpred_jax.data.fingerprint import digest
-from failpred_jax.data.lazy import DIGEST_BYTES, LazyImages, is_lazy
+from failpred_jax.data.lazy import DIGEST_BYTES, LazyRows, Seen, is_lazy
 from failpred_jax.data.sources import RawData, images_of
-from failpred_jax.files import DAMAGE, read_json, user_cache_folder, whole_file, write_json
+from failpred_jax.files import DAMAGE, read_json, read_npz, user_cache_folder, write_json, write_npz
 from failpred_jax.types import DatasetInfo, Examples
 
 # What takes less time to decode is not worth the room.
@@ -64,41 +64,56 @@ def load_cached(config: DataConfig, files: Iterable[Path] | None, load: Loader) 
 
 
 def looked_through(raw: RawData, folder: Path | None) -> RawData:
-    """Return a set, where it is larger than memory with the digests of its images: kept ones, or by reading each once.
+    """Return a set, where it is larger than memory with what was seen of its rows: kept, or by reading each once.
 
     Args:
       raw: the set.
-      folder: its entry, beside which the digests are kept; None keeps nothing.
+      folder: its entry, beside which it is kept; None keeps nothing.
     """
     found: dict[str, Examples | None] = {}
     for part, examples in zip(_PARTS, (raw.train, raw.validation, raw.test), strict=True):
-        images = None if examples is None else examples.images
-        if examples is None or not isinstance(images, LazyImages):
-            found[part] = examples
+        if examples is None:
             continue
-        file = None if folder is None or not raw.is_all_known else folder.parent / f'{folder.name}_{part}.digests.npy'
-        kept = images.looked_through(_kept_digests(file, len(images)))
-        if file is not None and kept.digests is not None and not file.exists():
-            _keep_digests(file, kept.digests)
-        found[part] = examples._replace(images=cast(np.ndarray, kept))
-    return dataclasses.replace(raw, **found)
+        for name in ('images', 'labels'):
+            rows = getattr(examples, name)
+            if isinstance(rows, LazyRows):
+                is_kept = folder is not None and raw.is_all_known
+                file = folder.parent / f'{folder.name}_{part}_{name}.seen.npz' if folder and is_kept else None
+                examples = examples._replace(**{name: _looked_through(rows, file)})
+        found[part] = examples
+    return dataclasses.replace(raw, **found).named()
 
 
-def _kept_digests(file: Path | None, count: int) -> np.ndarray | None:
-    """Return digests that were kept: [count, DIGEST_BYTES]; None if there are none, or others."""
+def _looked_through(rows: LazyRows, file: Path | None) -> LazyRows | np.ndarray:
+    """Return rows with what was seen of them, by a file if it is there, which else is written; classes in memory."""
+    kept = _kept_seen(file, len(rows))
+    found = rows.looked_through(kept)
+    assert found.seen is not None
+    if file is not None and kept is None:
+        _keep_seen(file, found.seen)
+    return found if found.seen.classes is None else found.seen.classes
+
+
+def _kept_seen(file: Path | None, count: int) -> Seen | None:
+    """Return what was seen of `count` rows; None if nothing is kept, or something else."""
     try:
-        found = None if file is None else np.load(file, allow_pickle=False)
-    except DAMAGE:
+        found = None if file is None or not file.exists() else Seen(**read_npz(file))
+    except (*DAMAGE, TypeError):
         return None
-    is_right = found is not None and found.shape == (count, DIGEST_BYTES) and found.dtype == np.uint8
-    return found if is_right else None
+    if found is None:
+        return None
+    is_right = (
+        (found.digests is None or (found.digests.shape == (count, DIGEST_BYTES) and found.digests.dtype == np.uint8))
+        and (found.counts is None or (found.counts.ndim == 2 and found.counts.shape[1] == 3))
+        and (found.classes is None or found.classes.shape == (count,))
+    )
+    return found if is_right and any(array is not None for array in found) else None
 
 
-def _keep_digests(file: Path, digests: np.ndarray) -> None:
+def _keep_seen(file: Path, seen: Seen) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(file) as stream:
-            np.save(stream, digests, allow_pickle=False)
+        write_npz(file, {name: array for name, array in seen._asdict().items() if array is not None})
     except OSError as error:
         say_once(f'note: what was seen of the images is not kept in {file.parent}: {error.strerror or error}')
 
@@ -109,7 +124,7 @@ def _folder(config: DataConfig, files: Iterable[Path]) -> Path | None:
         key: value for key, value in used_options(config).items() if key in ('source', 'image_size', config.source)
     }
     found = hashlib.blake2b(digest_size=16)
-    found.update(f'2 {__version__} {_pillow()} {options}'.encode())
+    found.update(f'3 {__version__} {_pillow()} {options}'.encode())
     try:
         cache = user_cache_folder()
         for path in files:

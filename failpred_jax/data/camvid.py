@@ -8,21 +8,21 @@ count, so a list can neither miss our folder nor lead out of it. A part without 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 import numpy as np
 
 from failpred_jax.config import DataConfig
 from failpred_jax.data.cache import everything_below
 from failpred_jax.data.listing import by_stem, list_folder, same_name
-from failpred_jax.data.pictures import read_label_map, read_picture
+from failpred_jax.data.pairs import Pair, PairForm, num_bytes_of_pairs, read_pairs
+from failpred_jax.data.pictures import read_picture
 from failpred_jax.data.resize import resize_images, resize_labels
 from failpred_jax.data.sources import RawData
 from failpred_jax.errors import UserError
 from failpred_jax.files import decode_text
 from failpred_jax.options import option
 from failpred_jax.registry import SOURCES
-from failpred_jax.types import DatasetInfo, Examples
+from failpred_jax.types import DatasetInfo
 
 CLASS_NAMES = (
     'sky', 'building', 'pole', 'road', 'pavement', 'tree', 'sign symbol', 'fence', 'car', 'pedestrian', 'bicyclist',
@@ -31,13 +31,6 @@ CLASS_NAMES = (
 VOID = CLASS_NAMES.index('unlabeled')
 # Of many problems of the same kind, this many are named.
 _NAMED = 3
-
-
-class Pair(NamedTuple):
-    """The files of one example."""
-
-    image: Path
-    label: Path
 
 
 @dataclass(frozen=True)
@@ -80,9 +73,20 @@ def load(data: DataConfig, options: CamvidOptions) -> RawData:
     pairs = {part: find_pairs(folder, part) for part in ('train', 'val', 'test')}
     height, width = data.new_size or read_picture(pairs['train'][0].image).shape[:2]
     size = (height, width)
-    train, validation, test = (read_pairs(found, size, resize=data.new_size is not None) for found in pairs.values())
+    shape, count = (*size, 3), sum(map(len, pairs.values()))
+    form = PairForm(
+        read_image=lambda file: _read_image(file, size, data.new_size is not None),
+        apply_rule=lambda numbers, file: _classes(numbers, file, size),
+        shape=shape,
+        resize=False,  # It is done by `read_image`, by JAX.
+        dtype=np.uint8,
+        is_lazy=data.is_beyond_memory(num_bytes_of_pairs(count, shape, np.uint8)),
+    )
+    train, validation, test = (
+        read_pairs(found, form, f"the {part} part of '{folder}'") for part, found in pairs.items()
+    )
     ignored = None if options.score_unlabeled else VOID
-    return RawData(DatasetInfo('camvid', 'segmentation', (*size, 3), CLASS_NAMES, ignored), train, validation, test)
+    return RawData(DatasetInfo('camvid', 'segmentation', shape, CLASS_NAMES, ignored), train, validation, test)
 
 
 def find_pairs(folder: Path, part: str) -> list[Pair]:
@@ -126,40 +130,26 @@ def find_pairs(folder: Path, part: str) -> list[Pair]:
     return pairs
 
 
-def read_pairs(pairs: Sequence[Pair], size: tuple[int, int], resize: bool) -> Examples:
-    """Return images [N, H, W, 3] uint8 and label maps [N, H, W] uint8.
+def _read_image(file: Path, size: tuple[int, int], resize: bool) -> np.ndarray:
+    """Return an image at (H, W), resized bilinearly if that is asked for; else another size is an error."""
+    image = read_picture(file)
+    if not resize and image.shape[:2] != size:
+        raise UserError(
+            f"'{file}' is {_by(image.shape)} pixels, others are {_by(size)}; bring all to one size with "
+            '--config.data.image_size=(HEIGHT,WIDTH)'
+        )
+    return resize_images(image[None], size)[0]
 
-    Args:
-      pairs: N of them.
-      size: (H, W) of the result.
-      resize: whether files of another size are brought to it; else they are an error.
 
-    Raises:
-      UserError: a file cannot be read, image and label map differ in size, or a label is not a class.
-    """
-    images = np.empty((len(pairs), *size, 3), np.uint8)
-    labels = np.empty((len(pairs), *size), np.uint8)
-    for i, pair in enumerate(pairs):
-        image, label = read_picture(pair.image), read_label_map(pair.label)
-        if image.shape[:2] != label.shape:
-            raise UserError(
-                f"'{pair.image}' is {_by(image.shape)} pixels, but its label map '{pair.label}' is {_by(label.shape)}; "
-                'they must be of one size'
-            )
-        outside = label[(label < 0) | (label >= len(CLASS_NAMES))]
-        if outside.size:
-            raise UserError(
-                f"the label map '{pair.label}' has the label {outside[0]}; labels must be 0 to {len(CLASS_NAMES) - 1} "
-                f'({VOID}: unlabeled)'
-            )
-        if not resize and label.shape != tuple(size):
-            raise UserError(
-                f"'{pair.image}' is {_by(image.shape)} pixels, others are {_by(size)}; bring all to one size with "
-                '--config.data.image_size=(HEIGHT,WIDTH)'
-            )
-        images[i] = resize_images(image[None], size)[0]
-        labels[i] = resize_labels(label[None], size)[0]
-    return Examples(images, labels)
+def _classes(label: np.ndarray, file: Path, size: tuple[int, int]) -> np.ndarray:
+    """Return a label map's numbers as classes [H, W] uint8, which they have to be already."""
+    outside = label[(label < 0) | (label >= len(CLASS_NAMES))]
+    if outside.size:
+        raise UserError(
+            f"the label map '{file}' has the label {outside[0]}; labels must be 0 to {len(CLASS_NAMES) - 1} "
+            f'({VOID}: unlabeled)'
+        )
+    return resize_labels(label.astype(np.uint8)[None], size)[0]
 
 
 def _read_line(line: str, listing: Path, number: int) -> tuple[str, str]:

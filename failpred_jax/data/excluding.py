@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from failpred_jax.data.lazy import part_of
 from failpred_jax.data.sources import RawData, images_of
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.types import DatasetInfo, Examples
@@ -37,7 +38,7 @@ def without_classes(raw: RawData, names: Sequence[str]) -> tuple[RawData, Exampl
         if examples is None:
             return None
         new = number_of[examples.labels]
-        return Examples(images_of(examples)[new >= 0], new[new >= 0])
+        return Examples(part_of(images_of(examples), new >= 0), new[new >= 0])
 
     train = left(raw.train)
     assert train is not None
@@ -57,7 +58,7 @@ def without_classes(raw: RawData, names: Sequence[str]) -> tuple[RawData, Exampl
         raw, info=info, train=train, validation=left(raw.validation), test=left(raw.test), groups=groups,
         held_out_groups=held_out,
     )  # fmt: skip
-    return rest, Examples(images_of(source)[is_out], source.labels[is_out])
+    return rest, Examples(part_of(images_of(source), is_out), source.labels[is_out])
 
 
 def _kept(info: DatasetInfo, names: Sequence[str]) -> list[int]:

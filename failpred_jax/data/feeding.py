@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from failpred_jax import devices
-from failpred_jax.data.lazy import ReadAhead, is_lazy
+from failpred_jax.data.lazy import is_lazy, readers_ahead
 from failpred_jax.errors import given
 from failpred_jax.types import Batch, Examples, PyTree
 
@@ -61,8 +61,7 @@ class Feed:
         # Not both: once it is on the devices, nobody needs what the host holds of it.
         self._resident = devices.replicate(examples) if self.is_resident else None
         self._streamed = None if self.is_resident else examples._replace(index=np.arange(self.count, dtype=np.int32))
-        is_read = not self.is_resident and is_lazy(examples.images)
-        self._ahead = ReadAhead(given(examples.images, 'images')) if is_read else None
+        self._ahead = [] if self.is_resident else readers_ahead(examples.images, examples.labels)
 
     def _local_rows(self, step: int, num_steps: int) -> np.ndarray:
         """Return which examples this process takes in steps [step, step + num_steps): [steps, rows] int32."""
@@ -73,8 +72,8 @@ class Feed:
     def chunk(self, step: int, num_steps: int, then: int = 0) -> tuple[Examples, jax.Array]:
         """Return (examples, order) for steps [step, step + num_steps), as train/step.py's chunk takes them.
 
-        `order` is padded to `chunk_steps` steps, so that chunks of every length share one compilation. Images that have
-        to be read are, meanwhile, read for the `then` steps that probably follow.
+        `order` is padded to `chunk_steps` steps, so that chunks of every length share one compilation. Images and label
+        maps that have to be read are, meanwhile, read for the `then` steps that probably follow.
         """
         in_turn = self._local_rows(step, num_steps)
         per_device = in_turn.shape[1] // devices.num_local_devices()
@@ -88,16 +87,19 @@ class Feed:
 
         def send(array: np.ndarray) -> jax.Array:
             rows_of = np.zeros((local.shape[0], self.chunk_steps * per_device, *array.shape[1:]), array.dtype)
-            if self._ahead is not None and is_lazy(array):
-                taken = self._ahead.take(in_turn.reshape(-1)).reshape(num_steps, -1, per_device, *array.shape[1:])
+            ahead = next((reader for reader in self._ahead if reader.source is array), None)
+            if ahead is not None:
+                taken = ahead.take(in_turn.reshape(-1)).reshape(num_steps, -1, per_device, *array.shape[1:])
                 rows_of[:, : num_steps * per_device] = taken.swapaxes(0, 1).reshape(len(local), -1, *array.shape[1:])
             else:
                 rows_of[:, : num_steps * per_device] = array[local.reshape(len(local), -1)]
             return devices.shard(rows_of.reshape(-1, *array.shape[1:]))
 
         sent = jax.tree.map(send, self._streamed), devices.shard(order.reshape(-1, per_device))
-        if self._ahead is not None and then:
-            self._ahead.begin(self._local_rows(step + num_steps, then).reshape(-1))
+        if self._ahead and then:
+            following = self._local_rows(step + num_steps, then).reshape(-1)
+            for reader in self._ahead:
+                reader.begin(following)
         return sent
 
 
@@ -113,7 +115,9 @@ def batches_in_order(examples: Examples, batch_size: int) -> Iterator[tuple[Batc
     sees the same number of batches, and its devices get their part of each.
     """
     count = len(examples.labels)
-    ahead = ReadAhead(given(examples.images, 'images')) if is_lazy(examples.images) else None
+    ahead = readers_ahead(examples.images, examples.labels)
+    # What is read is taken from the readers, and everything else as it is.
+    there = examples._replace(**{n: None for n in ('images', 'labels') if is_lazy(getattr(examples, n))})
 
     def rows_from(start: int) -> np.ndarray:
         rows = np.full(batch_size, start)
@@ -124,12 +128,9 @@ def batches_in_order(examples: Examples, batch_size: int) -> Iterator[tuple[Batc
     for start in range(0, count, batch_size):
         real = min(batch_size, count - start)
         rows, mask = rows_from(start), devices.local_part(np.arange(batch_size) < real)
-        images = None
-        if ahead is not None:
-            images = ahead.take(rows)
-            if start + batch_size < count:
-                ahead.begin(rows_from(start + batch_size))
-            examples = examples._replace(images=None)
-        chosen = jax.tree.map(lambda array, rows=rows: array[rows], examples)
-        images = chosen.images if images is None else images
-        yield devices.shard(Batch(images, chosen.labels, mask, chosen.cached)), real
+        read = {id(reader.source): reader.take(rows) for reader in ahead}
+        for reader in ahead if start + batch_size < count else ():
+            reader.begin(rows_from(start + batch_size))
+        chosen = jax.tree.map(lambda array, rows=rows: array[rows], there)
+        images, labels = (read.get(id(own), of) for own, of in zip(examples[:2], chosen[:2], strict=True))
+        yield devices.shard(Batch(images, given(labels, 'labels'), mask, chosen.cached)), real

@@ -32,7 +32,7 @@ def fingerprint(
         name: {
             'count': len(examples.labels),
             'images': digest_of_images(images_of(examples), before.get(name, {}).get('images', '')),
-            'labels': digest(examples.labels),
+            'labels': digest_of_labels(examples.labels, before.get(name, {}).get('labels', '')),
         }
         for name, examples in parts.items()
     }
@@ -47,12 +47,17 @@ def digest_of_images(images: np.ndarray, like: str = '') -> str:
     return digest(images)
 
 
-def add_images(found: Any, images: np.ndarray) -> None:
-    """Add images to a digest of hashlib; of those that are larger than memory their digest."""
-    if is_lazy(images):
-        found.update(digest_of_images(images).encode())
+def digest_of_labels(labels: np.ndarray, like: str = '') -> str:
+    """Return a digest of labels [N] or label maps [N, H, W], of the same two kinds."""
+    return digest_of_images(labels, like) if labels.ndim == 3 else digest(labels)
+
+
+def add_rows(found: Any, rows: np.ndarray) -> None:
+    """Add images or labels to a digest of hashlib; of those that are larger than memory their digest."""
+    if is_lazy(rows):
+        found.update(digest_of_images(rows).encode())
     else:
-        found.update(np.ascontiguousarray(images).data)
+        found.update(np.ascontiguousarray(rows).data)
 
 
 def digest(array: np.ndarray) -> str:

@@ -1,8 +1,8 @@
-"""Images that stay in their files until their rows are asked for: data sets larger than memory.
+"""Images and label maps that stay in their files until their rows are asked for: data sets larger than memory.
 
 The order of training, the split and the resuming of a run know nothing of it: they ask for rows by number, and get the
-bits that a set in memory has. What needs every image once (whether all can be read, whether two are the same, what the
-set is) is found in one pass and kept by the cache, so that the next start needs no pass.
+bits that a set in memory has. What needs every row once (whether all can be read, whether two are the same, which
+classes there are, what the set is) is found in one pass and kept by the cache, so that the next start needs no pass.
 """
 
 import functools
@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -25,42 +25,60 @@ T = TypeVar('T')
 ReadRows = Callable[[np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True)
-class Stored:
-    """Images where they are stored.
+class Seen(NamedTuple):
+    """What one pass over all stored rows finds.
 
     Attributes:
-      shape: (N, H, W, channels).
-      read: numbers [M] -> [M, H, W, channels] uint8. Raises a UserError for images that cannot be read.
-      look_through: () -> digests [N, DIGEST_BYTES] uint8 of all images. Raises a UserError that names all that cannot
-        be read.
+      digests: [N, DIGEST_BYTES] uint8, of images and of label maps.
+      counts: [M, 3] int64, of label maps: (which of the N, a number, how many of its pixels have it), in order.
+      classes: [N] int32, of labels that are one number each: all of them.
     """
 
-    shape: tuple[int, int, int, int]
+    digests: np.ndarray | None = None
+    counts: np.ndarray | None = None
+    classes: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Rows where they are stored.
+
+    Attributes:
+      shape: (N, H, W, channels) of images, (N, H, W) of label maps, (N,) of labels that come with images.
+      read: numbers [M] -> their rows [M, ...] of `dtype`. Raises a UserError for what cannot be read.
+      look_through: reads every row once. Raises a UserError that names all that cannot be read.
+      dtype: of images uint8.
+    """
+
+    shape: tuple[int, ...]
     read: ReadRows
-    look_through: Callable[[], np.ndarray]
+    look_through: Callable[[], Seen]
+    dtype: np.dtype = np.dtype(np.uint8)
 
 
-class LazyImages:
-    """Images [N, H, W, channels] uint8 that are read when rows of them are taken, as those of an array are.
+class LazyRows:
+    """Images [N, H, W, channels] or label maps [N, H, W] that are read when rows are taken, as those of an array are.
 
     Args:
       stored: where they are.
       places: [N] which of the stored ones, in which order; None for all.
-      digests: [N, DIGEST_BYTES] of these, once the stored ones were looked through.
+      seen: of all stored ones, once they were looked through.
+      dtype: of the rows that are taken; None for that of the stored ones.
     """
 
-    ndim = 4
-    dtype = np.dtype(np.uint8)
-
-    def __init__(self, stored: Stored, places: np.ndarray | None = None, digests: np.ndarray | None = None):
-        self.stored, self.digests = stored, digests
-        self._places = places
+    def __init__(self, stored: Stored, places: np.ndarray | None = None, seen: Seen | None = None, dtype: Any = None):
+        self.stored, self.places, self.seen = stored, places, seen
+        self.dtype = stored.dtype if dtype is None else np.dtype(dtype)
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """(N, H, W, channels)."""
-        return (self.stored.shape[0] if self._places is None else len(self._places), *self.stored.shape[1:])
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W, channels), or (N, H, W)."""
+        return (self.stored.shape[0] if self.places is None else len(self.places), *self.stored.shape[1:])
+
+    @property
+    def ndim(self) -> int:
+        """4 of images, 3 of label maps."""
+        return len(self.stored.shape)
 
     @property
     def size(self) -> int:
@@ -70,7 +88,14 @@ class LazyImages:
     @property
     def nbytes(self) -> int:
         """What they would take in memory."""
-        return self.size
+        return self.size * self.dtype.itemsize
+
+    @property
+    def digests(self) -> np.ndarray | None:
+        """[N, DIGEST_BYTES] uint8 of these, once the stored ones were looked through."""
+        if self.seen is None or self.seen.digests is None:
+            return None
+        return self.seen.digests if self.places is None else self.seen.digests[self.places]
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -82,28 +107,33 @@ class LazyImages:
         numbers = np.arange(len(self))[rows]
         if not isinstance(rows, slice | np.ndarray | list):
             raise TypeError(f'images are taken by rows, not by {rows!r}')
-        places = numbers.reshape(-1) if self._places is None else self._places[numbers.reshape(-1)]
-        return self.stored.read(places).reshape(*numbers.shape, *self.shape[1:])
+        places = numbers.reshape(-1) if self.places is None else self.places[numbers.reshape(-1)]
+        found = self.stored.read(places).astype(self.dtype, copy=False)
+        return found.reshape(*numbers.shape, *self.shape[1:])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Read all of them, for whoever has room for that."""
         del copy
-        return self[:].astype(dtype or np.uint8, copy=False)
+        return self[:].astype(dtype or self.dtype, copy=False)
 
-    def part(self, rows: np.ndarray) -> 'LazyImages':
+    def part(self, rows: np.ndarray) -> 'LazyRows':
         """Return some of them, as numbers [M] or truth values [N], which are read no sooner than these."""
         numbers = np.arange(len(self))[rows]
-        places = numbers if self._places is None else self._places[numbers]
-        return LazyImages(self.stored, places, None if self.digests is None else self.digests[numbers])
+        return LazyRows(self.stored, numbers if self.places is None else self.places[numbers], self.seen, self.dtype)
 
-    def looked_through(self, digests: np.ndarray | None = None) -> 'LazyImages':
-        """Return them with the digests of all rows: those that are given, or else found by reading every image once."""
-        return LazyImages(self.stored, self._places, self.stored.look_through() if digests is None else digests)
+    def of_type(self, dtype: Any) -> 'LazyRows':
+        """Return the same rows, which become of another type when they are taken."""
+        return LazyRows(self.stored, self.places, self.seen, dtype)
+
+    def looked_through(self, seen: Seen | None = None) -> 'LazyRows':
+        """Return them with what is seen of all stored rows: what is given, or else by reading each once."""
+        seen = self.stored.look_through() if seen is None else seen
+        return LazyRows(self.stored, self.places, seen, self.dtype)
 
 
-def part_of(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return some images, without reading any that stay where they are."""
-    return cast(np.ndarray, images.part(rows)) if isinstance(images, LazyImages) else images[rows]
+def part_of(rows_of: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return some rows, without reading any that stay where they are."""
+    return cast(np.ndarray, rows_of.part(rows)) if isinstance(rows_of, LazyRows) else rows_of[rows]
 
 
 def lazy_pictures(
@@ -116,89 +146,106 @@ def lazy_pictures(
 ) -> np.ndarray:
     """Return pictures that are decoded when they are taken; the arguments are those of `decoding.decode`."""
 
-    def read_rows(places: np.ndarray) -> np.ndarray:
-        images = np.empty((len(places), *shape), np.uint8)
+    def row(number: int) -> np.ndarray:
+        return as_one_size(read(number), shape, resize, str_of(number))
 
-        def fill(start: int) -> None:
-            for i in range(start, min(start + BLOCK, len(places))):
-                number = int(places[i])
-                images[i] = as_one_size(read(number), shape, resize, str_of(number))
-
-        _on_all_cores(fill, range(0, len(places), BLOCK))
-        return images
-
-    def look_through() -> np.ndarray:
+    def look_through() -> Seen:
         digests = np.empty((count, DIGEST_BYTES), np.uint8)
 
         def keep(i: int, picture: np.ndarray) -> None:
-            digests[i] = _digest_of(picture)
+            digests[i] = digest_of_row(picture)
 
         each_picture(count, read, shape, resize, what, str_of, keep)
-        return digests
+        return Seen(digests)
 
-    return cast(np.ndarray, LazyImages(Stored((count, *shape), read_rows, look_through)))
+    return cast(np.ndarray, LazyRows(Stored((count, *shape), rows_by(row, shape, np.uint8), look_through)))
+
+
+def rows_by(row: Callable[[int], np.ndarray], shape: tuple[int, ...], dtype: Any) -> ReadRows:
+    """Return how to read rows on all cores where one is read by `row`: number -> a row of that shape."""
+
+    def read_rows(places: np.ndarray) -> np.ndarray:
+        found = np.empty((len(places), *shape), dtype)
+
+        def fill(start: int) -> None:
+            for i in range(start, min(start + BLOCK, len(places))):
+                found[i] = row(int(places[i]))
+
+        _on_all_cores(fill, range(0, len(places), BLOCK))
+        return found
+
+    return read_rows
 
 
 def lazy_array(array: np.ndarray) -> np.ndarray:
     """Return images [N, H, W, channels] that are mapped from a file, of which rows are copied when they are taken."""
 
-    def look_through() -> np.ndarray:
-        return row_digests(array)
+    def look_through() -> Seen:
+        return Seen(row_digests(array))
 
-    shape = cast(tuple[int, int, int, int], array.shape)
-    return cast(np.ndarray, LazyImages(Stored(shape, lambda places: np.asarray(array[places]), look_through)))
+    return cast(np.ndarray, LazyRows(Stored(array.shape, lambda places: np.asarray(array[places]), look_through)))
 
 
-def row_digests(images: np.ndarray) -> np.ndarray:
-    """Return the digests of images: [N, DIGEST_BYTES] uint8, the same whether they are in memory or not."""
-    if isinstance(images, LazyImages) and images.digests is not None:
-        return images.digests
-    found = [_digest_of(row) for block in blocks(images) for row in block]
+def row_digests(rows: np.ndarray) -> np.ndarray:
+    """Return the digests of images or label maps: [N, DIGEST_BYTES] uint8, the same in memory and in any type."""
+    if isinstance(rows, LazyRows) and (digests := rows.digests) is not None:
+        return digests
+    found = [digest_of_row(row) for block in blocks(rows) for row in block]
     return np.stack(found) if found else np.zeros((0, DIGEST_BYTES), np.uint8)
 
 
-def blocks(images: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield images some at a time, in order."""
-    step = max(1, _PASS_BYTES // max(1, int(np.prod(images.shape[1:], dtype=np.int64)) * images.dtype.itemsize))
-    for start in range(0, len(images), step):
-        yield images[start : start + step]
+def blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield rows some at a time, in order."""
+    step = max(1, _PASS_BYTES // max(1, int(np.prod(rows.shape[1:], dtype=np.int64)) * rows.dtype.itemsize))
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]
 
 
-def is_lazy(images: np.ndarray | None) -> bool:
-    """Return whether images are read when they are taken."""
-    return isinstance(images, LazyImages)
+def is_lazy(rows: Any) -> bool:
+    """Return whether images or label maps are read when they are taken."""
+    return isinstance(rows, LazyRows)
 
 
 class ReadAhead:
-    """Reads the images that will probably be wanted next in a thread, while the devices work on those before.
+    """Reads the rows that will probably be wanted next in a thread, while the devices work on those before.
 
     Args:
-      images: of which rows are taken.
+      source: of which rows are taken.
     """
 
-    def __init__(self, images: np.ndarray):
-        self._images = images
+    def __init__(self, source: np.ndarray):
+        self.source = source
         self._pool = ThreadPoolExecutor(1, 'reading ahead')
         self._begun: tuple[np.ndarray, Future[np.ndarray]] | None = None
 
     def begin(self, rows: np.ndarray) -> None:
-        """Begin to read the images of some rows [M]."""
-        self._begun = rows, self._pool.submit(self._images.__getitem__, rows)
+        """Begin to read some rows [M]."""
+        self._begun = rows, self._pool.submit(self.source.__getitem__, rows)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """Return the images of some rows [M], those that were not begun by reading them now."""
+        """Return some rows [M], those that were not begun by reading them now."""
         begun, self._begun = self._begun, None
         if begun is None:
-            return self._images[rows]
+            return self.source[rows]
         common = min(len(rows), len(begun[0]))
         if not np.array_equal(rows[:common], begun[0][:common]):
             begun[1].cancel()
-            return self._images[rows]
+            return self.source[rows]
         found = begun[1].result()[:common]
-        return found if common == len(rows) else np.concatenate([found, self._images[rows[common:]]])
+        return found if common == len(rows) else np.concatenate([found, self.source[rows[common:]]])
 
 
-def _digest_of(row: np.ndarray) -> np.ndarray:
+def readers_ahead(*sources: np.ndarray | None) -> list[ReadAhead]:
+    """Return a reader for each of those that are read when they are taken."""
+    return [ReadAhead(source) for source in sources if source is not None and is_lazy(source)]
+
+
+def digest_of_row(row: np.ndarray) -> np.ndarray:
+    """Return the digest of an image [H, W, channels] uint8 or a label map [H, W] of any type: [DIGEST_BYTES] uint8."""
+    if row.ndim == 2:
+        # As the smallest type that holds it: what its source stored it in is no part of what it is.
+        is_small = not row.size or (row.min() >= 0 and row.max() <= 255)
+        row = row.astype(np.uint8 if is_small else np.int64)
     found = hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=DIGEST_BYTES)
     return np.frombuffer(found.digest(), np.uint8)
 

@@ -7,6 +7,8 @@ import numpy as np
 
 from failpred_jax.config import DataConfig
 from failpred_jax.data.disjoint import row_hashes
+from failpred_jax.data.lazy import is_lazy
+from failpred_jax.data.lazy_maps import numbers_in
 from failpred_jax.data.parts import some
 from failpred_jax.data.sources import images_of
 from failpred_jax.types import DatasetInfo, Examples
@@ -49,6 +51,11 @@ def class_counts(examples: Examples, info: DatasetInfo) -> np.ndarray:
     """Return the number of images, or of pixels that count, of each class: [C] int64."""
     counts = np.zeros(info.num_classes, np.int64)
     labels = examples.labels
+    if is_lazy(labels):
+        numbers, pixels = numbers_in(labels)
+        is_class = (numbers != info.ignore_label) & (numbers < info.num_classes)
+        counts[numbers[is_class]] = pixels[is_class]
+        return counts
     for start in range(0, len(labels), 64 if labels.ndim > 1 else len(labels) or 1):
         block = labels[start : start + 64] if labels.ndim > 1 else labels
         flat = block.reshape(-1)

@@ -4,22 +4,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from failpred_jax.config import DataConfig
 from failpred_jax.data.cache import everything_below
-from failpred_jax.data.decoding import channels_of, decode, decode_files
+from failpred_jax.data.decoding import channels_of
 from failpred_jax.data.label_maps import MapRule
 from failpred_jax.data.labeled_files import CHANNELS
 from failpred_jax.data.listing import by_stem, list_folder, readable
+from failpred_jax.data.pairs import Pair, PairForm, num_bytes_of_pairs, read_pairs
 from failpred_jax.data.parts import PARTS, by_part, some
-from failpred_jax.data.pictures import read_label_map, read_picture, size_of
+from failpred_jax.data.pictures import read_picture
 from failpred_jax.data.resize import resize_labels
 from failpred_jax.data.sources import RawData
 from failpred_jax.errors import UserError
 from failpred_jax.options import option, rule
 from failpred_jax.registry import SOURCES
-from failpred_jax.types import DatasetInfo, Examples
+from failpred_jax.types import DatasetInfo
 
 _IMAGES = ('images', 'image', 'imgs', 'img', 'img_dir', 'jpegimages', 'x')
 _MASKS = ('masks', 'mask', 'labels', 'label', 'annotations', 'ann_dir', 'gt', 'segmentationclass', 'y')
@@ -72,39 +71,26 @@ def load(data: DataConfig, options: SegmentationOptions) -> RawData:
     root = Path(options.path)
     pairs = {part: _pairs(images, masks, options) for part, (images, masks) in _parts(root, options).items()}
     map_rule = MapRule.of(options)
-    everything = [image for of_part in pairs.values() for image, _ in of_part]
-    first = pairs['train'][0][0]
-    height, width = data.new_size or read_picture(first).shape[:2]
+    everything = [pair.image for of_part in pairs.values() for pair in of_part]
+    height, width = data.new_size or read_picture(pairs['train'][0].image).shape[:2]
     shape = (height, width, channels_of(everything, options.channels))
-    found = {
-        part: _read(of_part, shape, data.new_size is not None, map_rule, f"the {part} part of '{root}'")
-        for part, of_part in pairs.items()
-    }
-    class_names = map_rule.class_names(found['train'].labels, f"the label maps of '{root}'", 'config.data.segmentation')
-    info = DatasetInfo(readable(root.resolve().name), 'segmentation', shape, class_names, map_rule.ignore)
-    return RawData(info, found['train'], *(found.get(part) for part in PARTS[1:]))
-
-
-def _read(
-    pairs: Sequence[tuple[Path, Path]], shape: tuple[int, int, int], resize: bool, map_rule: MapRule, what: str
-) -> Examples:
-    images = decode_files([image for image, _ in pairs], shape, resize, what)
-
-    def read(i: int) -> np.ndarray:
-        image, mask = pairs[i]
-        label = read_label_map(mask)
-        height, width = size_of(image)
-        if label.shape != (height, width):
-            raise UserError(
-                f"'{image}' is {height} x {width} pixels, but its label map '{mask}' is {label.shape[0]} x "
-                f'{label.shape[1]}; they must be of one size'
-            )
-        return resize_labels(map_rule.applied(label, mask)[None], shape[:2])[0][..., None]
-
-    labels = decode(
-        len(pairs), read, (*shape[:2], 1), False, f'the label maps of {what}', lambda i: pairs[i][1], map_rule.dtype
+    form = PairForm(
+        read_image=lambda file: read_picture(file, channels=shape[-1]),
+        apply_rule=lambda numbers, file: resize_labels(map_rule.applied(numbers, file)[None], shape[:2])[0],
+        shape=shape,
+        resize=data.new_size is not None,
+        dtype=map_rule.dtype,
+        is_lazy=data.is_beyond_memory(num_bytes_of_pairs(len(everything), shape, map_rule.dtype)),
     )
-    return Examples(images, labels[..., 0])
+    found = {part: read_pairs(of_part, form, f"the {part} part of '{root}'") for part, of_part in pairs.items()}
+    info = DatasetInfo(readable(root.resolve().name), 'segmentation', shape, (), map_rule.ignore)
+    raw = RawData(
+        info,
+        found['train'],
+        *(found.get(part) for part in PARTS[1:]),
+        classes_of=lambda maps: map_rule.class_names(maps, f"the label maps of '{root}'", 'config.data.segmentation'),
+    )
+    return raw if form.is_lazy else raw.named()
 
 
 def _parts(root: Path, options: SegmentationOptions) -> dict[str, tuple[Path, Path]]:
@@ -140,7 +126,7 @@ def _named(folders: Mapping[str, Path], name: str, usual: Sequence[str]) -> Path
     return next((lowered[word] for word in usual if word in lowered), None)
 
 
-def _pairs(images: Path, masks: Path, options: SegmentationOptions) -> list[tuple[Path, Path]]:
+def _pairs(images: Path, masks: Path, options: SegmentationOptions) -> list[Pair]:
     """Return the pictures and label maps of one base name, sorted. Raises UserError for what has no partner."""
     found = []
     for folder, suffix, what in ((images, options.image_suffix, 'image'), (masks, options.mask_suffix, 'mask')):
@@ -162,4 +148,4 @@ def _pairs(images: Path, masks: Path, options: SegmentationOptions) -> list[tupl
         )
     if not found[0]:
         raise UserError(f"'{images}' and '{masks}' hold no pictures of a kind that is read here")
-    return [(found[0][stem], found[1][stem]) for stem in sorted(found[0])]
+    return [Pair(found[0][stem], found[1][stem]) for stem in sorted(found[0])]

@@ -4,11 +4,14 @@ A source is one file with one function, registered in `registry.SOURCES`: `load(
 data section of the config and the options that the source owns (None if it owns none).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 
+from failpred_jax.data.lazy import LazyRows, part_of
+from failpred_jax.data.lazy_maps import counts_by_map
 from failpred_jax.errors import UserError
 from failpred_jax.types import DatasetInfo, Examples
 
@@ -25,6 +28,8 @@ class RawData:
       is_all_known: whether the files that the source names beforehand are all that decided what was loaded.
       groups: [N] of any type, what each training example belongs to and is never split from; None for nothing.
       held_out_groups: 'validation' and 'test' -> the same of those parts, where they are there and have some.
+      classes_of: training label maps -> the names of the classes in them, where `info` does not have them yet since the
+        maps stay in their files until they were looked through; None where it has.
     """
 
     info: DatasetInfo
@@ -34,6 +39,18 @@ class RawData:
     groups: np.ndarray | None = field(default=None, kw_only=True)
     held_out_groups: Mapping[str, np.ndarray] = field(default_factory=dict, kw_only=True)
     is_all_known: bool = field(default=True, kw_only=True)
+    classes_of: Callable[[np.ndarray], tuple[str, ...]] | None = field(default=None, kw_only=True)
+
+    def named(self) -> 'RawData':
+        """Return the set with the names of its classes, which may be found in its label maps.
+
+        Raises:
+          UserError: what the maps hold cannot be classes.
+        """
+        if self.classes_of is None:
+            return self
+        info = replace(self.info, class_names=self.classes_of(self.train.labels))
+        return replace(self, info=info, classes_of=None)
 
 
 def images_of(examples: Examples) -> np.ndarray:
@@ -45,6 +62,11 @@ def images_of(examples: Examples) -> np.ndarray:
     if examples.images is None:
         raise ValueError('examples of a data source have images')
     return examples.images
+
+
+def part_of_examples(examples: Examples, rows: np.ndarray) -> Examples:
+    """Return some examples, as numbers [M] or truth values [N]; what stays in its files is not read for that."""
+    return Examples(part_of(images_of(examples), rows), part_of(examples.labels, rows))
 
 
 def check_examples(examples: Examples, info: DatasetInfo, where: str) -> Examples:
@@ -67,18 +89,41 @@ def check_examples(examples: Examples, info: DatasetInfo, where: str) -> Example
         problems.append(f'has labels of shape {labels.shape}; a {info.task} of these images needs {wanted}')
     if not np.issubdtype(labels.dtype, np.integer):
         problems.append(f'has labels of type {labels.dtype}; they must be integers')
-    elif labels.size:
+    elif isinstance(labels, LazyRows) and not problems:
+        problems += _problems_of_maps(labels, info)
+    elif labels.size and not isinstance(labels, LazyRows):
         allowed = (labels >= 0) & (labels < info.num_classes)
         if info.ignore_label is not None:
             allowed |= labels == info.ignore_label
         if not allowed.all():
             bad = np.argwhere(~allowed)[0]
-            problems.append(
-                f'has {np.count_nonzero(~allowed)} labels out of range, such as {labels[tuple(bad)]} in example '
-                f'{bad[0]}; labels must be 0 to {info.num_classes - 1}'
-            )
+            problems.append(_out_of_range(int(np.count_nonzero(~allowed)), labels[tuple(bad)], int(bad[0]), info))
     if problems:
         raise UserError('\n'.join(f'{where} {problem}' for problem in problems))
+    if isinstance(labels, LazyRows):
+        is_small = counts_by_map(labels)[:, 1].max(initial=0) <= 255
+        return Examples(images, cast(np.ndarray, labels.of_type(np.uint8 if is_small else np.int32)))
     # A label map has as many numbers as its image has pixels; it stays as small as the image.
     keep = info.task == 'segmentation' and labels.max(initial=0) <= 255
     return Examples(images, labels.astype(np.uint8 if keep else np.int32, copy=False))
+
+
+def _problems_of_maps(labels: LazyRows, info: DatasetInfo) -> list[str]:
+    """Return what is wrong with label maps that stay in their files, as a list of at most one."""
+    counts = counts_by_map(cast(np.ndarray, labels))
+    wrong = (counts[:, 1] < 0) | (counts[:, 1] >= info.num_classes)
+    if info.ignore_label is not None:
+        wrong &= counts[:, 1] != info.ignore_label
+    if not wrong.any():
+        return []
+    first = int(counts[wrong][0, 0])
+    label = labels[first].reshape(-1)
+    is_bad = np.isin(label, counts[wrong & (counts[:, 0] == first), 1])
+    return [_out_of_range(int(counts[wrong, 2].sum()), label[is_bad][0], first, info)]
+
+
+def _out_of_range(count: int, such_as: Any, example: int, info: DatasetInfo) -> str:
+    return (
+        f'has {count} labels out of range, such as {such_as} in example {example}; labels must be 0 to '
+        f'{info.num_classes - 1}'
+    )

@@ -13,10 +13,9 @@ from failpred_jax.data.cache import load_cached
 from failpred_jax.data.disjoint import check_disjoint
 from failpred_jax.data.excluding import without_classes
 from failpred_jax.data.grouping import shuffled, whole_groups
-from failpred_jax.data.lazy import part_of
 from failpred_jax.data.look import look_at
 from failpred_jax.data.resize import resize_images, resize_labels
-from failpred_jax.data.sources import RawData, check_examples, images_of
+from failpred_jax.data.sources import RawData, check_examples, images_of, part_of_examples
 from failpred_jax.errors import UserError
 from failpred_jax.files import DAMAGE, read_npz, write_npz
 from failpred_jax.registry import SOURCES
@@ -85,7 +84,7 @@ def load_data(
         elif len(split[name]) == len(train.labels):
             own = train  # All of it, in its order: no copy.
         else:
-            own = Examples(part_of(images_of(train), split[name]), train.labels[split[name]])
+            own = part_of_examples(train, split[name])
         if size is None:
             return own
         labels = resize_labels(own.labels, size) if own.labels.ndim == 3 else own.labels
@@ -170,7 +169,7 @@ def split_validation(data: Data, seed: int) -> tuple[Examples, Data]:
             'which cannot be shared; raise config.data.validation_fraction'
         )
     halves = (np.sort(order[:half]), np.sort(order[half:]))
-    first, second = (Examples(part_of(images_of(data.val), rows), data.val.labels[rows]) for rows in halves)
+    first, second = (part_of_examples(data.val, rows) for rows in halves)
     left = {} if groups is None else {'validation': groups[halves[1]]}
     return first, dataclasses.replace(data, val=second, groups={**data.groups, **left})
 

@@ -16,6 +16,8 @@ import numpy as np
 
 from failpred_jax.config import EvaluateConfig
 from failpred_jax.console import phase
+from failpred_jax.data.lazy import blocks
+from failpred_jax.errors import given
 from failpred_jax.evaluate.collect import Reader
 from failpred_jax.evaluate.parts import PixelStream
 from failpred_jax.evaluate.pixel_totals import ClassTotals, ScoreTotals, bootstrap_images, valid_pixels
@@ -60,7 +62,9 @@ class Sample:
 
 def draw_pixels(labels: np.ndarray, ignore_label: int | None, num_pixels: int, seed: int) -> Sample:
     """Return `num_pixels` valid pixels of label maps [N, H, W] (or all, if fewer), drawn without replacement."""
-    num_valid = np.array([np.count_nonzero(valid_pixels(image, ignore_label)) for image in labels])
+    num_valid = np.array(
+        [np.count_nonzero(valid_pixels(image, ignore_label)) for block in blocks(labels) for image in block]
+    )
     total = int(num_valid.sum())
     if total <= num_pixels:
         drawn = np.arange(total)
@@ -72,11 +76,14 @@ def draw_pixels(labels: np.ndarray, ignore_label: int | None, num_pixels: int, s
     width = max(int(count.max(initial=0)), 1)
     mask = np.arange(width)[None, :] < count[:, None]
     places = np.zeros((len(labels), width), np.int32)
-    for i in np.flatnonzero(count):
-        rank = drawn[image_of == i] - (ends[i] - num_valid[i])
-        places[i, : count[i]] = np.flatnonzero(valid_pixels(labels[i], ignore_label))[rank]
-    picked = np.take_along_axis(labels.reshape(len(labels), -1), places, axis=1)[mask]
-    return Sample(places, mask, picked.astype(np.int32))
+    picked = np.empty(len(drawn), np.int32)
+    first = np.cumsum(count) - count
+    for i, label in enumerate(image.reshape(-1) for block in blocks(labels) for image in block):
+        own = slice(first[i], first[i] + count[i])
+        rank = drawn[own] - (ends[i] - num_valid[i])
+        places[i, : count[i]] = np.flatnonzero(valid_pixels(label, ignore_label))[rank]
+        picked[own] = label[places[i, : count[i]]]
+    return Sample(places, mask, picked)
 
 
 def collect_pixels(reader: Reader, examples: Examples, sample: Sample) -> ScoreInputs:
@@ -113,12 +120,12 @@ def count_pixels(
     classes = ClassTotals(np.zeros((info.num_classes,) * 2, np.int64), 0.0, 0.0, [])
     sample = draw_pixels(test.labels, info.ignore_label, options.sample_pixels, stream.seed)
     kept: dict[str, list[np.ndarray]] = {'logits': [], **{name: [] for name in totals}}
-    for number, pixels, confidences, lost in _told(_images(stream.reader, plan, fitted, test), len(test.labels)):
+    for number, label, pixels, confidences, lost in _told(_images(stream.reader, plan, fitted, test), len(test.labels)):
         # A score that a single image cannot have is no score of the set.
         for name in [name for name in totals if name in lost]:
             del totals[name], kept[name]
             unavailable[name] = f'test image {number}: {lost[name]}'
-        labels, mask = _flat_labels(test.labels[number], info.ignore_label)
+        labels, mask = _flat_labels(label, info.ignore_label)
         logits = np.asarray(pixels.logits)
         correct = classes.add(logits, labels, mask)
         places = sample.places[number][sample.mask[number]]
@@ -170,16 +177,18 @@ def _flat_labels(label_map: np.ndarray, ignore_label: int | None) -> tuple[np.nd
 
 def _images(
     reader: Reader, plan: Plan, fitted: Fitted, examples: Examples, numbers: np.ndarray | None = None
-) -> Iterator[tuple[int, ScoreInputs, dict[str, np.ndarray], dict[str, str]]]:
-    """Yield, for each image in order, its row, ScoreInputs [H W, ...], score name -> [H W], and name -> why not."""
+) -> Iterator[tuple[int, np.ndarray, ScoreInputs, dict[str, np.ndarray], dict[str, str]]]:
+    """Yield, for each image in order: its row, label map [H, W], ScoreInputs [H W, ...], score -> [H W] or why not."""
     row = 0
     for found, real in reader.batches(examples, numbers):
+        maps = examples.labels[row : row + real]
         for i in range(real):
             pixels = jax.tree.map(lambda x, i=i: x[i].reshape(-1, *x.shape[3:]), found)
             # A void label may lie outside the classes; its pixels are masked, so any class will do.
-            labels = np.minimum(examples.labels[row].reshape(-1), pixels.logits.shape[-1] - 1).astype(np.int32)
+            labels = np.minimum(maps[i].reshape(-1), pixels.logits.shape[-1] - 1).astype(np.int32)
             yield (
                 row,
+                maps[i],
                 pixels,
                 *compute_scores(plan, pixels._replace(labels=labels), fitted, is_told=False, is_compiled=True),
             )
@@ -205,11 +214,11 @@ def _maps(
     """Return image, label, prediction and the named confidence maps of a few images; see results/folder.py."""
     test, ignore_label = stream.examples, stream.info.ignore_label
     chosen = shown_images(accuracy)
-    images = np.asarray(test.images)[chosen]
+    images = given(test.images, 'images')[chosen]
     examples = Examples(images, test.labels[chosen])
     size = test.labels.shape[1:]
     maps: dict[str, list] = {}
-    for _, pixels, confidences, _ in _images(stream.reader, plan, fitted, examples, chosen):
+    for _, _, pixels, confidences, _ in _images(stream.reader, plan, fitted, examples, chosen):
         maps.setdefault('prediction', []).append(np.asarray(predicted_classes(pixels.logits)).reshape(size))
         for name in names:
             maps.setdefault(f'confidence_{name}', []).append(confidences[name].reshape(size))

@@ -11,7 +11,7 @@ from PIL import Image
 from failpred_jax.config import DataConfig
 from failpred_jax.data import fingerprint, lazy, load_data, split_validation
 from failpred_jax.data.feeding import Feed, batches_in_order
-from failpred_jax.data.lazy import LazyImages, ReadAhead, is_lazy, lazy_array, row_digests
+from failpred_jax.data.lazy import LazyRows, ReadAhead, is_lazy, lazy_array, row_digests
 from failpred_jax.errors import UserError
 
 COUNT = 50
@@ -134,4 +134,4 @@ def test_reading_ahead_changes_nothing_however_wrong_it_was():
         ahead.begin(np.array(begun, int))
         np.testing.assert_array_equal(ahead.take(np.array(asked)), images[np.array(asked)])
     np.testing.assert_array_equal(ahead.take(np.array([9])), images[[9]])
-    assert isinstance(images, LazyImages)
+    assert isinstance(images, LazyRows)

@@ -12,7 +12,7 @@ import unittest.mock
 
 import numpy as np
 import pytest
-from e2e.command import NO_BROWSER, ROOT
+from e2e.command import NO_BROWSER, ROOT, final_digests
 from flax import linen
 from PIL import Image
 
@@ -259,3 +259,22 @@ def test_void_can_be_scored_as_the_reference_does(scenes, tiny_segmenter, tmp_pa
     metrics = json.loads((tmp_path / 'run' / 'evaluation' / 'metrics.json').read_text())
     assert metrics['classifier']['num_units'] == 7 * SIZE[0] * SIZE[1]
     assert metrics['classifier']['iou'][11] is not None
+
+
+def test_a_run_whose_images_and_maps_stay_in_their_files_ends_with_the_same_bits(scenes, tiny_segmenter, tmp_path):
+    short = {
+        'baseline.epochs': 2, 'baseline.eval_every_epochs': 1, 'confidence.epochs': 1,
+        'evaluate.scores': ('mcp', 'confidnet'), 'evaluate.resamples': 0, 'evaluate.train_pixels': 50,
+    }  # fmt: skip
+    for name, memory_mb in (('memory', 8192), ('files', 0)):
+        # Streamed in both, in chunks of several steps.
+        budget = {'data.memory_mb': memory_mb, 'data.device_budget_mb': 0, 'data.cache_mb': 0}
+        execute(config_for(scenes, tiny_segmenter, **short, **budget), tmp_path / name)
+    assert final_digests(tmp_path / 'files') == final_digests(tmp_path / 'memory')
+    found, expected = (read_npz(tmp_path / name / 'evaluation' / 'predictions.npz') for name in ('files', 'memory'))
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    maps = [read_evaluation(tmp_path / name / 'evaluation').maps for name in ('files', 'memory')]
+    for name, value in maps[1].items():
+        np.testing.assert_array_equal(maps[0][name], value, err_msg=name)
