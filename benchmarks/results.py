@@ -8,6 +8,7 @@ their names. `keep` takes what the tables need, with the command, the machine, t
 """
 
 import argparse
+import dataclasses
 import json
 import platform
 import re
@@ -20,6 +21,7 @@ from failpred_jax.metrics import compared, main_columns
 from failpred_jax.registry import METRICS
 from failpred_jax.results import Evaluation, read_evaluation
 from failpred_jax.results.codec import measures_from_json, measures_to_json, run_from_json, run_to_json
+from failpred_jax.results.measures import SeedsSummary
 from failpred_jax.results.shifted import read_shifted
 
 ROOT = Path(__file__).parents[1]
@@ -60,15 +62,14 @@ def keep(workdir: Path, title: str) -> dict[str, Any]:
     seeds = [one.seed for one in found.seeds]
     folders = {seed: workdir / f'seed_{seed}' for seed in seeds} if seeds else {found.run.config['seed']: workdir}
     environment = json.loads((folders[next(iter(folders))] / 'environment.json').read_text())
-    return _rounded(
+    return rounded(
         {
             'title': title,
             'command': _command(environment['command']),
-            'machine': f'{environment["processors"]} cores of {_processor()}, {environment["devices"]}',
-            'versions': {name: environment['versions'][name] for name in ('jax', 'flax', 'optax')},
+            **machine(environment),
             'run': {**about, 'definitions': {'scores': scores}},
-            'seeds': {str(seed): _one_seed(folder) for seed, folder in folders.items()},
-            'measures': _measures(found),
+            'seeds': {str(seed): one_seed(folder) for seed, folder in folders.items()},
+            'measures': measures(found, found.measures.seeds),
             'shifts': _shifts(folders),
         }
     )
@@ -95,16 +96,17 @@ def _shifts(folders: dict[int, Path]) -> dict[str, Any]:
     return tables
 
 
-def _measures(found: Evaluation) -> dict[str, Any]:
-    """Return metrics.json without what no table of the page shows."""
-    value = measures_to_json(found.measures)
-    if (summary := value.get('seeds')) is not None:
-        summary.pop('calibration', None)
+def measures(found: Evaluation, summary: SeedsSummary | None) -> dict[str, Any]:
+    """Return metrics.json without what no table of the page shows; of several seeds, their summary."""
+    value = measures_to_json(dataclasses.replace(found.measures, seeds=summary))
+    if summary is not None:
+        figures = value['seeds']
+        figures.pop('calibration', None)
         shown = {metric.name for metric in main_columns()}
-        for rows in summary['scores'].values():
+        for rows in figures['scores'].values():
             for name in rows.keys() - shown:
                 del rows[name]
-        return {'seeds': summary}
+        return {'seeds': figures}
     for name in ('comparisons', 'per_class', 'own'):
         value.pop(name, None)
     for score in value['scores'].values():
@@ -112,7 +114,7 @@ def _measures(found: Evaluation) -> dict[str, Any]:
     return value
 
 
-def _one_seed(folder: Path) -> dict[str, Any]:
+def one_seed(folder: Path) -> dict[str, Any]:
     """Return the size and the seconds of one seed's run."""
     found = read_evaluation(folder / 'evaluation')
     context = json.loads((folder / 'evaluation' / 'context.json').read_text())
@@ -136,17 +138,26 @@ def _command(line: str) -> str:
     return ' '.join(['python -m failpred_jax.main', *words])
 
 
+def machine(environment: dict[str, Any]) -> dict[str, Any]:
+    """Return on what a run ran, from its environment.json."""
+    return {
+        'machine': f'{environment["processors"]} cores of {_processor()}, {environment["devices"]}',
+        'versions': {name: environment['versions'][name] for name in ('jax', 'flax', 'optax')},
+    }
+
+
 def _processor() -> str:
     info = Path('/proc/cpuinfo')
     found = re.search(r'model name\s*: (.*)', info.read_text()) if info.exists() else None
     return found.group(1) if found else platform.processor()
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """Return a tree of results with numbers as the page keeps them."""
     if isinstance(value, dict):
-        return {key: _rounded(v) for key, v in value.items()}
+        return {key: rounded(v) for key, v in value.items()}
     if isinstance(value, list):
-        return [_rounded(v) for v in value]
+        return [rounded(v) for v in value]
     return float(f'{value:.{DIGITS}g}') if isinstance(value, float) else value
 
 
@@ -252,6 +263,15 @@ def readme(text: str, kept: dict[str, Any]) -> str:
     return before + FIRST + made + LAST + rest.partition(LAST)[2]
 
 
+def write(name: str = '', kept: dict[str, Any] | None = None) -> None:
+    """Write what was kept, if anything, as docs/results/NAME.json, and both pages."""
+    if kept is not None:
+        (DOCS / 'results' / f'{name}.json').write_text(json.dumps(kept, ensure_ascii=False) + '\n')
+    (DOCS / 'results.md').write_text(page(DOCS / 'results'))
+    file, shown = ROOT / 'README.md', json.loads((DOCS / 'results' / f'{SHOWN}.json').read_text())
+    file.write_text(readme(file.read_text(), shown))
+
+
 def main() -> None:
     """Keep a run, or write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -263,11 +283,9 @@ def main() -> None:
     commands.add_parser('write', help='docs/results.md from docs/results/')
     args = parser.parse_args()
     if args.what == 'keep':
-        found = json.dumps(keep(args.workdir, args.title), ensure_ascii=False)
-        (DOCS / 'results' / f'{args.name}.json').write_text(found + '\n')
-    (DOCS / 'results.md').write_text(page(DOCS / 'results'))
-    file, kept = ROOT / 'README.md', json.loads((DOCS / 'results' / f'{SHOWN}.json').read_text())
-    file.write_text(readme(file.read_text(), kept))
+        write(args.name, keep(args.workdir, args.title))
+    else:
+        write()
 
 
 if __name__ == '__main__':

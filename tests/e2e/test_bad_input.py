@@ -226,6 +226,7 @@ CASES = {
     ),
     'an evaluation of nothing': flags(DIGITS, '--mode=evaluate'),
     'a report of nothing': flags(DIGITS, '--mode=report'),
+    'a report before an evaluation': copy(lambda run: shutil.rmtree(run / 'evaluation'), '--mode=report'),
     'a folder of something else': file('run/thesis.tex', b'years of work', DIGITS),
     'a WORKDIR below a file': file('file', b'not a folder', DIGITS, '--workdir={tmp}/file/run'),
     'a WORKDIR that another run uses': copy(nothing),

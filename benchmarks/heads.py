@@ -1,0 +1,145 @@
+"""What makes the learned head better: one frozen classifier a seed, and heads that differ in one thing.
+
+    python -m benchmarks.heads train ROOT --config=configs/mnist_mlp.py [--seeds=0,1,2] [--only=NAME,...] [FLAGS]
+    python -m benchmarks.heads keep ROOT NAME --title='MNIST: what makes the head better' --command='...'
+
+`train` runs `failpred_jax.main` for every seed and variant, each in a WORKDIR of its own under ROOT; killed, it goes on
+with the same command. FLAGS of the program go to all of them (where the data lie). `keep` joins the test confidences of
+all variants, which belong to the same predictions, measures them together, and writes docs/results/NAME.json and the
+page.
+"""
+
+import argparse
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import results
+from failpred_jax import evaluate_predictions
+from failpred_jax.config import EvaluateConfig
+from failpred_jax.evaluate.seeds import summarize_evaluations
+from failpred_jax.results import Evaluation, read_evaluation
+from failpred_jax.results.codec import run_to_json
+
+BASELINE, USUAL = 'baseline', 'usual'
+# Twenty epochs at a learning rate that falls to 0 stand for the configs' two hundred at a tenth of it.
+HEAD = (
+    '--config.confidence.epochs=20',
+    '--config.confidence.eval_every_epochs=2',
+    '--config.confidence.learning_rate=1e-3',
+    '--config.confidence.schedule=cosine',
+    '--config.finetune.epochs=0',
+)
+VARIANTS = {
+    USUAL: (),
+    'constant_rate_1e-4': ('--config.confidence.learning_rate=1e-4', '--config.confidence.schedule=constant'),
+    'five_epochs': ('--config.confidence.epochs=5', '--config.confidence.eval_every_epochs=1'),
+    'no_dropout': ('--config.confidence.backbone_dropout=False',),
+    'tcp_ratio': ('--config.confidence.loss=tcp_ratio_mse',),
+    'correctness': ('--config.confidence.loss=correctness_bce',),
+    'focal': ('--config.confidence.loss=focal',),
+    'ranking': ('--config.confidence.loss=ranking',),
+    'errors_weigh_10': ('--config.confidence.error_weight=10',),
+    'validation_targets': ('--config.confidence.targets=validation',),
+    'one_hidden_layer': ('--config.model.head_units=(400,)',),
+    'linear': ('--config.model.head_units=()',),
+}
+# What the usual head's run measures beside it.
+OTHERS = ('trust_score', 'trust_score_reference', 'fusion')
+
+
+def train(root: Path, config: str, seeds: list[int], only: list[str], flags: list[str]) -> None:
+    """Run what has not been run."""
+    shared = [f'--config={config}', *flags]
+    for seed in seeds:
+        own = [*shared, f'--config.seed={seed}']
+        baseline = root / f'seed_{seed}' / BASELINE
+        _run(baseline, [*own, '--mode=train', '--config.confidence.epochs=0', '--config.finetune.epochs=0'])
+        start = ['--config.baseline.epochs=0', f'--config.baseline.init_from={baseline}']
+        for name in only or VARIANTS:
+            measured = [] if name == USUAL else ['--config.evaluate.scores=mcp,confidnet']
+            _run(baseline.parent / name, [*own, *start, *HEAD, *VARIANTS[name], *measured])
+
+
+def _run(workdir: Path, flags: list[str]) -> None:
+    # A run that has ended says so and does nothing again.
+    command = [sys.executable, '-m', 'failpred_jax.main', f'--workdir={workdir}', *flags]
+    print(' '.join(command[1:]), flush=True)
+    subprocess.run(command, check=True)
+
+
+def keep(root: Path, title: str, command: str) -> dict[str, Any]:
+    """Return what the page needs: the usual head's runs, and every variant as a score of the same predictions."""
+    folders = {int(path.name.partition('_')[2]): path for path in sorted(root.glob('seed_*'))}
+    names = [n for n in VARIANTS if all((path / n / 'evaluation').exists() for path in folders.values())]
+    joined = {seed: _joined(path, names) for seed, path in folders.items()}
+    shown = {'mcp', *OTHERS, *names}
+    summary = summarize_evaluations(joined, EvaluateConfig())
+    summary = dataclasses.replace(
+        summary,
+        scores={name: figures for name, figures in summary.scores.items() if name in shown},
+        paired=tuple(row for row in summary.paired if row.a in shown),
+        calibration={},
+        calibrated={},
+    )
+    usual = next(iter(folders.values())) / USUAL
+    run = run_to_json(read_evaluation(usual / 'evaluation').run)
+    return results.rounded(
+        {
+            'title': title,
+            'command': command,
+            **results.machine(json.loads((usual / 'environment.json').read_text())),
+            'run': {
+                **{key: run[key] for key in ('mode', 'created', 'dataset', 'interval')},
+                'definitions': {'scores': {name: {'role': '', 'estimates': ''} for name in shown}},
+            },
+            'seeds': {str(seed): results.one_seed(path / USUAL) for seed, path in folders.items()},
+            'measures': results.measures(joined[min(joined)], summary),
+        }
+    )
+
+
+def _joined(folder: Path, names: list[str]) -> Evaluation:
+    """Return one seed's test units with the heads of all variants as scores."""
+    found = {name: read_evaluation(folder / name / 'evaluation').test for name in names}
+    usual = found[USUAL]
+    for name, test in found.items():
+        # They are compared as scores of one classifier, so it has to be one.
+        if not np.array_equal(test.logits, usual.logits):
+            raise SystemExit(f'{folder / name}: its classifier is not that of {folder / USUAL}')
+    confidences = {name: test.confidences['confidnet'] for name, test in found.items()}
+    confidences |= {name: usual.confidences[name] for name in OTHERS}
+    return evaluate_predictions(usual.labels, usual.logits, confidences, resamples=0).evaluation
+
+
+def main() -> None:
+    """Train the heads, or keep what they measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest='what', required=True)
+    runs = commands.add_parser('train', help='every seed and variant that has not been run')
+    runs.add_argument('root', type=Path)
+    runs.add_argument('--config', default='configs/mnist_mlp.py')
+    runs.add_argument('--seeds', default='0,1,2')
+    runs.add_argument('--only', default='')
+    kept = commands.add_parser('keep', help='what they measured into docs/results/NAME.json')
+    kept.add_argument('root', type=Path)
+    kept.add_argument('name')
+    kept.add_argument('--title', required=True)
+    kept.add_argument('--command', required=True, help='the first command, as the page shows it')
+    args, flags = parser.parse_known_args()
+    if args.what == 'train':
+        seeds = [int(seed) for seed in args.seeds.split(',')]
+        train(args.root, args.config, seeds, list(filter(None, args.only.split(','))), flags)
+    elif flags:
+        parser.error(f'unknown: {" ".join(flags)}')
+    else:
+        results.write(args.name, keep(args.root, args.title, args.command))
+
+
+if __name__ == '__main__':
+    main()
