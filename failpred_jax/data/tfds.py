@@ -1,11 +1,9 @@
 """Any image classification or segmentation data set of tensorflow-datasets, by name.
 
-Class count, shapes and splits come from tfds. Data are read as records, without tensorflow, where they were
-prepared so (array_record, which is also what we ask tfds to prepare); a set that was prepared as TFRecord needs
-tensorflow to be read.
+Class count, shapes and splits come from tfds. Data are read as records, without tensorflow, whether they were prepared
+as array_record, which is what we ask tfds to prepare, or as TFRecord.
 """
 
-import dataclasses
 import itertools
 import logging
 import os
@@ -18,15 +16,15 @@ import numpy as np
 
 from failpred_jax.config import DataConfig
 from failpred_jax.data.cache import everything_below
-from failpred_jax.data.decoding import decode
 from failpred_jax.data.label_maps import MapRule
 from failpred_jax.data.parts import some
-from failpred_jax.data.resize import resize_labels, resize_picture
+from failpred_jax.data.record_split import RecordSplit
+from failpred_jax.data.records import open_records
 from failpred_jax.data.sources import RawData
 from failpred_jax.errors import UserError
 from failpred_jax.options import option, rule
 from failpred_jax.registry import SOURCES
-from failpred_jax.types import DatasetInfo, Examples
+from failpred_jax.types import DatasetInfo
 
 
 @dataclass(frozen=True)
@@ -84,13 +82,23 @@ def load(data: DataConfig, options: TfdsOptions) -> RawData:
                 allowed = ', '.join(builder.info.splits)
                 raise UserError(f"config.data.tfds.{key} is '{split}'; '{options.name}' has the splits: {allowed}")
     _check_disjoint(builder, {key: getattr(options, key) for key in ('train_split', 'test_split', 'validation_split')})
-    train = _read(builder, options.train_split, info, options)
-    test = _read(builder, options.test_split, info, options)
-    validation = _read(builder, options.validation_split, info, options) if options.validation_split else None
-    if info.task == 'segmentation':
-        names = MapRule.of(options).class_names(train.labels, f"the label maps of '{options.name}'", 'config.data.tfds')
-        info = dataclasses.replace(info, class_names=names)
-    return RawData(info, train, validation, test)
+    splits = (options.train_split, options.validation_split, options.test_split)
+    map_rule, (height, width, channels) = MapRule.of(options), info.image_shape
+    per_pixel = channels + (np.dtype(map_rule.dtype).itemsize if info.task == 'segmentation' else 0)
+    count = sum(builder.info.splits[split].num_examples for split in splits if split)
+    # Images of one size that become another are resized together, once they are all here.
+    is_lazy = data.new_size in (None, (height, width)) and data.is_beyond_memory(count * height * width * per_pixel)
+    found = []
+    for split in splits:
+        what, keys = f"'{info.name}', {split}", (options.image_key, options.label_key)
+        records = open_records(builder, split, what) if split else None
+        of_split = records and RecordSplit(records, builder.info.features, keys, info, map_rule, what)
+        found.append(of_split.examples(is_lazy) if of_split else None)
+    if info.task == 'classification':
+        return RawData(info, *found)
+    where = f"the label maps of '{options.name}'"
+    raw = RawData(info, *found, classes_of=lambda maps: map_rule.class_names(maps, where, 'config.data.tfds'))
+    return raw if is_lazy else raw.named()
 
 
 def _check_disjoint(builder: Any, splits: Mapping[str, str]) -> None:
@@ -207,47 +215,3 @@ def _kind(feature: Any) -> str:
     """Return what a feature of tfds is: 'image', 'class', or the name of its type."""
     name = type(feature).__name__
     return {'Image': 'image', 'LabeledImage': 'image', 'ClassLabel': 'class'}.get(name, name)
-
-
-def _read(builder: Any, split: str, info: DatasetInfo, options: TfdsOptions) -> Examples:
-    """Return a split as arrays; records are decoded straight into the arrays that are kept."""
-    map_rule, size = MapRule.of(options), info.image_shape[:2]
-    is_map = info.task == 'segmentation'
-    what = f"'{info.name}', {split}"
-
-    def picture_of(record: Any, i: int) -> np.ndarray:
-        image, label = record[options.image_key], record[options.label_key]
-        if is_map:
-            if label.shape[:2] != image.shape[:2]:
-                raise UserError(f'{what}, number {i}: the image is {image.shape}, its label map {label.shape}')
-            label = resize_labels(map_rule.applied(label[..., 0], f'{what}, number {i}')[None], size)[0]
-        labels[i] = label
-        return image
-
-    try:
-        records = builder.as_data_source(split=split)
-    except NotImplementedError as error:  # prepared as TFRecord
-        in_turn = _with_tensorflow(builder, split, info, error)
-        count = builder.info.splits[split].num_examples
-        labels = np.empty((count, *size) if is_map else count, map_rule.dtype if is_map else np.int32)
-        images = np.empty((count, *info.image_shape), np.uint8)
-        for i, record in enumerate(in_turn):
-            images[i] = resize_picture(picture_of(record, i), size)
-        return Examples(images, labels)
-    count = len(records)
-    labels = np.empty((count, *size) if is_map else count, map_rule.dtype if is_map else np.int32)
-    images = decode(count, lambda i: picture_of(records[i], i), info.image_shape, True, what)
-    return Examples(images, labels)
-
-
-def _with_tensorflow(builder: Any, split: str, info: DatasetInfo, error: Exception) -> Any:
-    """Return the records of a set that was prepared as TFRecord, one after the other."""
-    try:
-        import tensorflow as tf  # noqa: F401
-        import tensorflow_datasets as tfds
-    except ImportError:
-        raise UserError(
-            f"'{info.name}' in {builder.data_dir} was prepared as TFRecord, which only tensorflow reads; install "
-            'tensorflow, or prepare it again elsewhere: --config.data.tfds.data_dir=DIR'
-        ) from error
-    return tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))

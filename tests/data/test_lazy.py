@@ -41,13 +41,16 @@ def sets(tmp_path):
     np.save(tmp_path / 'arrays' / 'labels_train.npy', np.arange(COUNT) % 2)
     where = {'folder': 'folder', 'table': 'table.csv', 'parquet': 'all.parquet', 'arrays': 'arrays'}
     return {
-        source: DataConfig(source=source, path=str(tmp_path / path), image_size=() if source == 'arrays' else (4, 4))
+        source: DataConfig(
+            source=source, path=str(tmp_path / path), image_size=() if source == 'arrays' else (4, 4), cache_mb=0
+        )
         for source, path in where.items()
     }
 
 
 def kept_in_files(config):
-    return dataclasses.replace(config, memory_mb=0)
+    # Of those in memory nothing is kept: a slow machine would, and map it instead of reading the files.
+    return dataclasses.replace(config, memory_mb=0, cache_mb=1)
 
 
 @pytest.mark.parametrize('source', ['folder', 'table', 'parquet', 'arrays'])

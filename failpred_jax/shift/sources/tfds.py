@@ -1,6 +1,7 @@
 """Another data set of tensorflow-datasets."""
 
 import dataclasses
+import sys
 
 from failpred_jax.data.sources import images_of
 from failpred_jax.errors import UserError
@@ -20,7 +21,8 @@ def load(argument: str, form: Form) -> ShiftImages:
     options = dataclasses.replace(
         options, name=name, train_split=f'{split}[:1]', test_split=f'{split}[1:]', validation_split=''
     )
-    raw = SOURCES['tfds'](dataclasses.replace(form.data, source='tfds'), options)
+    # In memory whatever its size: its images are brought to the form of the run's.
+    raw = SOURCES['tfds'](dataclasses.replace(form.data, source='tfds', memory_mb=sys.maxsize), options)
     if raw.info.task != 'classification' or raw.test is None:
         raise UserError(f"'{name}' is no set of classified images")
     is_own = own_classes(raw.info.class_names, form.info)
