@@ -12,8 +12,12 @@ from failpred_jax.config import Config
 from failpred_jax.console import say
 from failpred_jax.errors import UserError
 from failpred_jax.evaluate.seeds import summarize_ensemble, summarize_evaluations, to_markdown, with_seeds
+from failpred_jax.evaluate.shift_seeds import seeds_to_table, summarize_shifted
 from failpred_jax.experiment import Experiment
 from failpred_jax.results import read_evaluation, write_evaluation
+from failpred_jax.results.beside import SHIFTED
+from failpred_jax.results.shift_seeds import write_shifted_seeds
+from failpred_jax.results.shifted import read_shifted
 from failpred_jax.run_evaluation import Ensemble
 from failpred_jax.stopping import Stop
 from failpred_jax.workdir import Workdir
@@ -71,11 +75,29 @@ class SeveralSeeds:
         return is_new
 
     def measure_shifts(self) -> bool:
-        """Measure the shifted sets that the config names, of each seed into its folder; return whether any was."""
+        """Measure the shifted sets that the config names, of each seed into its folder, and all of them together.
+
+        Returns:
+          Whether anything was measured or summarized.
+        """
         is_new = False
         for seed in self.config.seeds:
             is_new |= self._experiment(seed).measure_shifts()
-        return is_new
+        return processes.from_main(self._summarize_shifts) or is_new
+
+    def _summarize_shifts(self) -> bool:
+        found = {seed: read_shifted(self.workdir / f'seed_{seed}' / SHIFTED) for seed in self.config.seeds}
+        known = {seed: shifted for seed, shifted in found.items() if shifted is not None}
+        if not known or len(known) < len(found):
+            return False
+        summary = summarize_shifted(known)
+        first = read_evaluation(self.workdir / f'seed_{summary.seeds[0]}' / 'evaluation')
+        table = seeds_to_table(summary, first.run.dataset.name)
+        if not write_shifted_seeds(summary, table, self.workdir / SHIFTED):
+            return False
+        say(table)
+        say(f'shifted sets over seeds: {self.workdir / SHIFTED}')
+        return True
 
     def _summarize(self) -> None:
         found = {seed: read_evaluation(self.workdir / f'seed_{seed}' / 'evaluation') for seed in self.config.seeds}

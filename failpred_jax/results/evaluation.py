@@ -11,6 +11,7 @@ from failpred_jax.results.failing import Failing
 from failpred_jax.results.fits import KeptFits
 from failpred_jax.results.labelled import Labelled
 from failpred_jax.results.measures import ClassifierResult, Measures, ScoreResult
+from failpred_jax.results.shift_seeds import ShiftedSeeds
 from failpred_jax.results.shifted import Shifted
 
 
@@ -85,6 +86,7 @@ class Evaluation:
       failing: slices in which the model fails more often; see results/failing.py.
       shifted: what was measured on shifted inputs, or None; it lives in the folder `shift`, see results/shifted.py.
       strangers: gallery.npz of that folder; empty without one.
+      shifted_seeds: of several seeds, what they say together of shifted inputs; see results/shift_seeds.py.
     """
 
     measures: Measures
@@ -104,6 +106,7 @@ class Evaluation:
     failing: tuple[Failing, ...] = ()
     shifted: Shifted | None = None
     strangers: Mapping[str, np.ndarray] = field(default_factory=dict)
+    shifted_seeds: ShiftedSeeds | None = None
 
     @property
     def classifier(self) -> ClassifierResult:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from failpred_jax.results.shift_seeds import ShiftedSeeds, ShiftSpread
 from failpred_jax.results.shifted import Shifted, ShiftedSet, ShiftValues
 
 # Choices weigh every threshold, and one input in ten may be a stranger.
@@ -76,6 +77,30 @@ def recommend(shifted: Shifted) -> Choice | None:
         'beforehand, and measure it on strangers like yours.'
     )
     return Choice(best, means[best], reference, tuple(say))
+
+
+def recommend_over_seeds(found: ShiftedSeeds) -> str:
+    """Return which score to use if one input in ten may be a stranger; '' where no strangers were measured."""
+    known = {name: one for name, one in found.strangers.items() if not math.isnan(one.mean)}
+    if not known:
+        return ''
+    best = min(known, key=lambda name: known[name].mean)
+    of, total = known[best], len(found.seeds)
+    text = (
+        f'If one input in ten may be a stranger, {best} has the lowest mean AURC over seeds and sets of strangers '
+        f'({_spread(of)} x1000'
+    )
+    if best != found.reference and found.reference in known:
+        text += f'; {found.reference} {_spread(known[found.reference])})'
+        text += f', and a lower one than {found.reference} in {of.wins:g} of {total} seeds'
+    else:
+        text += ')'
+    return f'{text}. It is the best of all in {of.best:g} of {total}.'
+
+
+def _spread(value: ShiftSpread) -> str:
+    mean = f'{1000 * value.mean:.3g}'
+    return mean if math.isnan(value.std) else f'{mean} ± {1000 * value.std:.2g}'
 
 
 def _of_errors(shifted: Shifted, best: str) -> list[str]:
