@@ -7,7 +7,7 @@ from failpred_jax import run_evaluation
 from failpred_jax.config import Config
 from failpred_jax.console import say
 from failpred_jax.prepared import prepare_run
-from failpred_jax.shifting import measure_shifts
+from failpred_jax.shifting import check_shifts, measure_shifts
 from failpred_jax.stages import start_state
 from failpred_jax.stages.continuing import CROSSFIT, make_crossfit_ready, make_ready
 from failpred_jax.stages.crossfit import held_out_logits
@@ -30,6 +30,8 @@ class Experiment:
 
     def train(self) -> None:
         """Train the stages that are not finished."""
+        if any(self.store.result(self.store.folder(stage)) is None for stage in self.run.stages):
+            check_shifts(self.config, self.run.data)
         previous: TrainState | None = None
         for stage in self.run.stages:
             make_ready(self.workdir, stage.name, stage.num_steps, self.config)

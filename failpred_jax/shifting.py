@@ -38,6 +38,29 @@ NUM_SHOWN = 12
 SEED = 0
 
 
+def check_shifts(config: Config, data: Data) -> None:
+    """Read the shifted sets that a config names, so that one that cannot be had is told of before anything is trained.
+
+    Raises:
+      UserError: as in `measure_shifts`.
+    """
+    asked = expand(config.evaluate.shifts)
+    _check_task(asked, data)
+
+    def read() -> None:
+        form = Form(data.info, config.data, SEED)
+        for name, severities in asked:
+            if not severities:
+                load_shift(name, form)
+
+    processes.from_main(read)
+
+
+def _check_task(asked: list[tuple[str, tuple[int, ...]]], data: Data) -> None:
+    if asked and data.info.task != 'classification':
+        raise UserError('config.evaluate.shifts is for classifiers; of a segmentation it must be ()')
+
+
 def measure_shifts(config: Config, data: Data, workdir: Path) -> bool:
     """Measure the shifted sets that a config names into the WORKDIR of an evaluated run; see shift/ and docs/shift.md.
 
@@ -57,8 +80,7 @@ def measure_shifts(config: Config, data: Data, workdir: Path) -> bool:
         asked.append((EXCLUDED, ()))
     if not asked:
         return False
-    if data.info.task != 'classification':
-        raise UserError('config.evaluate.shifts is for classifiers; of a segmentation it must be ()')
+    _check_task(asked, data)
     return processes.from_main(lambda: _Shifting(config, data, workdir).measure(asked))
 
 

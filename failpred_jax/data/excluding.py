@@ -12,6 +12,8 @@ from failpred_jax.types import DatasetInfo, Examples
 
 # So many classes are listed in a message.
 _MOST_LISTED = 20
+# So many make the name of what is left.
+_MOST_NAMED = 5
 
 
 def without_classes(raw: RawData, names: Sequence[str]) -> tuple[RawData, Examples | None]:
@@ -46,7 +48,13 @@ def without_classes(raw: RawData, names: Sequence[str]) -> tuple[RawData, Exampl
     is_out = number_of[source.labels] < 0
     if not len(train.labels) or not is_out.any():
         raise UserError(f'config.data.exclude_classes is {tuple(names)}; it leaves nothing to train on, or nothing out')
-    info = dataclasses.replace(raw.info, class_names=tuple(raw.info.class_names[c] for c in keeps))
+    # Another data set by name as well: what is published of the whole one is not to be set beside it.
+    left_out = ', '.join(names) if len(names) <= _MOST_NAMED else f'{len(names)} classes'
+    info = dataclasses.replace(
+        raw.info,
+        name=f'{raw.info.name} without {left_out}',
+        class_names=tuple(raw.info.class_names[c] for c in keeps),
+    )
     groups = None if raw.groups is None else raw.groups[number_of[raw.train.labels] >= 0]
     parts = {'validation': raw.validation, 'test': raw.test}
     held_out = {

@@ -9,11 +9,13 @@ import re
 import shutil
 import zipfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 from e2e.command import ROOT, TINY, run_here
 from monitor.population import written
+from PIL import ImageFont
 
 # When a read fails, tensorstore's other reads call back into an event loop that orbax has closed.
 pytestmark = pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
@@ -26,11 +28,27 @@ TOLD = {
 DIGITS = '--config=configs/digits.py'
 ARRAYS = (DIGITS, '--config.data.source=arrays')
 SCORE = '--mode=score'
+SHIFTS = '--config.evaluate.shifts='
 
 
 def flags(*words):
     """Return a maker of words that need nothing on disk; {run} is the WORKDIR and {tmp} the test's folder."""
     return lambda tmp, finished: words
+
+
+def shifts(name, *words):
+    """Return a maker of a run that names this shifted set."""
+    return flags(DIGITS, SHIFTS + name, *words)
+
+
+def shift_file(**change):
+    """Return a maker of a file of shifted images with this change."""
+
+    def make(tmp, finished):
+        np.savez(tmp / 'shift.npz', **{'images': np.zeros((4, 8, 8), np.uint8), **change})
+        return (DIGITS, SHIFTS + 'arrays:{tmp}/shift.npz')
+
+    return make
 
 
 def images(**change):
@@ -192,6 +210,9 @@ CASES = {
     'tfds without a name': flags(DIGITS, '--config.data.source=tfds', '--config.data.tfds.name='),
     'arrays without a path': flags(*ARRAYS),
     'a batch that cannot be dealt out': flags(DIGITS, '--config.baseline.batch_size=30'),
+    'a shift that is not known': shifts('bluur'),
+    'a severity beyond the strongest': shifts('blur:6'),
+    'fewer than no images of a shift': flags(DIGITS, '--config.evaluate.shift_images=-1'),
     'weights that are not there': flags(DIGITS, '--config.baseline.init_from=vgg16.pth'),
     'an unknown tfds data set': flags('--config=configs/mnist.py', '--config.data.tfds.name=mnits'),
     'more training examples than there are': flags(DIGITS, '--config.data.num_train=5000'),
@@ -209,6 +230,20 @@ CASES = {
     'labels out of range': images(labels_train=np.full(40, -1)),
     'a part that comes out empty': lambda tmp, finished: (
         *images()(tmp, finished), '--config.data.validation_fraction=0.001',
+    ),
+    'a shift from a folder that is not there': shifts('folder:none'),
+    'a shift from a folder without pictures': file('empty/notes.txt', b'x', DIGITS, SHIFTS + 'folder:{tmp}/empty'),
+    'a shift from a file that is not there': shifts('arrays:none.npz'),
+    'a shift of images of two channels': shift_file(images=np.zeros((4, 8, 8, 2), np.uint8)),
+    'a shift of labels beyond the classes': shift_file(labels=np.array([0, 1, 2, 12])),
+    'a shift from an unknown tfds data set': shifts('tfds:mnits'),
+    'printed letters with a name': shifts('glyphs:x'),
+    'printed digits for other classes': shifts('glyph_digits', "--config.data.exclude_classes=('3',)"),
+    'printed letters without typefaces': shifts('glyphs'),
+    'a class to leave out that is not there': flags(DIGITS, "--config.data.exclude_classes=('ten',)"),
+    'a class to leave out twice': flags(DIGITS, "--config.data.exclude_classes=('3','3')"),
+    'all classes but one to leave out': flags(
+        DIGITS, f"--config.data.exclude_classes={tuple('012345678')}".replace(' ', '')
     ),
     'predictions that are not there': flags(SCORE, '--predictions=none.npz'),
     'predictions of another kind': file('p.txt', b'x', SCORE, '--predictions={tmp}/p.txt'),
@@ -271,6 +306,8 @@ def test_bad_input(case, tmp_path, request, monkeypatch):
         words.append(f'--workdir={run}')
     before, existed = content(run), run.exists()
     with contextlib.ExitStack() as stack:
+        if case == 'printed letters without typefaces':
+            stack.enter_context(mock.patch.object(ImageFont, 'truetype', side_effect=ImportError('no _imagingft')))
         if case == 'a WORKDIR that another run uses':
             lock = stack.enter_context((run / '.lock').open('a'))
             fcntl.flock(lock, fcntl.LOCK_EX)

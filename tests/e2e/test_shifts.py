@@ -5,6 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
+from e2e.command import TINY, run_well_here
+from sklearn.datasets import load_digits
 
 import failpred_jax
 from failpred_jax import compiler, session
@@ -100,3 +102,24 @@ def test_the_page_shows_them(shifted):
     assert str(gallery['set__glyphs']) == 'glyphs'
     assert page.count('taken for ') >= len(gallery['image__glyphs'])
     assert 'glyphs,10 % shifted,confidnet' in (workdir / 'report' / 'shifted_sets.csv').read_text()
+
+
+def test_classes_that_are_left_out_are_measured_as_strangers(tmp_path):
+    workdir, left_out = tmp_path / 'run', ('3', '7')
+    words = [word for word in TINY if not word.startswith(('--config.evaluate.scores', '--config.finetune'))]
+    words += ['--config.evaluate.scores=mcp,confidnet,knn_distance,two_scores', '--config.finetune.epochs=0']
+    words += [f'--config.data.exclude_classes={",".join(left_out)}', f'--workdir={workdir}']
+    run_well_here(*words)
+    run = json.loads((workdir / 'evaluation' / 'context.json').read_text())['dataset']
+    assert (run['name'], run['num_classes']) == ('digits without 3, 7', 8)
+    test = read_npz(workdir / 'evaluation' / 'predictions.npz')
+    assert set(test['labels']) == set(range(8)) and test['logits'].shape[1] == 8
+    (strangers,) = read_shifted(workdir / 'shift').sets
+    images, labels = load_digits(return_X_y=True)
+    assert strangers.is_strangers and strangers.units == (
+        len(images) - len(test['labels']) - run['num_train'] - run['num_val'] - run['num_calibration']
+    )
+    assert set(strangers.scores) == {'mcp', 'confidnet', 'knn_distance', 'two_scores'}
+    assert strangers.scores['knn_distance']['strangers'].metrics['auroc'] > 0.5
+    page = (workdir / 'report' / 'index.html').read_text()
+    assert 'digits without 3, 7' in page and 'test images of classes that were left out (3, 7), strangers' in page

@@ -151,7 +151,7 @@ def raw(test=True):
 @pytest.mark.parametrize('has_test', [True, False])
 def test_excluded_classes_are_nowhere_but_among_the_strangers(has_test):
     left, strangers = without_classes(raw(has_test), ('b', 'd'))
-    assert left.info.class_names == ('a', 'c')
+    assert (left.info.name, left.info.class_names) == ('four without b, d', ('a', 'c'))
     assert left.train.labels.tolist() == [0, 1] * 3
     assert left.groups.tolist() == [0, 2, 4, 6, 8, 10]
     assert [groups.tolist() for groups in left.held_out_groups.values()] == [[0, 2, 4, 6, 8, 10]] * has_test

@@ -73,7 +73,13 @@ def _glyph(character: str, typeface: int, weight: int):
 
     picture = Image.new('L', (_SIDE, _SIDE))
     if typeface == 0:
-        font = ImageFont.load_default(38)
+        try:
+            font = ImageFont.load_default(38)
+        except (ImportError, OSError) as error:
+            raise UserError(
+                f'this Pillow cannot draw outlined letters ({error}); install one with FreeType, as PyPI has it, or '
+                'leave printed characters out'
+            ) from error
         ImageDraw.Draw(picture).text((_SIDE / 2, _SIDE / 2), character, 255, font, anchor='mm', stroke_width=weight)
         return picture
     small = Image.new('L', (12, 14))
