@@ -130,9 +130,9 @@ def _convert(expected: Any, value: Any) -> Any:
     """Return `value` as `expected`, or raise TypeError with the words for what it must be."""
     if isinstance(expected, types.GenericAlias):
         item = typing.get_args(expected)[0]
-        if item is str and isinstance(value, tuple | list) and all(isinstance(v, str) for v in value):
-            # --config.evaluate.scores=mcp,tcp arrives as one string.
-            value = tuple(part.strip() for v in value for part in v.split(','))
+        if item is str and isinstance(value, tuple | list) and all(type(v) in (str, int) for v in value):
+            # --config.evaluate.scores=mcp,tcp arrives as one string, --config.data.exclude_classes=3,7 as numbers.
+            value = tuple(part.strip() for v in value for part in str(v).split(','))
         if isinstance(value, str) or not isinstance(value, tuple | list):
             raise TypeError(f'a tuple of {item.__name__}')
         try:

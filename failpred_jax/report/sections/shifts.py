@@ -37,6 +37,9 @@ def fill(view: View, section: Section) -> None:
         'A corrupted image that is classified right counts as right. Where the test set and a shifted set are mixed, '
         'weights make the share, so that every unit counts.'
     )
+    known = [f'{found.name}: {found.description}, {found.units:,} units' for found in shifted.sets if found.description]
+    if known:
+        section.text(f'Measured were {"; ".join(known)}.')
     _add_severities(shifted, section)
     _add_matrix(shifted, section)
     _add_table(shifted, section)
