@@ -59,14 +59,15 @@ def train(root: Path, config: str, seeds: list[int], only: list[str], flags: lis
     for seed in seeds:
         own = [*shared, f'--config.seed={seed}']
         baseline = root / f'seed_{seed}' / BASELINE
-        _run(baseline, [*own, '--mode=train', '--config.confidence.epochs=0', '--config.finetune.epochs=0'])
+        run(baseline, [*own, '--mode=train', '--config.confidence.epochs=0', '--config.finetune.epochs=0'])
         start = ['--config.baseline.epochs=0', f'--config.baseline.init_from={baseline}']
         for name in only or VARIANTS:
             measured = [] if name == USUAL else ['--config.evaluate.scores=mcp,confidnet']
-            _run(baseline.parent / name, [*own, *start, *HEAD, *VARIANTS[name], *measured])
+            run(baseline.parent / name, [*own, *start, *HEAD, *VARIANTS[name], *measured])
 
 
-def _run(workdir: Path, flags: list[str]) -> None:
+def run(workdir: Path, flags: list[str]) -> None:
+    """Run the program in a process of its own."""
     # A run that has ended says so and does nothing again.
     command = [sys.executable, '-m', 'failpred_jax.main', f'--workdir={workdir}', *flags]
     print(' '.join(command[1:]), flush=True)

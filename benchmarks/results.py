@@ -35,6 +35,7 @@ between them are typed. Values are percent unless marked otherwise.
 DIGITS = 6
 # The table of the README: the run, its scores by what they are called there, and what the paper's table 1 has for them.
 SHOWN = '10_mnist_mlp'
+RECIPE_METRICS = ('aurc', 'auroc', 'fpr_at_95tpr', 'aupr_error')
 METRICS_SHOWN = ('fpr_at_95tpr', 'aupr_error', 'auroc', 'aurc')
 SCORES_SHOWN = {
     'mcp': ('MCP', (14.87, 37.70, 97.13)),
@@ -175,11 +176,48 @@ def page(folder: Path) -> str:
 
 
 def section(kept: dict[str, Any]) -> str:
-    """Return the part of the page about one kept run."""
+    """Return the part of the page about one kept run, or about several recipes."""
+    return _recipes(kept) if 'recipes' in kept else _run(kept)
+
+
+def _title(kept: dict[str, Any]) -> list[str]:
+    versions = ', '.join(f'{name} {version}' for name, version in kept['versions'].items())
+    return [
+        f'## {kept["title"]}',
+        '',
+        f'`{kept["command"]}`, {kept["machine"]}, {versions}, {kept["run"]["created"][:10]}.',
+        '',
+    ]
+
+
+def _recipes(kept: dict[str, Any]) -> str:
+    """Return the table of recipes and of the scores that each was measured with."""
+    rows, metrics = [], [METRICS[name] for name in RECIPE_METRICS]
+    for name, measured in kept['recipes'].items():
+        summary = measures_from_json(measured).seeds
+        if summary is None:
+            raise SystemExit(f'the recipe {name} is of one seed; the table shows several')
+        accuracy = summary.classifier['accuracy']
+        for score, figures in summary.scores.items():
+            # As P(correct), before any calibration.
+            calibration = summary.calibrated.get(score, {}).get('before', {}).get('ece')
+            rows.append(
+                [
+                    *(name, f'{accuracy.mean:.2%} ± {accuracy.std:.2%}', score),
+                    *(over_seeds.cell(figures.get(metric.name), metric) for metric in metrics),
+                    over_seeds.cell(calibration, METRICS['ece']),
+                ]
+            )
+    head = ['recipe', 'accuracy', 'score', *map(table.heading, [*metrics, METRICS['ece']])]
+    seeds = ', '.join(map(str, kept['seeds']))
+    words = f'Mean ± standard deviation over seeds {seeds} (percent, unless marked otherwise):'
+    return '\n'.join([*_title(kept), words, '', *table.rule_table(head, rows), ''])
+
+
+def _run(kept: dict[str, Any]) -> str:
     run, _ = run_from_json(kept['run'])
     measures = measures_from_json(kept['measures'])
     seeds = kept['seeds']
-    versions = ', '.join(f'{name} {version}' for name, version in kept['versions'].items())
     head = ['seed', 'accuracy', 'test errors', 'training errors', *(f'{s}, s' for s in _stages(seeds)), 'evaluation, s']
     rows = [
         [
@@ -192,14 +230,7 @@ def section(kept: dict[str, Any]) -> str:
         ]
         for seed, one in seeds.items()
     ]
-    lines = [
-        f'## {kept["title"]}',
-        '',
-        f'`{kept["command"]}`, {kept["machine"]}, {versions}, {kept["run"]["created"][:10]}.',
-        '',
-        *table.rule_table(head, rows),
-        '',
-    ]
+    lines = [*_title(kept), *table.rule_table(head, rows), '']
     shifts = _shift_tables(kept.get('shifts', {}))
     if measures.seeds is not None:
         return '\n'.join(lines) + '\n' + over_seeds.to_markdown(measures.seeds, run) + _wins(measures.seeds) + shifts
