@@ -8,6 +8,9 @@ Meant for an accelerator: on 2 CPU cores a step of 128 images takes 0.8 to 2.4 s
 MCP / ConfidNet (percent): FPR@95%TPR 47.50 / 44.94, AUPR-Error 45.36 / 49.94, AUROC 91.53 / 92.12.
 
 `fast` is a short recipe for two CPU cores: 15 epochs at a high learning rate that falls to 0, crops, flips, no dropout.
+Measured (2026-11-30, seed 0, two hours on 2 cores of an Intel Xeon that other work shared; docs/results.md): accuracy
+86.56 %, with MCP / ConfidNet / fine-tuned ConfidNet FPR@95%TPR 61.83 / 59.23 / 58.93, AUPR-Error 51.07 / 51.22 / 51.71,
+AUROC 89.00 / 89.16 / 89.26.
 """
 
 import ml_collections

@@ -24,7 +24,7 @@ from failpred_jax.data.sources import RawData
 from failpred_jax.errors import UserError
 from failpred_jax.options import option, rule
 from failpred_jax.registry import SOURCES
-from failpred_jax.types import DatasetInfo
+from failpred_jax.types import DatasetInfo, Examples
 
 
 @dataclass(frozen=True)
@@ -73,32 +73,50 @@ def load(data: DataConfig, options: TfdsOptions) -> RawData:
     """
     builder = _prepared_builder(options)
     info = _info(builder, options, data)
-    for key in ('train_split', 'test_split', 'validation_split'):
-        split = getattr(options, key)
-        # 'train[:90%]' and 'train+extra' are tfds's own language: only their names are checked here.
-        for part in split.split('+') if split else ():
-            name = part.split('[')[0].strip()
-            if name not in builder.info.splits:
-                allowed = ', '.join(builder.info.splits)
-                raise UserError(f"config.data.tfds.{key} is '{split}'; '{options.name}' has the splits: {allowed}")
-    _check_disjoint(builder, {key: getattr(options, key) for key in ('train_split', 'test_split', 'validation_split')})
-    splits = (options.train_split, options.validation_split, options.test_split)
+    given = {key: getattr(options, key) for key in ('train_split', 'validation_split', 'test_split')}
+    for key, split in given.items():
+        _check_names(builder, options, f'config.data.tfds.{key} is', split)
+    _check_disjoint(builder, given)
     map_rule, (height, width, channels) = MapRule.of(options), info.image_shape
     per_pixel = channels + (np.dtype(map_rule.dtype).itemsize if info.task == 'segmentation' else 0)
-    count = sum(builder.info.splits[split].num_examples for split in splits if split)
+    count = sum(builder.info.splits[split].num_examples for split in given.values() if split)
     # Images of one size that become another are resized together, once they are all here.
     is_lazy = data.new_size in (None, (height, width)) and data.is_beyond_memory(count * height * width * per_pixel)
-    found = []
-    for split in splits:
-        what, keys = f"'{info.name}', {split}", (options.image_key, options.label_key)
-        records = open_records(builder, split, what) if split else None
-        of_split = records and RecordSplit(records, builder.info.features, keys, info, map_rule, what)
-        found.append(of_split.examples(is_lazy) if of_split else None)
+    found = [_read(builder, split, info, options, is_lazy) if split else None for split in given.values()]
+    train, test = found[0], found[2]
+    assert train is not None
     if info.task == 'classification':
-        return RawData(info, *found)
+        return RawData(info, train, found[1], test)
     where = f"the label maps of '{options.name}'"
-    raw = RawData(info, *found, classes_of=lambda maps: map_rule.class_names(maps, where, 'config.data.tfds'))
+    raw = RawData(
+        info, train, found[1], test, classes_of=lambda maps: map_rule.class_names(maps, where, 'config.data.tfds')
+    )
     return raw if is_lazy else raw.named()
+
+
+def load_split(data: DataConfig, options: TfdsOptions, split: str) -> tuple[DatasetInfo, Examples]:
+    """Return one split, in tfds's language, whatever splits the options name; in memory.
+
+    Raises:
+      UserError: as in `load`.
+    """
+    builder = _prepared_builder(options)
+    info = _info(builder, options, data)
+    _check_names(builder, options, 'the split is', split)
+    return info, _read(builder, split, info, options, is_lazy=False)
+
+
+def _check_names(builder: Any, options: TfdsOptions, what: str, split: str) -> None:
+    # 'train[:90%]' and 'train+extra' are tfds's own language: only their names are checked here.
+    for part in split.split('+') if split else ():
+        if part.split('[')[0].strip() not in builder.info.splits:
+            raise UserError(f"{what} '{split}'; '{options.name}' has the splits: {', '.join(builder.info.splits)}")
+
+
+def _read(builder: Any, split: str, info: DatasetInfo, options: TfdsOptions, is_lazy: bool) -> Examples:
+    what, keys = f"'{info.name}', {split}", (options.image_key, options.label_key)
+    records = open_records(builder, split, what)
+    return RecordSplit(records, builder.info.features, keys, info, MapRule.of(options), what).examples(is_lazy)
 
 
 def _check_disjoint(builder: Any, splits: Mapping[str, str]) -> None:

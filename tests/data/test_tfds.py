@@ -10,6 +10,8 @@ import pytest
 from failpred_jax.config import DataConfig
 from failpred_jax.data.tfds import TfdsOptions, load
 from failpred_jax.errors import UserError
+from failpred_jax.shift.images import Form, load_shift
+from failpred_jax.types import DatasetInfo
 
 # Preparing a set imports tfds's builders, which warn in ways that are not ours: it gets a process of its own.
 PREPARE = """
@@ -78,6 +80,22 @@ def test_part_of_a_split_can_be_named(prepared):
     assert (len(raw.train.images), len(raw.validation.images)) == (20, 10)
     together = np.concatenate([raw.train.images, raw.validation.images])[:, 0, 0, 0]
     assert sorted(together) == list(range(30))
+
+
+def test_a_shifted_set_is_a_whole_split_in_tfds_own_language(prepared):
+    options = TfdsOptions(name='digits', data_dir=prepared)
+    form = Form(DatasetInfo('digits', 'classification', (4, 5, 1), ('0', '1')), DataConfig(owned={'tfds': options}))
+    raw = load(DataConfig(), TfdsOptions(name='tiny', data_dir=prepared))
+    for split, expected in (
+        ('', raw.test.images),
+        ('@train', raw.train.images),
+        ('@train[:20]', raw.train.images[:20]),
+    ):
+        found = load_shift(f'tfds:tiny{split}', form)
+        assert found.labels is None
+        np.testing.assert_array_equal(found.images, expected)
+    with pytest.raises(UserError, match="the split is 'tests'; 'tiny' has the splits: "):
+        load_shift('tfds:tiny@tests', form)
 
 
 @pytest.mark.parametrize(
