@@ -37,9 +37,10 @@ def fill(view: View, section: Section) -> None:
         'A corrupted image that is classified right counts as right. Where the test set and a shifted set are mixed, '
         'weights make the share, so that every unit counts.'
     )
-    known = [f'{found.name}: {found.description}, {found.units:,} units' for found in shifted.sets if found.description]
-    if known:
-        section.text(f'Measured were {"; ".join(known)}.')
+    # What a corruption does is in the table of severities.
+    others = [found for found in shifted.sets if found.description and not found.severities]
+    if others:
+        section.text('; '.join(f'{found.name}: {found.description}, {found.units:,} units' for found in others) + '.')
     _add_severities(shifted, section)
     _add_matrix(shifted, section)
     _add_table(shifted, section)
