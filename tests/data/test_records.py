@@ -1,6 +1,7 @@
 """Sets of tfds by their records: read as needed they are those in memory, in tfds's order, from either format."""
 
 import dataclasses
+import gzip
 import json
 import shutil
 import struct
@@ -115,7 +116,8 @@ def test_a_file_of_records_that_vanishes_in_training_is_named(prepared, kind, la
 
 
 @pytest.mark.parametrize(
-    'spoil', [lambda d: d[:-9], lambda d: d + b'\0' * 9, lambda d: d[:2] + b'\1' + d[3:], lambda d: b'']
+    'spoil',
+    [lambda d: d[:-9], lambda d: d + b'\0' * 9, lambda d: d[:2] + b'\1' + d[3:], lambda d: b'', gzip.compress],
 )
 def test_a_damaged_index_is_named_before_training(prepared, tmp_path, spoil):
     shutil.copytree(prepared['tfrecord'], tmp_path / 'copy')
