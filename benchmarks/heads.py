@@ -27,9 +27,9 @@ from failpred_jax.results import Evaluation, read_evaluation
 from failpred_jax.results.codec import run_to_json
 
 BASELINE, USUAL = 'baseline', 'usual'
-# Twenty epochs at a learning rate that falls to 0 stand for the configs' two hundred at a tenth of it.
+# Ten epochs at a learning rate that falls to 0 stand for the configs' two hundred at a tenth of it.
 HEAD = (
-    '--config.confidence.epochs=20',
+    '--config.confidence.epochs=10',
     '--config.confidence.eval_every_epochs=2',
     '--config.confidence.learning_rate=1e-3',
     '--config.confidence.schedule=cosine',
