@@ -14,6 +14,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +119,11 @@ def _joined(folder: Path, names: list[str]) -> Evaluation:
     return evaluate_predictions(usual.labels, usual.logits, confidences, resamples=0).evaluation
 
 
-def main() -> None:
-    """Train the heads, or keep what they measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(doc: str, train: Callable[..., None], keep: Callable[..., dict[str, Any]]) -> None:
+    """Train what a table compares, or keep what was measured; `train` and `keep` as in this file."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest='what', required=True)
-    runs = commands.add_parser('train', help='every seed and variant that has not been run')
+    runs = commands.add_parser('train', help='all that has not been run')
     runs.add_argument('root', type=Path)
     runs.add_argument('--config', default='configs/mnist_mlp.py')
     runs.add_argument('--seeds', default='0,1,2')
@@ -143,4 +144,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    main(__doc__, train, keep)

@@ -7,13 +7,12 @@
 FLAGS of the program go to all of them. `keep` writes docs/results/NAME.json and the page.
 """
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 from benchmarks import results
-from benchmarks.heads import run
+from benchmarks.heads import main, run
 from failpred_jax.results import read_evaluation
 from failpred_jax.results.codec import run_to_json
 
@@ -32,11 +31,12 @@ RECIPES = {
 SCORES = ('mcp', 'confidnet', 'ensemble')
 
 
-def train(root: Path, config: str, seeds: str, only: list[str], flags: list[str]) -> None:
+def train(root: Path, config: str, seeds: list[int], only: list[str], flags: list[str]) -> None:
     """Run what has not been run."""
     for name in only or RECIPES:
+        several = f'--config.seeds={",".join(map(str, seeds))}'
         measured = f'--config.evaluate.scores={",".join(SCORES)}'
-        run(root / name, [f'--config={config}', f'--config.seeds={seeds}', measured, *flags, *RECIPES[name]])
+        run(root / name, [f'--config={config}', several, measured, *flags, *RECIPES[name]])
 
 
 def keep(root: Path, title: str, command: str) -> dict[str, Any]:
@@ -56,28 +56,5 @@ def keep(root: Path, title: str, command: str) -> dict[str, Any]:
     )
 
 
-def main() -> None:
-    """Train with the recipes, or keep what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest='what', required=True)
-    runs = commands.add_parser('train', help='every recipe that has not been run')
-    runs.add_argument('root', type=Path)
-    runs.add_argument('--config', default='configs/mnist_mlp.py')
-    runs.add_argument('--seeds', default='0,1,2')
-    runs.add_argument('--only', default='')
-    kept = commands.add_parser('keep', help='what they measured into docs/results/NAME.json')
-    kept.add_argument('root', type=Path)
-    kept.add_argument('name')
-    kept.add_argument('--title', required=True)
-    kept.add_argument('--command', required=True, help='the first command, as the page shows it')
-    args, flags = parser.parse_known_args()
-    if args.what == 'train':
-        train(args.root, args.config, args.seeds, list(filter(None, args.only.split(','))), flags)
-    elif flags:
-        parser.error(f'unknown: {" ".join(flags)}')
-    else:
-        results.write(args.name, keep(args.root, args.title, args.command))
-
-
 if __name__ == '__main__':
-    main()
+    main(__doc__, train, keep)
