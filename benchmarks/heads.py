@@ -119,7 +119,7 @@ def _joined(folder: Path, names: list[str]) -> Evaluation:
     return evaluate_predictions(usual.labels, usual.logits, confidences, resamples=0).evaluation
 
 
-def main(doc: str, train: Callable[..., None], keep: Callable[..., dict[str, Any]]) -> None:
+def main(doc: str | None, train: Callable[..., None], keep: Callable[..., dict[str, Any]]) -> None:
     """Train what a table compares, or keep what was measured; `train` and `keep` as in this file."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest='what', required=True)
