@@ -1,5 +1,6 @@
 """How a ConfigDict becomes the frozen dataclasses of an experiment: everything is checked, and all problems named."""
 
+import re
 import types
 import typing
 from typing import Any
@@ -123,7 +124,7 @@ def _read_value(expected: Any, value: Any, path: str, metadata: Any, problems: l
 
 
 def _words_in(rule: Rule) -> list[str]:
-    return rule.words().rpartition(': ')[2].split(', ')
+    return re.split('[,;] ', rule.words().rpartition(': ')[2])
 
 
 def _convert(expected: Any, value: Any) -> Any:
