@@ -17,6 +17,8 @@ from e2e.command import ROOT, TINY, run_here
 from monitor.population import written
 from PIL import ImageFont
 
+from failpred_jax.shift.sources import glyphs
+
 # When a read fails, tensorstore's other reads call back into an event loop that orbax has closed.
 pytestmark = pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 PAGE = ROOT / 'docs' / 'errors.md'
@@ -307,6 +309,8 @@ def test_bad_input(case, tmp_path, request, monkeypatch):
     before, existed = content(run), run.exists()
     with contextlib.ExitStack() as stack:
         if case == 'printed letters without typefaces':
+            # Other tests of this process may have drawn all of them.
+            glyphs._glyph.cache_clear()
             stack.enter_context(mock.patch.object(ImageFont, 'truetype', side_effect=ImportError('no _imagingft')))
         if case == 'a WORKDIR that another run uses':
             lock = stack.enter_context((run / '.lock').open('a'))
