@@ -91,5 +91,8 @@ def check_script(words: list[str]) -> None:
     if script.name == 'test.sh':
         assert set(rest) <= OF_TESTS
     elif script.suffix == '.py':
-        known = re.findall(r"add_argument\(\s*'(--[\w-]+)'", script.read_text())
+        # Benchmarks may share a command line.
+        shared = re.findall(r'^from benchmarks\.(\w+) import', script.read_text(), re.MULTILINE)
+        files = [script, *(ROOT / 'benchmarks' / f'{module}.py' for module in shared)]
+        known = re.findall(r"add_argument\(\s*'(--[\w-]+)'", '\n'.join(file.read_text() for file in files))
         assert {word.split('=')[0] for word in rest if word.startswith('--')} <= set(known)
