@@ -99,8 +99,9 @@ def train_stage(
     if stage.with_confidence and rows and float(rows[-1]['val_confidence_spread']) < COLLAPSED_SPREAD:
         warn(
             'the confidence head collapsed to a constant (standard deviation of its confidences on the validation '
-            f'split: {float(rows[-1]["val_confidence_spread"]):.1e}), so it ranks nothing; try a higher '
-            f'config.{stage.name}.error_weight, another loss, or more training errors to learn from'
+            f'split: {float(rows[-1]["val_confidence_spread"]):.1e}), so it ranks nothing; try a lower '
+            f'config.{stage.name}.learning_rate (a high one pushes all outputs into the flat end of the sigmoid), a '
+            f'higher config.{stage.name}.error_weight, another loss, or more training errors to learn from'
         )
     best_step = progress.best_step if progress.best_step >= 0 else stage.num_steps
     if progress.best_step < 0:

@@ -177,6 +177,12 @@ def test_saved_predictions_scored_alone_give_the_same_figures(finished, tmp_path
             assert len({json.dumps(before) for before in both}) <= 1
 
 
+def test_a_head_that_learned_a_constant_is_told_with_what_to_change(copied):
+    out = run_well_here(*TINY, '--config.confidence.learning_rate=3', '--mode=train', f'--workdir={copied}')
+    (told,) = (line for line in out.splitlines() if 'collapsed to a constant' in line and 'confidence:' in line)
+    assert 'try a lower config.confidence.learning_rate' in told
+
+
 def test_a_score_run_does_not_take_over_a_folder(copied):
     words = ('--mode=score', f'--predictions={copied / "evaluation" / "predictions.npz"}', f'--workdir={copied}')
     code, _, err = run_here(*words)
