@@ -114,8 +114,9 @@ class Predictor:
     ) -> Prediction:
         """Return what the run says of new images, or, of a segmenter, of every pixel of them.
 
-        The confidences are those that the run's own evaluation would find: to the last bit where the batches are of the
-        same size on as many devices, else to rounding.
+        The confidences are those that the run's own evaluation would find: of scores of the outputs alone to the last
+        bit where the batches are of the same size on as many devices; else, and of scores that multiply features, to
+        rounding, since images are scored in groups of other sizes.
 
         Args:
           images: [N, H, W, channels] uint8, 0 to 255, in the form in which the run's own are stored; [N, H, W] for gray
