@@ -10,6 +10,7 @@ from failpred_jax.data.decoding import BLOCK, decode, in_threads
 from failpred_jax.data.label_maps import MapRule
 from failpred_jax.data.lazy import LazyRows, Seen, Stored, lazy_pictures, rows_by
 from failpred_jax.data.lazy_maps import lazy_maps
+from failpred_jax.data.parts import some
 from failpred_jax.data.records import Records
 from failpred_jax.data.resize import resize_labels
 from failpred_jax.errors import UserError
@@ -106,18 +107,25 @@ class RecordSplit:
           UserError: the record is damaged, or its file or the example in it cannot be read.
         """
         try:
-            found = self._parse(keys, is_header)(self._records.read(i))
-            values = [found[key] for key in keys]
-            if any(value is None for value in values):
+            record = self._records.read(i)
+            if not record:
                 raise ValueError('the record is empty')
+            found = self._parse(keys, is_header)(record)
+            values = [found[key] for key in keys]
+            lacking = [key for key, value in zip(keys, values, strict=True) if value is None]
+            if lacking:
+                raise ValueError(f'the example lacks {some(lacking)}')
             if is_header:
                 values[0] = _size_of(values[0])
             return values
         except Exception as error:  # Each format, and each kind of damage, has errors of its own.
-            lines = str(error).strip().splitlines() or [type(error).__name__]
+            is_no_image = type(error).__name__ == 'UnidentifiedImageError'  # Its words are the address of a buffer.
+            lines = ['there is no image in it'] if is_no_image else str(error).strip().splitlines()
+            reason = next(iter(lines), type(error).__name__)
+            file, number = self._records.place_of(i)
             raise UserError(
-                f"{self._name(i)}, in '{self._records.file_of(i)}', cannot be read ({lines[0][:200]}); restore the "
-                'file from a copy, or prepare the set again elsewhere: --config.data.tfds.data_dir=DIR'
+                f"{self._name(i)}, record {number:,} of '{file}', cannot be read ({reason[:200]}); restore the file "
+                'from a copy, or prepare the set again elsewhere: --config.data.tfds.data_dir=DIR'
             ) from error
 
     @functools.cache  # noqa: B019  (a split lives as long as the run)
@@ -125,9 +133,9 @@ class RecordSplit:
         """Return (a record) -> the features of these names, and no others."""
         import tensorflow_datasets as tfds
 
-        some = tfds.features.FeaturesDict({key: self._features[key] for key in keys})
+        wanted = tfds.features.FeaturesDict({key: self._features[key] for key in keys})
         decoders = {self._keys[0]: tfds.decode.SkipDecoding()} if is_header else None
-        return functools.partial(some.deserialize_example_np, decoders=decoders)
+        return functools.partial(wanted.deserialize_example_np, decoders=decoders)
 
 
 def _size_of(encoded: bytes) -> tuple[int, int]:

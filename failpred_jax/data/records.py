@@ -1,26 +1,26 @@
 """The records of a set that tfds prepared, by number and without tensorflow, however it was prepared.
 
-array_record is read through tfds's own source of records. TFRecord has no index: where each record begins is found
-once, by going from length to length, and the records come in the order in which tfds gives them without shuffling, so
-that a split means the same examples.
+array_record is read through tfds's own source of records, which compares them with their checksums. The records of
+TFRecord files (`tfrecord.py`) come in the order in which tfds gives them without shuffling, so that a split means the
+same examples. That all files of a split are there and hold as many records as the set says is found out first.
 """
 
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from failpred_jax.data.decoding import in_threads
+from failpred_jax.data.parts import some
+from failpred_jax.data.tfrecord import read_record, record_offsets
 from failpred_jax.errors import UserError
 
 # tfds reads so many files at a time, and so many records of each in turn (tfds.ReadConfig).
 _FILES, _RECORDS = 16, 16
-_HEADER, _FOOTER = 12, 4
-# CRC-32C, reflected, and what TFRecord adds to a sum.
-_POLYNOMIAL, _MASK = 0x82F63B78, 0xA282EAD8
+_NAMED = 3
+T = TypeVar('T')
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Records:
     Attributes:
       count: N of them.
       read: number -> one of them. Raises whatever reading damaged or missing files raises.
-      file_of: number -> the file that it is in.
+      place_of: number -> (the file that it is in, its number there, from 0).
     """
 
     count: int
     read: Callable[[int], bytes]
-    file_of: Callable[[int], Path]
+    place_of: Callable[[int], tuple[Path, int]]
 
 
 def open_records(builder: Any, split: str, what: str) -> Records:
@@ -53,20 +53,20 @@ def open_records(builder: Any, split: str, what: str) -> Records:
 
     instructions = builder.info.splits[split].file_instructions
     files, takes = [Path(part.filename) for part in instructions], [part.take for part in instructions]
-    starts = np.cumsum([0, *takes])
+    sizes, starts = [part.examples_in_shard for part in instructions], np.cumsum([0, *takes])
+    skips = np.array([part.skip for part in instructions], np.int64)
     formats = {found.value for found in builder.info.available_file_formats()}
-    if 'tfrecord' in formats and 'array_record' not in formats:
-        sizes = [part.examples_in_shard for part in instructions]
-        offsets = _offsets(files, sizes, what)
-        skips = np.array([part.skip for part in instructions], np.int64)
-        order = np.arange(starts[-1]) if builder.info.disable_shuffling else interleaved(takes)
-        which = np.searchsorted(starts, order, side='right') - 1
-        place = order - starts[which] + skips[which]
+    is_tfrecord = 'tfrecord' in formats and 'array_record' not in formats
+    order = interleaved(takes) if is_tfrecord and not builder.info.disable_shuffling else np.arange(starts[-1])
+    which = np.searchsorted(starts, order, side='right') - 1
+    numbers = order - starts[which] + skips[which]
 
-        def read(i: int) -> bytes:
-            return _read_at(files[which[i]], offsets[which[i]], int(place[i]))
+    def place_of(i: int) -> tuple[Path, int]:
+        return files[which[i]], int(numbers[i])
 
-        return Records(len(order), read, lambda i: files[which[i]])
+    if is_tfrecord:
+        offsets = _of_each(record_offsets, files, sizes, what)
+        return Records(len(order), lambda i: read_record(files[which[i]], offsets[which[i]], int(numbers[i])), place_of)
     try:
         raw = tfds.decode.DeserializeMethod.RAW_BYTES
         source = builder.as_data_source(split=split, deserialize_method=raw)
@@ -75,7 +75,8 @@ def open_records(builder: Any, split: str, what: str) -> Records:
             f'{what} in {builder.data_dir} was prepared as {", ".join(sorted(formats))}, which is not read here; '
             'prepare it again elsewhere, as array_record: --config.data.tfds.data_dir=DIR'
         ) from error
-    return Records(len(source), lambda i: source[i], lambda i: files[np.searchsorted(starts, i, side='right') - 1])
+    _of_each(_check_array_record, files, sizes, what)
+    return Records(len(source), lambda i: source[i], place_of)
 
 
 def interleaved(lengths: Sequence[int], files: int = _FILES, records: int = _RECORDS) -> np.ndarray:
@@ -101,70 +102,50 @@ def interleaved(lengths: Sequence[int], files: int = _FILES, records: int = _REC
     return np.concatenate([np.zeros(0, np.int64), *found])
 
 
-def _read_at(file: Path, offsets: np.ndarray, number: int) -> bytes:
-    """Return a record's message; the file is opened each time, since a set may have more files than can stay open."""
-    start, end = int(offsets[number]) + _HEADER, int(offsets[number + 1]) - _FOOTER
-    with file.open('rb', buffering=0) as stream:
-        stream.seek(start)
-        found = stream.read(end - start)
-    if len(found) != end - start:
-        raise EOFError(f'it ends after {start + len(found):,} bytes')
-    return found
-
-
-def _offsets(files: Sequence[Path], counts: Sequence[int], what: str) -> list[np.ndarray]:
-    """Return where the records of each TFRecord file begin, and the last one ends: [records + 1] int64 each."""
-    total, each = sum(counts), max(1, sum(counts) // max(1, len(files)))
-    found = in_threads(
-        lambda i: record_offsets(files[i], counts[i]), range(len(files)), total, each, f'the index of {what}'
-    )
-    return list(found)
-
-
-def record_offsets(file: Path, count: int) -> np.ndarray:
-    """Return where the records of a TFRecord file begin, and where the last one ends: [count + 1] int64.
-
-    A record is its length (8 bytes) with a checksum (4), the message, and its checksum (4).
+def _of_each(function: Callable[[Path, int], T], files: Sequence[Path], counts: Sequence[int], what: str) -> list[T]:
+    """Return `function(file, how many records it should hold)` of each file.
 
     Raises:
-      UserError: the file is not there, is damaged or cut off, or holds another number of records.
+      UserError: it raised an OSError or a ValueError; the files are named together.
     """
-    found = [0]
-    try:
-        size = file.stat().st_size
-        with file.open('rb') as stream:
-            while found[-1] < size:
-                stream.seek(found[-1])
-                header = stream.read(_HEADER)
-                if len(header) < _HEADER or _checksum(header[:8]) != struct.unpack('<I', header[8:])[0]:
-                    raise ValueError(f'there is no record at byte {found[-1]:,}')
-                found.append(found[-1] + _HEADER + struct.unpack('<Q', header[:8])[0] + _FOOTER)
-        if found[-1] != size or len(found) - 1 != count:
-            raise ValueError(f'it holds {len(found) - 1:,} records in {size:,} bytes, of which {count:,} are expected')
-    except (OSError, ValueError) as error:
+
+    def found_or_error(i: int) -> T | Exception:
+        try:
+            return function(files[i], counts[i])
+        except (OSError, ValueError) as error:
+            return error
+
+    total, each = sum(counts), max(1, sum(counts) // max(1, len(files)))
+    found = list(in_threads(found_or_error, range(len(files)), total, each, f'the index of {what}'))
+    broken = [
+        (file, getattr(error, 'strerror', None) or error)
+        for file, error in zip(files, found, strict=True)
+        if isinstance(error, Exception)
+    ]
+    again = 'from a copy, or prepare the set again elsewhere: --config.data.tfds.data_dir=DIR'
+    if len(broken) == 1:
+        raise UserError(f"'{broken[0][0]}', a file of {what}, cannot be read: {broken[0][1]}; restore it {again}")
+    if broken:
+        named = some([f"'{file}': {reason}" for file, reason in broken], _NAMED)
         raise UserError(
-            f"'{file}' cannot be read as TFRecord ({error}); restore it from a copy, or prepare the set again "
-            'elsewhere: --config.data.tfds.data_dir=DIR'
-        ) from error
-    return np.array(found, np.int64)
+            f'{len(broken):,} of the {len(files):,} files of {what} cannot be read ({named}); restore them {again}'
+        )
+    return [one for one in found if not isinstance(one, Exception)]
 
 
-def _checksum(data: bytes) -> int:
-    """Return the masked CRC-32C of a few bytes."""
-    value = 0xFFFFFFFF
-    for byte in data:
-        value = _TABLE[(value ^ byte) & 0xFF] ^ (value >> 8)
-    value ^= 0xFFFFFFFF
-    return (((value >> 15) | (value << 17)) + _MASK) & 0xFFFFFFFF
+def _check_array_record(file: Path, count: int) -> None:
+    """Raise an OSError or a ValueError if a file of array_record cannot be read or holds another number of records."""
+    from array_record.python.array_record_module import ArrayRecordReader
 
-
-def _table() -> tuple[int, ...]:
-    found = []
-    for value in range(256):
-        for _ in range(8):
-            value = (value >> 1) ^ (_POLYNOMIAL if value & 1 else 0)
-        found.append(value)
-    return tuple(found)
-
-
-_TABLE = _table()
+    if not file.is_file():
+        raise FileNotFoundError('there is no such file')
+    # What would be read ahead is not wanted. A file that cannot be read holds nothing, and says why when it is closed.
+    reader = ArrayRecordReader(str(file), 'readahead_buffer_size:0')
+    found = reader.num_records()
+    try:
+        reader.close()
+    except RuntimeError as error:
+        reason = str(error).partition('\n')[0][:200] or 'its index cannot be read'
+        raise ValueError(f'it is damaged or cut off, or is no array_record: {reason}') from error
+    if found != count:
+        raise ValueError(f'it holds {found:,} records, but its dataset_info.json says {count:,}')

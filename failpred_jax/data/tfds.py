@@ -142,19 +142,27 @@ def _prepared_builder(options: TfdsOptions) -> Any:
 
     logging.getLogger('absl').setLevel(logging.ERROR)
     where = options.data_dir or None
+    is_there = where and (Path(where).expanduser() / options.name.partition(':')[0]).is_dir()
     try:
         builder = tfds.builder(options.name, data_dir=where)
     except tfds.core.DatasetNotFoundError as error:
         hint = str(error).strip().splitlines()[0]
+        lacking = f", and its folder in '{where}' has no features.json in a folder of a version" if is_there else ''
         raise UserError(
-            f"tfds knows no data set '{options.name}' ({hint}); see tfds.list_builders() for the names, and write a "
-            "set with several configurations as 'emnist/letters'"
+            f"tfds knows no data set '{options.name}' ({hint}){lacking}; see tfds.list_builders() for the names, and "
+            "write a set with several configurations as 'emnist/letters'"
         ) from error
-    except (ValueError, KeyError, AssertionError) as error:
-        raise UserError(f"tfds cannot make '{options.name}': {_first_line(error)}") from error
+    except Exception as error:  # Each of the files that describe a prepared set fails in its own way.
+        restore = f"; restore its dataset_info.json and features.json in '{where}' from a copy" if is_there else ''
+        raise UserError(f"tfds cannot make '{options.name}': {_first_line(error)}{restore}") from error
     if builder.info.splits:
         return builder
     folder = builder.data_dir
+    if (Path(folder) / 'dataset_info.json').exists():
+        raise UserError(
+            f"the dataset_info.json of '{options.name}' in {folder} names no splits; restore it from a copy, or "
+            'prepare the set again elsewhere: --config.data.tfds.data_dir=DIR'
+        )
     if str(folder).startswith('~'):
         # tfds would make a folder of that name where the program was started.
         raise UserError(

@@ -12,17 +12,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from data.records_on_disk import write_records
 from data.test_tfds import prepare
 
 from failpred_jax.config import DataConfig
 from failpred_jax.data import fingerprint, lazy, lazy_maps, load_data, record_split
 from failpred_jax.data.feeding import Feed
 from failpred_jax.data.lazy import is_lazy
-from failpred_jax.data.records import _checksum, interleaved, record_offsets
+from failpred_jax.data.records import interleaved, open_records
 from failpred_jax.data.tfds import TfdsOptions, load
+from failpred_jax.data.tfrecord import checksum, read_record, record_offsets
 from failpred_jax.errors import UserError
 
 MASKS = {'label_key': 'mask', 'mask_values': (1, 2, 3), 'class_names': ('a', 'b', 'c')}
+KINDS = ('array_record', 'tfrecord')
 LABELS = {'classes': {}, 'maps': MASKS, 'maps unexplained': {'label_key': 'mask'}}
 
 
@@ -46,17 +49,10 @@ def prepared(tmp_path_factory):
         records = list(builder.as_data_source(split=split, deserialize_method=raw))
         (file,) = here.glob(f'*-{split}.array_record*')
         file.unlink()
-        write_tfrecord(file.with_name(file.name.replace('array_record', 'tfrecord')), records)
+        write_records(file.with_name(file.name.replace('array_record', 'tfrecord')), records)
     about = json.loads((here / 'dataset_info.json').read_text())
     (here / 'dataset_info.json').write_text(json.dumps(about | {'fileFormat': 'tfrecord'}))
     return found
-
-
-def write_tfrecord(file, records):
-    with file.open('wb') as stream:
-        for record in records:
-            length = struct.pack('<Q', len(record))
-            stream.write(length + struct.pack('<I', _checksum(length)) + record + bytes(4))
 
 
 def config_of(folder, memory_mb=8192, **options):
@@ -66,7 +62,7 @@ def config_of(folder, memory_mb=8192, **options):
     return DataConfig(image_size=(6, 6), memory_mb=memory_mb, cache_mb=cache_mb, owned={'tfds': options})
 
 
-@pytest.mark.parametrize('kind', ['array_record', 'tfrecord'])
+@pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('labels', LABELS)
 def test_what_stays_in_its_records_is_what_is_in_memory(prepared, kind, labels, monkeypatch):
     config = config_of(prepared['array_record'], **LABELS[labels])
@@ -100,7 +96,7 @@ def test_classes_are_read_without_images_and_before_anything_was_looked_through(
     np.testing.assert_array_equal(np.asarray(raw[1].test.labels), raw[0].test.labels)
 
 
-@pytest.mark.parametrize('kind', ['array_record', 'tfrecord'])
+@pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('labels', ['classes', 'maps'])
 def test_a_file_of_records_that_vanishes_in_training_is_named(prepared, kind, labels, tmp_path):
     shutil.copytree(prepared[kind], tmp_path / 'copy')
@@ -109,33 +105,157 @@ def test_a_file_of_records_that_vanishes_in_training_is_named(prepared, kind, la
     for file in (tmp_path / 'copy').rglob('*record*'):
         file.unlink()
     feed = Feed(raw.train._replace(labels=train.labels[:1].repeat(30, axis=0)), 8, 1, 0, 5)
-    with pytest.raises(UserError, match=rf"number \d+, in '.*tiny-train\.{kind}.*', cannot be read .*restore the file"):
+    with pytest.raises(
+        UserError, match=rf"number \d+, record \d+ of '.*tiny-train\.{kind}.*', cannot be read .*restore the file"
+    ):
         feed.chunk(0, 1)
-    with pytest.raises(UserError, match=rf"in '.*tiny-train\.{kind}.*', cannot be read"):
+    with pytest.raises(UserError, match=rf"of '.*tiny-train\.{kind}.*', cannot be read"):
         np.asarray(raw.train.labels)
 
 
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-9])
+
+
+def compress(file):
+    file.write_bytes(gzip.compress(file.read_bytes()))
+
+
+def counted(lengths):
+    """Return how to say in dataset_info.json that a split has files of so many records."""
+
+    def change(file):
+        about = json.loads((file.parent / 'dataset_info.json').read_text())
+        for split in about['splits']:
+            split['shardLengths'] = lengths if f'-{split["name"]}.' in file.name else split['shardLengths']
+        (file.parent / 'dataset_info.json').write_text(json.dumps(about))
+
+    return change
+
+
+def without_splits(folder):
+    about = json.loads((folder / 'dataset_info.json').read_text())
+    (folder / 'dataset_info.json').write_text(json.dumps({**about, 'splits': []}))
+
+
+SPOILED = {
+    'cut off': (cut, 'it ends at byte .*, within record 11|damaged or cut off'),
+    'more at the end': (lambda f: f.write_bytes(f.read_bytes() + b'\0' * 9), 'after 12 records, no record|damaged'),
+    'a length': (lambda f: f.write_bytes(b'\1' + f.read_bytes()[1:]), 'after 0 records, no record begins'),
+    'empty': (lambda f: f.write_bytes(b''), 'it holds 0 records|damaged'),
+    'compressed': (compress, 'compressed with gzip|damaged'),
+    'gone': (lambda f: f.unlink(), 'o such file'),
+    'fewer': (counted(['9']), 'it holds 12 records.*, but its dataset_info.json says 9'),
+    'more': (counted(['15']), 'it holds 12 records.*, but its dataset_info.json says 15'),
+}
+
+
+# A length that is turned over is anywhere in a file of array_record; that is below.
 @pytest.mark.parametrize(
-    'spoil',
-    [lambda d: d[:-9], lambda d: d + b'\0' * 9, lambda d: d[:2] + b'\1' + d[3:], lambda d: b'', gzip.compress],
+    ('kind', 'spoil'), [('tfrecord', 'a length'), *((k, s) for k in KINDS for s in SPOILED if s != 'a length')]
 )
-def test_a_damaged_index_is_named_before_training(prepared, tmp_path, spoil):
-    shutil.copytree(prepared['tfrecord'], tmp_path / 'copy')
-    (file,) = (tmp_path / 'copy').rglob('*-test.tfrecord*')
-    file.write_bytes(spoil(file.read_bytes()))
+def test_files_that_do_not_hold_the_set_are_named_before_training(prepared, tmp_path, kind, spoil):
+    shutil.copytree(prepared[kind], tmp_path / 'copy')
+    (file,) = (tmp_path / 'copy').rglob(f'*-test.{kind}*')
+    change, words = SPOILED[spoil]
+    change(file)
     for memory_mb in (0, 8192):
-        with pytest.raises(UserError, match=rf"'.*{file.name}' cannot be read as TFRecord \(.*; restore it"):
+        with pytest.raises(UserError, match=rf"'.*{file.name}', a file of .*, cannot be read: .*({words})") as caught:
             load_data(config_of(tmp_path / 'copy', memory_mb))
+        assert 'restore it from a copy' in str(caught.value)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_files_that_are_gone_are_named_together(prepared, tmp_path, kind):
+    shutil.copytree(prepared[kind], tmp_path / 'copy')
+    (file,) = (tmp_path / 'copy').rglob(f'*-train.{kind}*')
+    counted(['6'] * 5)(file)
+    with pytest.raises(UserError, match=rf"5 of the 5 files of 'tiny', train .*{kind}-00002-of-00005'.* and 2 more\)"):
+        load_data(config_of(tmp_path / 'copy'))
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'words'),
+    [
+        (lambda folder: (folder / 'dataset_info.json').write_text('{'), 'cannot make .*restore its dataset_info.json'),
+        (lambda folder: (folder / 'dataset_info.json').unlink(), 'cannot make .*restore its dataset_info.json'),
+        (lambda folder: (folder / 'features.json').unlink(), 'no features.json in a folder of a version'),
+        (lambda folder: (folder / 'features.json').write_text('[]'), 'cannot make .*restore .* features.json'),
+        (without_splits, 'names no splits; restore it'),
+    ],
+)
+def test_a_set_whose_description_is_damaged_is_refused(prepared, tmp_path, spoil, words):
+    shutil.copytree(prepared['tfrecord'], tmp_path / 'copy')
+    spoil(tmp_path / 'copy' / 'tiny' / '1.0.0')
+    with pytest.raises(UserError, match=words):
+        load_data(config_of(tmp_path / 'copy'))
+
+
+@pytest.mark.parametrize('memory_mb', [0, 8192])
+def test_another_label_in_a_record_is_no_label_but_damage(prepared, tmp_path, memory_mb):
+    shutil.copytree(prepared['tfrecord'], tmp_path / 'copy')
+    (file,) = (tmp_path / 'copy').rglob('*-train.tfrecord*')
+    content, offsets = bytearray(file.read_bytes()), record_offsets(file, 30)
+    # The number of a class: a list of one byte.
+    at = content.index(b'\x1a\x03\n\x01', offsets[7]) + 4
+    content[at] ^= 1
+    file.write_bytes(bytes(content))
+    with pytest.raises(UserError, match=rf"number \d+, record 7 of '.*{file.name}', cannot be read .*the checksum is"):
+        load_data(config_of(tmp_path / 'copy', memory_mb))
+
+
+def test_a_record_of_nothing_is_named(prepared, tmp_path):
+    shutil.copytree(prepared['tfrecord'], tmp_path / 'copy')
+    (file,) = (tmp_path / 'copy').rglob('*-train.tfrecord*')
+    offsets = record_offsets(file, 30)
+    write_records(file, [b'' if i == 4 else read_record(file, offsets, i) for i in range(30)])
+    with pytest.raises(UserError, match=rf"record 4 of '.*{file.name}', cannot be read \(the record is empty\)"):
+        load_data(config_of(tmp_path / 'copy'))
+
+
+def test_every_bit_that_is_turned_over_is_found(tmp_path):
+    write_records(tmp_path / 'some', [bytes(3), b'', b'abcdefgh', b'\xff'])
+    content = (tmp_path / 'some').read_bytes()
+    for bit in range(8 * len(content)):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        (tmp_path / 'damaged').write_bytes(bytes(damaged))
+        with pytest.raises(ValueError, match='no record begins|checksum'):
+            offsets = record_offsets(tmp_path / 'damaged', 4)
+            for number in range(4):
+                read_record(tmp_path / 'damaged', offsets, number)
+
+
+def test_array_record_gives_what_was_written_or_an_error(prepared, tmp_path):
+    import tensorflow_datasets as tfds
+
+    shutil.copytree(prepared['array_record'], tmp_path / 'copy')
+    builder: Any = tfds.builder('tiny', data_dir=str(tmp_path / 'copy'))
+    (file,) = (tmp_path / 'copy').rglob('*-train.array_record*')
+    content, records = file.read_bytes(), open_records(builder, 'train', 'tiny')
+    expected = [records.read(i) for i in range(30)]
+    rng, outcomes = np.random.default_rng(0), {'same': 0, 'error': 0}
+    for at in rng.choice(np.flatnonzero(np.frombuffer(content, np.uint8)), 60, replace=False):
+        damaged = bytearray(content)
+        damaged[at] ^= 1 << rng.integers(8)
+        file.write_bytes(bytes(damaged))
+        try:
+            found = open_records(builder, 'train', 'tiny')
+            assert [found.read(i) for i in range(30)] == expected
+            outcomes['same'] += 1
+        except (UserError, RuntimeError):
+            outcomes['error'] += 1
+    assert outcomes['error'] > 30
 
 
 def test_records_begin_where_they_were_written(tmp_path):
     records = [bytes(n) for n in (3, 0, 70, 1)]
-    write_tfrecord(tmp_path / 'some', records)
+    write_records(tmp_path / 'some', records)
     offsets = record_offsets(tmp_path / 'some', 4)
     np.testing.assert_array_equal(np.diff(offsets), [16 + len(record) for record in records])
     # The check value of CRC-32C, masked as TFRecord does.
     value = 0xE3069283
-    assert _checksum(b'123456789') == (((value >> 15) | (value << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+    assert checksum(b'123456789') == struct.pack('<I', (((value >> 15) | (value << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def in_turn(lists, files, records):

@@ -5,6 +5,7 @@ The program runs in this process, which is quick; tests/e2e/test_errors.py start
 
 import contextlib
 import fcntl
+import gzip
 import re
 import shutil
 import zipfile
@@ -13,8 +14,24 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from data.records_on_disk import write_records
 from e2e.command import ROOT, TINY, run_here
-from monitor.population import written
+from e2e.wrong_input import (
+    ARRAYS,
+    DIGITS,
+    SCORE,
+    SHIFTS,
+    TRAIN_FILE,
+    file,
+    flags,
+    images,
+    predictions,
+    records,
+    rewrite,
+    shift_file,
+    shifts,
+    stream,
+)  # fmt: skip
 from PIL import ImageFont
 
 from failpred_jax.shift.sources import glyphs
@@ -27,79 +44,6 @@ TOLD = {
     name: re.findall(r'`([^`]+)`', words)
     for name, words in re.findall(r'^\| ([^|`]+) \| (`.*`) \|$', PAGE.read_text(), re.MULTILINE)
 }
-DIGITS = '--config=configs/digits.py'
-ARRAYS = (DIGITS, '--config.data.source=arrays')
-SCORE = '--mode=score'
-SHIFTS = '--config.evaluate.shifts='
-
-
-def flags(*words):
-    """Return a maker of words that need nothing on disk; {run} is the WORKDIR and {tmp} the test's folder."""
-    return lambda tmp, finished: words
-
-
-def shifts(name, *words):
-    """Return a maker of a run that names this shifted set."""
-    return flags(DIGITS, SHIFTS + name, *words)
-
-
-def shift_file(**change):
-    """Return a maker of a file of shifted images with this change."""
-
-    def make(tmp, finished):
-        np.savez(tmp / 'shift.npz', **{'images': np.zeros((4, 8, 8), np.uint8), **change})
-        return (DIGITS, SHIFTS + 'arrays:{tmp}/shift.npz')
-
-    return make
-
-
-def images(**change):
-    """Return a maker of a data file with this change; None leaves an array out."""
-
-    def make(tmp, finished):
-        arrays = {
-            'images_train': np.arange(1440).astype(np.uint8).reshape(40, 6, 6),
-            'labels_train': np.arange(40) % 4,
-            **change,
-        }
-        np.savez(tmp / 'data.npz', **{k: v for k, v in arrays.items() if v is not None})
-        return (*ARRAYS, '--config.data.arrays.path={tmp}/data.npz')
-
-    return make
-
-
-def predictions(**change):
-    """Return a maker of a predictions file with this change; None leaves an array out."""
-
-    def make(tmp, finished):
-        arrays = {'labels': np.arange(8) % 3, 'logits': np.zeros((8, 3)), **change}
-        np.savez(tmp / 'p.npz', **{k: v for k, v in arrays.items() if v is not None})
-        return (SCORE, '--predictions={tmp}/p.npz')
-
-    return make
-
-
-def file(name, content, *words):
-    """Return a maker of one file."""
-
-    def make(tmp, finished):
-        (tmp / name).parent.mkdir(exist_ok=True)
-        (tmp / name).write_bytes(content)
-        return words
-
-    return make
-
-
-def stream(text):
-    """Return a maker of a policy with its reference, and of a stream for it."""
-
-    def make(tmp, finished):
-        policy = written(tmp / 'decisions', np.random.default_rng(0), 100)
-        (tmp / 'today.csv').write_text(text)
-        state = f'--state={tmp}/monitor.json'
-        return ('--mode=monitor', f'--policy={policy}', '--stream={tmp}/today.csv', state)
-
-    return make
 
 
 def copy(change, *words):
@@ -233,6 +177,19 @@ CASES = {
     'a part that comes out empty': lambda tmp, finished: (
         *images()(tmp, finished), '--config.data.validation_fraction=0.001',
     ),
+    'a record that is not what was written': records(rewrite(TRAIN_FILE, lambda d: d[:60] + b'!' + d[61:])),
+    'a record without content': records(
+        lambda folder: write_records(folder / 'tiny-test.tfrecord-00000-of-00001', [b''] * 8)
+    ),
+    'a file of records that is cut off': records(rewrite(TRAIN_FILE, lambda d: d[:-50])),
+    'a file of records that is empty': records(rewrite(TRAIN_FILE, lambda d: b'')),
+    'a file of records that is compressed': records(rewrite(TRAIN_FILE, gzip.compress)),
+    'a file of records that is missing': records(lambda folder: (folder / TRAIN_FILE).unlink()),
+    'more records than the set says': records(
+        rewrite('dataset_info.json', lambda d: d.replace(b'["10", "10"]', b'["10", "9"]'))
+    ),
+    'a set of tfds whose description is damaged': records(rewrite('dataset_info.json', lambda d: d[:-9])),
+    'a set of tfds without its features': records(lambda folder: (folder / 'features.json').unlink()),
     'a shift from a folder that is not there': shifts('folder:none'),
     'a shift from a folder without pictures': file('empty/notes.txt', b'x', DIGITS, SHIFTS + 'folder:{tmp}/empty'),
     'a shift from a file that is not there': shifts('arrays:none.npz'),

@@ -1,0 +1,97 @@
+"""Wrong input on disk and on the command line: makers (a folder, a finished run) -> the words to start with."""
+
+import numpy as np
+from data.records_on_disk import small_set
+from monitor.population import written
+
+DIGITS = '--config=configs/digits.py'
+ARRAYS = (DIGITS, '--config.data.source=arrays')
+TFDS = (DIGITS, '--config.data.source=tfds')
+TRAIN_FILE = 'tiny-train.tfrecord-00001-of-00002'
+SCORE = '--mode=score'
+SHIFTS = '--config.evaluate.shifts='
+
+
+def flags(*words):
+    """Return a maker of words that need nothing on disk; {run} is the WORKDIR and {tmp} the test's folder."""
+    return lambda tmp, finished: words
+
+
+def shifts(name, *words):
+    """Return a maker of a run that names this shifted set."""
+    return flags(DIGITS, SHIFTS + name, *words)
+
+
+def shift_file(**change):
+    """Return a maker of a file of shifted images with this change."""
+
+    def make(tmp, finished):
+        np.savez(tmp / 'shift.npz', **{'images': np.zeros((4, 8, 8), np.uint8), **change})
+        return (DIGITS, SHIFTS + 'arrays:{tmp}/shift.npz')
+
+    return make
+
+
+def images(**change):
+    """Return a maker of a data file with this change; None leaves an array out."""
+
+    def make(tmp, finished):
+        arrays = {
+            'images_train': np.arange(1440).astype(np.uint8).reshape(40, 6, 6),
+            'labels_train': np.arange(40) % 4,
+            **change,
+        }
+        np.savez(tmp / 'data.npz', **{k: v for k, v in arrays.items() if v is not None})
+        return (*ARRAYS, '--config.data.arrays.path={tmp}/data.npz')
+
+    return make
+
+
+def predictions(**change):
+    """Return a maker of a predictions file with this change; None leaves an array out."""
+
+    def make(tmp, finished):
+        arrays = {'labels': np.arange(8) % 3, 'logits': np.zeros((8, 3)), **change}
+        np.savez(tmp / 'p.npz', **{k: v for k, v in arrays.items() if v is not None})
+        return (SCORE, '--predictions={tmp}/p.npz')
+
+    return make
+
+
+def file(name, content, *words):
+    """Return a maker of one file."""
+
+    def make(tmp, finished):
+        (tmp / name).parent.mkdir(exist_ok=True)
+        (tmp / name).write_bytes(content)
+        return words
+
+    return make
+
+
+def records(change):
+    """Return a maker of a set as tfds prepares it, changed by a function of the folder that holds its files."""
+
+    def make(tmp, finished):
+        small_set(tmp / 'sets')
+        change(tmp / 'sets' / 'tiny' / '1.0.0')
+        return (*TFDS, '--config.data.tfds.name=tiny', '--config.data.tfds.data_dir={tmp}/sets')
+
+    return make
+
+
+def rewrite(name, change):
+    """Return a change of the content of one file."""
+    return lambda folder: (folder / name).write_bytes(change((folder / name).read_bytes()))
+
+
+def stream(text):
+    """Return a maker of a policy with its reference, and of a stream for it."""
+
+    def make(tmp, finished):
+        policy = written(tmp / 'decisions', np.random.default_rng(0), 100)
+        (tmp / 'today.csv').write_text(text)
+        state = f'--state={tmp}/monitor.json'
+        return ('--mode=monitor', f'--policy={policy}', '--stream={tmp}/today.csv', state)
+
+    return make
