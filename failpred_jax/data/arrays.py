@@ -1,5 +1,6 @@
 """The user's own images, as named arrays in one file."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from failpred_jax.config import DataConfig
-from failpred_jax.data.lazy import lazy_array
+from failpred_jax.console import say_once
+from failpred_jax.data.decoding import decode
+from failpred_jax.data.lazy import lazy_array, lazy_pictures
+from failpred_jax.data.lazy_maps import lazy_map_array, lazy_maps, numbers_in
 from failpred_jax.data.listing import readable
+from failpred_jax.data.parts import some
+from failpred_jax.data.resize import resize_labels
 from failpred_jax.data.sources import RawData, images_of
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.options import option, rule
@@ -17,7 +23,6 @@ from failpred_jax.registry import SOURCES
 from failpred_jax.types import DatasetInfo, Examples
 
 _NAMES = ('images_train', 'labels_train', 'images_val', 'labels_val', 'images_test', 'labels_test', 'class_names')
-_IMAGES = ('images_train', 'images_val', 'images_test')
 
 # A label map with a larger number holds something else than class numbers.
 MOST_MAP_CLASSES = 2**16
@@ -47,40 +52,35 @@ def load(data: DataConfig, options: ArraysOptions) -> RawData:
     It holds `images_train` [N, H, W] or [N, H, W, channels] uint8 and `labels_train` [N] integers from 0, or words
     (or label maps [N, H, W], for segmentation), optionally the same with `_val` and `_test`, and optionally
     `class_names` [C] of strings. A missing part is split off the training part. Pixels of
-    `options.ignore_label` count nowhere.
+    `options.ignore_label` count nowhere. With `data.image_size`, images are resized bilinearly and label maps by
+    nearest neighbor.
 
     Raises:
       UserError: the file is missing or damaged, or its arrays are not these.
     """
     path = Path(options.path)
     try:
-        arrays = dict(read_file(path))
+        arrays = dict(read_file(path, in_place=True))
     except UserError as error:
         raise UserError(f'config.data.arrays.path: {error}') from error
     _check_names(arrays, path)
+    _check_channels_last(arrays['images_train'], path)
     class_names = _class_names(arrays.get('class_names'))
     if arrays['labels_train'].dtype.kind in 'US':
         class_names = class_names or tuple(np.unique(_words(arrays['labels_train'])).tolist())
-
-    # What is mapped from a folder of .npy files need not be in memory. Resizing makes new images, which have to be.
-    is_lazy = not data.new_size and data.is_beyond_memory(
-        sum(arrays[name].nbytes for name in _IMAGES if name in arrays)
-    )
+    is_lazy = _stays_in_files(arrays, data, path)
+    held_out = [part for part in ('val', 'test') if f'images_{part}' in arrays]
+    first = arrays['images_train']
+    channels = first.shape[-1] if first.ndim == 4 else 1
+    # What is no picture is not resized but refused, with all else that is wrong.
+    is_right = all(arrays[f'images_{part}'].dtype == np.uint8 for part in ('train', *held_out))
+    size = data.new_size if is_right else None
 
     def examples(part: str) -> Examples:
-        images = arrays[f'images_{part}']
         labels = _numbered(arrays[f'labels_{part}'], class_names, f"'{path}': labels_{part}")
-        images = images if images.ndim == 4 else images[..., None]
-        return Examples(lazy_array(images) if is_lazy and images.dtype == np.uint8 else images, labels)
+        return _examples(arrays[f'images_{part}'], labels, size, channels, is_lazy and is_right, f"'{path}', {part}")
 
     train = examples('train')
-    images = images_of(train)
-    _check_channels_last(images, path)
-    if not class_names:
-        valid = train.labels[train.labels != options.ignore_label]
-        # Before names are made: a label of 2^40 would make as many.
-        _check_labels(valid, len(train.labels), path)
-        class_names = tuple(str(i) for i in range(int(valid.max(initial=0)) + 1))
     task = 'segmentation' if train.labels.ndim == 3 else 'classification'
     if task == 'classification' and options.ignore_label >= 0:
         raise UserError(
@@ -88,10 +88,68 @@ def load(data: DataConfig, options: ArraysOptions) -> RawData:
             'for label maps: leave out those images, and set it to -1'
         )
     ignored = options.ignore_label if options.ignore_label >= 0 else None
-    height, width, channels = images.shape[1:]
+    height, width = images_of(train).shape[1:3]
     info = DatasetInfo(readable(path.stem), task, (height, width, channels), class_names, ignored)
-    held_out = (examples(part) if f'images_{part}' in arrays else None for part in ('val', 'test'))
-    return RawData(info, train, *held_out)
+    others = {part: examples(part) for part in held_out}
+    raw = RawData(
+        info,
+        train,
+        others.get('val'),
+        others.get('test'),
+        classes_of=None if class_names else lambda labels: _numbers(labels, ignored, path),
+    )
+    return raw if is_lazy else raw.named()
+
+
+def _stays_in_files(arrays: Mapping[str, np.ndarray], data: DataConfig, path: Path) -> bool:
+    """Return whether images and label maps take more than a set in memory may; says what is in memory all the same."""
+    num_bytes, there = 0, []
+    for name, array in arrays.items():
+        is_map = name.startswith('labels_') and array.ndim == 3
+        if name.startswith('images_') or is_map:
+            num_pixels = len(array) * math.prod(data.new_size or array.shape[1:3])
+            num_bytes += num_pixels * (1 if is_map or array.ndim == 3 else array.shape[-1]) * array.dtype.itemsize
+            there += [] if isinstance(array, np.memmap) else [name]
+    is_lazy = data.is_beyond_memory(num_bytes)
+    if is_lazy and there:
+        say_once(
+            f"note: {some(there)} of '{path}' had to be read into memory, though the set takes "
+            f'{num_bytes / 2**20:,.0f} MB, more than config.data.memory_mb; .npy files in a folder stay where they '
+            'are, and so do the arrays of an npz that is not compressed (numpy.savez, not savez_compressed)'
+        )
+    return is_lazy
+
+
+def _examples(
+    images: np.ndarray, labels: np.ndarray, size: tuple[int, int] | None, channels: int, is_lazy: bool, what: str
+) -> Examples:
+    """Return images with labels or label maps, of another size if that is given, in memory or where they are."""
+    images = images if images.ndim == 4 else images[..., None]
+    is_map = labels.ndim == 3 and labels.dtype.kind in 'iu'
+
+    def name(i: int) -> str:
+        return f'{what}, number {i}'
+
+    def smaller_map(i: int) -> np.ndarray:
+        return resize_labels(labels[i : i + 1], size or labels.shape[1:3])[0]
+
+    if not size and not is_lazy:
+        # What is mapped is no set in memory: its file may change.
+        return Examples(_in_memory(images), _in_memory(labels))
+    if not size:
+        return Examples(lazy_array(images), lazy_map_array(labels) if is_map else _in_memory(labels))
+    made = lazy_pictures if is_lazy else decode
+    found = made(len(images), lambda i: images[i], (*size, channels), True, what, name)
+    if not is_map:
+        return Examples(found, _in_memory(labels))
+    if is_lazy:
+        maps = lazy_maps(len(labels), smaller_map, size, labels.dtype.type, f'the label maps of {what}', name)
+        return Examples(found, maps)
+    return Examples(found, resize_labels(labels, size))
+
+
+def _in_memory(array: np.ndarray) -> np.ndarray:
+    return np.array(array) if isinstance(array, np.memmap) else array
 
 
 def _check_names(arrays: Mapping[str, np.ndarray], path: Path) -> None:
@@ -107,6 +165,11 @@ def _check_names(arrays: Mapping[str, np.ndarray], path: Path) -> None:
             problems.append(f"'images_{part}' and 'labels_{part}' must both be there")
         elif both and arrays[both[0]].ndim not in (3, 4):
             problems.append(f"'{both[0]}' has shape {arrays[both[0]].shape}; it must be (N, H, W, channels)")
+        elif both and arrays[both[1]].ndim == 3 and arrays[both[1]].shape != arrays[both[0]].shape[:3]:
+            wanted = arrays[both[0]].shape[:3]
+            problems.append(
+                f"'{both[1]}' has shape {arrays[both[1]].shape}; the label maps of these images are {wanted}"
+            )
     if problems:
         raise UserError('\n'.join([f"'{path}' has problems:", *(f'  - {problem}' for problem in problems)]))
 
@@ -140,27 +203,35 @@ def _numbered(labels: np.ndarray, class_names: tuple[str, ...], where: str) -> n
 
 def _check_channels_last(images: np.ndarray, path: Path) -> None:
     """Refuse images that are laid out as PyTorch has them, [N, channels, H, W]."""
-    _, first, _, last = images.shape
-    if first in (1, 3, 4) and last > 4:
+    if images.ndim == 4 and images.shape[1] in (1, 3, 4) and images.shape[3] > 4:
         raise UserError(
             f"the images of '{path}' have shape {images.shape}, where the channels seem to come first, as in PyTorch; "
             'they must come last, (N, H, W, channels): images.transpose(0, 2, 3, 1)'
         )
 
 
-def _check_labels(labels: np.ndarray, num_examples: int, path: Path) -> None:
-    """Refuse labels whose largest number makes more classes than there can be, or that begin at 1."""
-    if labels.dtype.kind not in 'iu' or not labels.size or labels.min() < 0:
-        return  # check_examples says so
-    largest = int(labels.max())
-    if largest + 1 > (max(num_examples, 2) if labels.ndim == 1 else MOST_MAP_CLASSES):
+def _numbers(labels: np.ndarray, ignored: int | None, path: Path) -> tuple[str, ...]:
+    """Return class numbers from 0 to the largest of labels or label maps as the names of classes.
+
+    Raises:
+      UserError: the largest makes more classes than there can be, or they begin at 1.
+    """
+    if labels.dtype.kind not in 'iu':
+        return ('0',)  # check_examples says so
+    present = numbers_in(labels)[0] if labels.ndim == 3 else np.unique(labels)
+    present = present[present != ignored]
+    largest = int(present.max(initial=0))
+    if present.min(initial=0) < 0:
+        return tuple(map(str, range(min(largest, MOST_MAP_CLASSES) + 1)))  # check_examples says so
+    # Before names are made: a label of 2^40 would make as many.
+    if largest + 1 > (max(len(labels), 2) if labels.ndim == 1 else MOST_MAP_CLASSES):
         raise UserError(
-            f"'{path}' has a label of {largest}, which would make {largest + 1:,} classes of {num_examples:,} training "
+            f"'{path}' has a label of {largest}, which would make {largest + 1:,} classes of {len(labels):,} training "
             'examples; labels are class numbers from 0: correct it, or give class_names'
         )
-    present = np.unique(labels)
-    if present[0] == 1 and len(present) == largest and largest > 1:
+    if len(present) and present[0] == 1 and len(present) == largest and largest > 1:
         raise UserError(
             f"the labels of '{path}' run from 1 to {largest}; classes are numbered from 0: subtract 1, or give "
             'class_names if class 0 merely has no example'
         )
+    return tuple(map(str, range(largest + 1)))

@@ -124,7 +124,7 @@ def _folder(config: DataConfig, files: Iterable[Path]) -> Path | None:
         key: value for key, value in used_options(config).items() if key in ('source', 'image_size', config.source)
     }
     found = hashlib.blake2b(digest_size=16)
-    found.update(f'3 {__version__} {_pillow()} {options}'.encode())
+    found.update(f'4 {__version__} {_pillow()} {options}'.encode())
     try:
         cache = user_cache_folder()
         for path in files:

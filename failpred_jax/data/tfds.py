@@ -80,8 +80,7 @@ def load(data: DataConfig, options: TfdsOptions) -> RawData:
     map_rule, (height, width, channels) = MapRule.of(options), info.image_shape
     per_pixel = channels + (np.dtype(map_rule.dtype).itemsize if info.task == 'segmentation' else 0)
     count = sum(builder.info.splits[split].num_examples for split in given.values() if split)
-    # Images of one size that become another are resized together, once they are all here.
-    is_lazy = data.new_size in (None, (height, width)) and data.is_beyond_memory(count * height * width * per_pixel)
+    is_lazy = data.is_beyond_memory(count * height * width * per_pixel)
     found = [_read(builder, split, info, options, is_lazy) if split else None for split in given.values()]
     train, test = found[0], found[2]
     assert train is not None
@@ -229,7 +228,7 @@ def _info(builder: Any, options: TfdsOptions, data: DataConfig) -> DatasetInfo:
             f"the images of '{name}' are of different sizes ({shape}); bring all to one size as they are read: "
             '--config.data.image_size=HEIGHT,WIDTH'
         )
-    if None in shape:
+    if data.image_size:
         shape = (*data.image_size, shape[-1])
     shape = cast(tuple[int, int, int], shape)
     if _kind(label) == 'class':

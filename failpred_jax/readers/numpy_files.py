@@ -1,5 +1,8 @@
 """NumPy's own formats: .npz archives, and folders of .npy files, which are mapped into memory instead of read."""
 
+import functools
+import struct
+import zipfile
 from pathlib import Path
 
 import ml_dtypes
@@ -12,7 +15,12 @@ from failpred_jax.readers.reading import FORMATS, Arrays, Format
 _ZIP, _NPY = b'PK\x03\x04', b'\x93NUMPY'
 
 
-def _read_npz(path: Path) -> Arrays:
+# Of a zip: the part of a member's header whose length is known, and where in it the lengths of the others are.
+_HEADER, _LENGTHS = 30, slice(26, 30)
+_READ_AT_A_TIME = 2**24
+
+
+def _read_npz(path: Path, in_place: bool = False) -> Arrays:
     arrays: dict[str, np.ndarray] = {}
     problems, notes = [], []
     # Opened here: numpy leaves the file open when it finds no archive in it.
@@ -26,7 +34,8 @@ def _read_npz(path: Path) -> Arrays:
             raise UserError(f"'{path}' holds two arrays named {', '.join(map(repr, twice))}; keep one of each")
         for name in archive.files:
             try:
-                array = archive[name]
+                mapped = _mapped(path, archive.zip, name) if in_place else None
+                array = archive[name] if mapped is None else mapped
             except DAMAGE as error:
                 if 'Object arrays' in str(error):
                     problems.append(
@@ -43,6 +52,32 @@ def _read_npz(path: Path) -> Arrays:
     if problems:
         raise UserError('\n'.join([f"'{path}' cannot be used:", *(f'  - {p}' for p in problems)]))
     return Arrays(arrays, tuple(notes))
+
+
+def _mapped(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray | None:
+    """Return an array of an npz mapped from its file; None where it is compressed, or is no plain array.
+
+    NumPy maps none of an npz. All of it is read once, since its checksum is compared at the end and nowhere else.
+    """
+    member = next((member for member in archive.infolist() if member.filename == f'{name}.npy'), None)
+    if member is None or member.compress_type != zipfile.ZIP_STORED:
+        return None
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version > (2, 0):
+            return None
+        read_header = np.lib.format.read_array_header_1_0 if version < (2, 0) else np.lib.format.read_array_header_2_0
+        shape, is_fortran, dtype = read_header(stream)
+        before = stream.tell()
+        if dtype.hasobject or not np.prod(shape):
+            return None
+        while stream.read(_READ_AT_A_TIME):
+            pass
+    with path.open('rb') as file:
+        file.seek(member.header_offset)
+        lengths = struct.unpack('<HH', file.read(_HEADER)[_LENGTHS])
+    start = member.header_offset + _HEADER + sum(lengths) + before
+    return np.memmap(path, dtype, 'r', start, shape, 'F' if is_fortran else 'C')
 
 
 def named_bfloat16(name: str, array: np.ndarray, notes: list[str]) -> np.ndarray:
@@ -72,7 +107,13 @@ def _read_folder(path: Path) -> Arrays:
 
 
 FORMATS.register('npz')(
-    Format('NumPy archive', ('.npz',), lambda path, head: head.startswith(_ZIP) and not _is_torch(head), _read_npz)
+    Format(
+        'NumPy archive',
+        ('.npz',),
+        lambda path, head: head.startswith(_ZIP) and not _is_torch(head),
+        _read_npz,
+        map=functools.partial(_read_npz, in_place=True),
+    )
 )
 FORMATS.register('npy')(Format('NumPy array', ('.npy',), lambda path, head: head.startswith(_NPY), _read_npy))
 FORMATS.register('folder')(

@@ -37,6 +37,7 @@ class Format:
       matches: (path, first bytes) -> whether the content is of this format. A folder has no first bytes.
       read: path -> Arrays. Raises UserError, which names what was found and what to do.
       is_last_resort: tried after all others, as text is that has no mark of its own.
+      map: as `read`, but arrays stay in the file where they can (np.memmap); None for formats that have none such.
     """
 
     name: str
@@ -44,13 +45,15 @@ class Format:
     matches: Callable[[Path, bytes], bool]
     read: Callable[[Path], Arrays]
     is_last_resort: bool = False
+    map: Callable[[Path], Arrays] | None = None
 
 
-def read_file(path: Path) -> Arrays:
+def read_file(path: Path, in_place: bool = False) -> Arrays:
     """Return the named arrays of a file in any registered format.
 
     Args:
       path: a file, a folder of .npy files, or '-' for standard input.
+      in_place: whether arrays stay in the file where they can, which must then not be changed while they are used.
 
     Raises:
       UserError: it is missing, empty, damaged, or of no format that is read here.
@@ -73,7 +76,7 @@ def read_file(path: Path) -> Arrays:
     chosen = next((f for f in formats if f.matches(path, head)), None)
     if chosen is None:
         raise UserError(f"'{path}' is of no format that can be read here; give one of: {_known()}")
-    return chosen.read(path)
+    return (chosen.map or chosen.read)(path) if in_place else chosen.read(path)
 
 
 def _known() -> str:

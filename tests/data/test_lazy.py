@@ -41,9 +41,7 @@ def sets(tmp_path):
     np.save(tmp_path / 'arrays' / 'labels_train.npy', np.arange(COUNT) % 2)
     where = {'folder': 'folder', 'table': 'table.csv', 'parquet': 'all.parquet', 'arrays': 'arrays'}
     return {
-        source: DataConfig(
-            source=source, path=str(tmp_path / path), image_size=() if source == 'arrays' else (4, 4), cache_mb=0
-        )
+        source: DataConfig(source=source, path=str(tmp_path / path), image_size=(4, 4), cache_mb=0)
         for source, path in where.items()
     }
 

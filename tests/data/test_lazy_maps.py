@@ -47,7 +47,11 @@ def sets(tmp_path):
             save(tmp_path / 'camvid' / part / f'{i}.png', picture(i + 50 * list(PARTS).index(part), SIZE[::-1]))
             label = rng.integers(0, 12, SIZE).astype(np.uint8)
             save(tmp_path / 'camvid' / f'{part}annot' / f'{i}.png', Image.fromarray(label))
+    write_arrays(tmp_path)
     return {
+        'arrays': config_of('arrays', tmp_path / 'stored.npz', ignore_label=200),
+        'arrays resized': config_of('arrays', tmp_path / 'stored.npz', (3, 4), ignore_label=200),
+        'arrays in a folder': config_of('arrays', tmp_path / 'files', ignore_label=200),
         'segmentation': config_of('segmentation', tmp_path / 'plain'),
         'resized': config_of('segmentation', tmp_path / 'plain', (3, 4)),
         'explained': config_of('segmentation', tmp_path / 'other', ignore_label=9, **EXPLAINED),
@@ -56,7 +60,30 @@ def sets(tmp_path):
     }
 
 
-NAMES = ('segmentation', 'resized', 'explained', 'camvid', 'camvid resized')
+def write_arrays(folder):
+    """Write images and label maps of several types and orders, as an npz and as a folder of .npy files."""
+    rng, found = np.random.default_rng(4), {}
+    for part, count, dtype in (('train', 30, '>i2'), ('val', 5, np.int64), ('test', 6, np.uint8)):
+        found[f'images_{part}'] = rng.integers(0, 256, (count, *SIZE, 3)).astype(np.uint8)
+        found[f'labels_{part}'] = rng.choice([0, 1, 3, 4, 200], (count, *SIZE)).astype(dtype)
+    found['labels_val'] = np.asfortranarray(found['labels_val'])
+    np.savez(folder / 'stored.npz', **found)
+    np.savez_compressed(folder / 'compressed.npz', **found)
+    (folder / 'files').mkdir()
+    for name, array in found.items():
+        np.save(folder / 'files' / f'{name}.npy', array)
+
+
+NAMES = (
+    'arrays',
+    'arrays resized',
+    'arrays in a folder',
+    'segmentation',
+    'resized',
+    'explained',
+    'camvid',
+    'camvid resized',
+)
 
 
 def kept_in_files(config):
@@ -105,6 +132,19 @@ def test_training_evaluation_and_samples_of_pixels_are_given_the_same(sets):
         samples = [draw_pixels(examples.labels, 3, most, 5) for examples in (memory, files)]
         for found, expected in zip(*(vars(sample).values() for sample in samples), strict=True):
             np.testing.assert_array_equal(found, expected)
+
+
+def test_compressed_arrays_are_those_that_are_not_and_it_is_said_that_they_are_in_memory(sets, tmp_path, capsys):
+    stored = kept_in_files(sets['arrays'])
+    parts = load_data(stored).parts
+    assert 'note' not in capsys.readouterr().out
+    compressed = config_of('arrays', tmp_path / 'compressed.npz', ignore_label=200)
+    for config, is_said in ((compressed, False), (kept_in_files(compressed), True)):
+        for name, part in load_data(config).parts.items():
+            np.testing.assert_array_equal(np.asarray(part.images), np.asarray(parts[name].images))
+            np.testing.assert_array_equal(np.asarray(part.labels), np.asarray(parts[name].labels))
+        said = capsys.readouterr().out
+        assert ('images_train, labels_train' in said and 'numpy.savez, not savez_compressed' in said) == is_said
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.int64])

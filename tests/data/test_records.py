@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data.records_on_disk import write_records
+from data.records_on_disk import small_set, write_records
 from data.test_tfds import prepare
 
 from failpred_jax.config import DataConfig
@@ -20,6 +20,7 @@ from failpred_jax.data import fingerprint, lazy, lazy_maps, load_data, record_sp
 from failpred_jax.data.feeding import Feed
 from failpred_jax.data.lazy import is_lazy
 from failpred_jax.data.records import interleaved, open_records
+from failpred_jax.data.resize import resize_images
 from failpred_jax.data.tfds import TfdsOptions, load
 from failpred_jax.data.tfrecord import checksum, read_record, record_offsets
 from failpred_jax.errors import UserError
@@ -88,6 +89,21 @@ def test_what_stays_in_its_records_is_what_is_in_memory(prepared, kind, labels, 
         np.testing.assert_array_equal(np.asarray(found.images), np.asarray(expected.images))
         np.testing.assert_array_equal(np.asarray(found.labels), np.asarray(expected.labels))
         np.testing.assert_array_equal(np.asarray(same), np.asarray(order))
+
+
+def test_images_of_one_size_become_another_in_memory_and_from_their_files(tmp_path):
+    small_set(tmp_path, (8, 6, 3))
+    stored = load_data(dataclasses.replace(config_of(tmp_path), image_size=()))
+    for size in ((3, 4), (16, 9), (8, 6)):
+        memory, files = (
+            load_data(dataclasses.replace(config_of(tmp_path, mb), image_size=size)) for mb in (8192, 0)
+        )  # fmt: skip
+        assert files.info == memory.info and memory.info.image_shape == (*size, 3)
+        for name, part in memory.parts.items():
+            assert is_lazy(files.parts[name].images) and not is_lazy(part.images)
+            np.testing.assert_array_equal(np.asarray(files.parts[name].images), part.images)
+            np.testing.assert_array_equal(np.asarray(files.parts[name].labels), part.labels)
+            np.testing.assert_allclose(part.images, resize_images(stored.parts[name].images, size).astype(int), atol=1)
 
 
 def test_classes_are_read_without_images_and_before_anything_was_looked_through(prepared):

@@ -122,11 +122,44 @@ def test_every_format_gives_the_same_arrays(name, arrays, tmp_path):
     file = tmp_path / name
     with file.open('wb') if name == 'a.npz' else io.BytesIO() as out:
         WRITERS[name](arrays, out if name == 'a.npz' else file)
-    found = read_file(file)
-    assert set(found) == set(arrays)
-    for key, values in arrays.items():
-        assert np.array_equal(found[key], values), key
-        assert found[key].dtype.kind == values.dtype.kind
+    for in_place in (False, True):
+        found = read_file(file, in_place)
+        assert set(found) == set(arrays)
+        for key, values in arrays.items():
+            assert np.array_equal(found[key], values), key
+            assert found[key].dtype.kind == values.dtype.kind
+            assert isinstance(found[key], np.memmap) == (name == 'folder' or (name == 'a.npz' and in_place))
+
+
+@pytest.mark.filterwarnings('ignore:Stored array in format 3.0')
+def test_what_stays_in_an_npz_is_what_is_read_of_it(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {
+        'order': np.asfortranarray(rng.normal(size=(3, 4))),
+        'bytes': rng.integers(0, 9, (2, 3)).astype('>u2'),
+        'words': np.array(['ä', 'bc']),
+        'records': np.zeros(2, [('α', np.int8), ('b', np.float32)]),
+        'nothing': np.zeros((0, 3)),
+        'one': np.array(3.5),
+        'ä' * 90: np.arange(1000),
+    }
+    np.savez(tmp_path / 'a.npz', **arrays)
+    found = read_file(tmp_path / 'a.npz', in_place=True)
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
+    assert {name for name in arrays if not isinstance(found[name], np.memmap)} == {'records', 'nothing'}
+
+
+def test_a_byte_that_changed_in_an_npz_is_found_wherever_the_arrays_are(tmp_path):
+    np.savez(tmp_path / 'a.npz', labels=np.arange(500), scores=np.zeros(500))
+    content = bytearray((tmp_path / 'a.npz').read_bytes())
+    content[content.index(np.int64(300).tobytes())] ^= 1
+    (tmp_path / 'a.npz').write_bytes(bytes(content))
+    for in_place in (False, True):
+        with pytest.raises(UserError, match=r"array 'labels' is damaged: Bad CRC-32"):
+            read_file(tmp_path / 'a.npz', in_place)
 
 
 def test_a_pipe_is_read_by_its_content(arrays, tmp_path, monkeypatch):
@@ -227,12 +260,20 @@ def test_any_bytes_end_in_arrays_or_in_one_message(data, arrays, tmp_path):
         (file / original.name).write_bytes(content)
     else:
         file.write_bytes(content)
+    found = {}
     try:
         found = read_file(file)
     except UserError as error:
         assert str(error)
     else:
         assert all(isinstance(value, np.ndarray) for value in found.values())
+    # Of a file that gives arrays, what stays in it is the same, or is found to be damaged.
+    try:
+        mapped = read_file(file, in_place=True)
+    except UserError:
+        return
+    for key, value in mapped.items():
+        assert value.tobytes() == found[key].tobytes()
 
 
 def test_every_format_says_what_it_is():
