@@ -236,7 +236,9 @@ def summary(decided: Decided) -> list[str]:
             where = ' everything'
         verdict = '' if found.verdict is None or not found.verdict.units else f'; the test {decided.unit}s: '
         if verdict and found.verdict is not None:
-            verdict += f'{100 * found.verdict.value:.3g} %, {found.verdict.word}'
+            value = found.verdict.value
+            verdict += f'{value:.4g}' if found.kind == 'cost' else f'{100 * value:.3g} %'
+            verdict += f', {found.verdict.word}'
         lines.append(f'  {found.name}{where}: {found.statement}{verdict}')
         if found.invalid:
             lines.append(f'    {found.invalid}')

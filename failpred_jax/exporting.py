@@ -58,7 +58,7 @@ def export_run(workdir: Path, output: Path, scores: Sequence[str] | None = None,
     predictor = load(workdir)
     names = _exportable(predictor, scores)
     function = _function(predictor, names)
-    exported = _export(predictor, names, function)
+    exported = _export_or_blame(predictor, names, function)
     say(f'exported {", ".join(names) or "no scores"}; comparing with the run ...')
     aside = Path(tempfile.mkdtemp(dir=output.parent, prefix=f'.{output.name}.', suffix=UNFINISHED))
     try:
@@ -116,20 +116,36 @@ def _function(predictor: Predictor, names: Sequence[str]) -> Callable[[Array], d
     return run
 
 
-def _export(
+def _export_or_blame(
     predictor: Predictor, names: Sequence[str], function: Callable[[Array], dict[str, Array]]
 ) -> export.Exported:
-    """Return the traced function of images of any number."""
+    """Return the traced function of images of any number; raise a UserError that names the scores that prevent it."""
+    try:
+        return _export(predictor, function)
+    except Exception as error:  # whatever a score or a network does that cannot be traced, or not for every batch size
+        blamed = [name for name in names if not _is_exportable(predictor, name)] or names
+        words = (str(error).splitlines() or [''])[0][:300]
+        why = f'{type(error).__name__}: {words}'
+        if isinstance(error, jax.errors.InconclusiveDimensionOperation):
+            why = 'what it computes depends on the number of images, as a search among training units does'
+        raise UserError(
+            f'this run cannot be exported with {", ".join(blamed)} ({why}); name other scores with --scores, or serve '
+            'it with failpred_jax.load'
+        ) from error
+
+
+def _export(predictor: Predictor, function: Callable[[Array], dict[str, Array]]) -> export.Exported:
     (batch_size,) = export.symbolic_shape('b')
     shape = jax.ShapeDtypeStruct((batch_size, *predictor.image_shape), jnp.uint8)
+    return export.export(jax.jit(function), platforms=PLATFORMS)(shape)
+
+
+def _is_exportable(predictor: Predictor, name: str) -> bool:
     try:
-        return export.export(jax.jit(function), platforms=PLATFORMS)(shape)
-    except Exception as error:  # whatever a score or a network does that cannot be traced, or not for every batch size
-        words = (str(error).splitlines() or [''])[0][:300]
-        raise UserError(
-            f'this run cannot be exported with {", ".join(names)} ({type(error).__name__}: {words}); name other scores '
-            'with --scores, or serve it with failpred_jax.load'
-        ) from error
+        _export(predictor, _function(predictor, [name]))
+    except Exception:
+        return False
+    return True
 
 
 def _describe(predictor: Predictor, names: Sequence[str], exported: export.Exported, data: bytes) -> dict[str, Any]:

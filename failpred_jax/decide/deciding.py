@@ -188,13 +188,14 @@ def _rough_map(
     found = applied(policy, calibration, score, options)
     if found.p_correct is None or validation is None:
         return ''
-    low = int(np.count_nonzero((found.code == 0) & (found.p_correct < 0.5)))
+    accepted = found.p_correct[found.code == 0]
+    low = int(np.count_nonzero(accepted < 0.5))
     if not low:
         return ''
     return (
-        f'P(correct) is below 50 % for {low:,} of the {int(np.count_nonzero(found.code == 0)):,} accepted calibration '
-        f'{unit}s: its map rests on {int(np.count_nonzero(~validation.correct)):,} validation errors and is rough '
-        'there. The promise does not use it'
+        f'P(correct) is below 50 % for {low:,} of the {len(accepted):,} accepted calibration {unit}s (the lowest is '
+        f'{percent(round(float(accepted.min()), 4))}): its map rests on {int(np.count_nonzero(~validation.correct)):,} '
+        'validation errors and is rough there. The promise does not use it'
     )
 
 

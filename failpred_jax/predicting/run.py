@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import tqdm
 from failpred_jax import compiler, processes
 from failpred_jax.console import say
 from failpred_jax.errors import UserError
+from failpred_jax.files import DAMAGE, read_npz
 from failpred_jax.predicting.inputs import Form, NewImages, open_images
 from failpred_jax.predicting.maps import MapWriter, check_folder
 from failpred_jax.predicting.outputs import check_output, check_table, failed_file, write_failed, write_prediction
@@ -20,6 +22,15 @@ PART_BYTES = 2**27
 # After so many pictures of which none can be used, the rest will not be better.
 MOST_FAILED = 50
 _NAMED = 5
+# Images of bytes that never reach this are dark ones, or on another scale than bytes.
+_DARK = 64
+
+
+@dataclass
+class _Brightest:
+    """The largest value of all images that were seen."""
+
+    value: int = 0
 
 
 def predict_file(workdir: Path, inputs: Path, output: Path, scores: Sequence[str] | None) -> None:
@@ -54,7 +65,8 @@ def predict_file(workdir: Path, inputs: Path, output: Path, scores: Sequence[str
         say(f'decisions by the policy on {policy.score}{added}')
     began = time.monotonic()
     problems: list[tuple[str, str]] = []
-    parts = _parts(predictor, images, scores, problems)
+    brightest = _Brightest()
+    parts = _parts(predictor, images, scores, problems, brightest)
     if predictor.is_segmenter:
         first = next(parts)
         with MapWriter(output) as maps:
@@ -67,6 +79,8 @@ def predict_file(workdir: Path, inputs: Path, output: Path, scores: Sequence[str
         write_prediction(found, output)
         count = len(found)
     say(f'{output}: {count:,} predictions in {time.monotonic() - began:.1f} s')
+    if brightest.value < _DARK and (note := _too_dark(workdir, brightest.value)):
+        say(f'WARNING: {note}')
     if problems:
         write_failed(failed_file(output), problems)
         raise UserError(
@@ -76,9 +90,13 @@ def predict_file(workdir: Path, inputs: Path, output: Path, scores: Sequence[str
 
 
 def _parts(
-    predictor: Predictor, images: NewImages, scores: Sequence[str], problems: list[tuple[str, str]]
+    predictor: Predictor,
+    images: NewImages,
+    scores: Sequence[str],
+    problems: list[tuple[str, str]],
+    brightest: _Brightest,
 ) -> Iterator[Prediction]:
-    """Yield the predictions of the images that can be used, and note the others with the reason.
+    """Yield the predictions of the images that can be used, and note the others with the reason, and the largest value.
 
     Raises:
       UserError: none of the pictures, or of the first of them, can be used.
@@ -97,8 +115,25 @@ def _parts(
             if not is_any and (stop == len(images) or len(problems) >= MOST_FAILED):
                 raise UserError(_listed(problems, len(images)))
             if len(some.images):
+                brightest.value = max(brightest.value, int(some.images.max()))
                 yield predictor.predict(some.images, images.ids[some.numbers], scores, numbers=some.numbers)
             bar.update(stop - start)
+
+
+def _too_dark(workdir: Path, brightest: int) -> str:
+    """Return a sentence where the images that the run was tested on reach far larger values than these; else ''."""
+    try:
+        known = int(read_npz(workdir / 'evaluation' / 'images.npz')['images'].max())
+    except DAMAGE:
+        # Only for this sentence, and a run may keep none of its images.
+        return ''
+    if known < 2 * brightest:
+        return ''
+    return (
+        f'no value of these images is over {brightest}, and those that the run was tested on reach {known}. If '
+        'they are on another scale (0 to 16, 0 to 1), bring them to 0 to 255 first; as they are, the network sees them '
+        'as nearly black'
+    )
 
 
 def _listed(problems: Sequence[tuple[str, str]], total: int) -> str:

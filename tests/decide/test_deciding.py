@@ -95,6 +95,8 @@ def test_other_promises(kind, given):
     assert promise.kind == kind and promise.is_certified and 0 < promise.coverage < 1
     assert math.isnan(promise.delta) == (kind == 'expected')
     assert promise.verdict.word in ('confirmed', 'consistent')
+    said = f'{promise.verdict.value:.4g}' if kind == 'cost' else f'{100 * promise.verdict.value:.3g} %'
+    assert any(line.endswith(f'test images: {said}, {promise.verdict.word}') for line in decided_room.summary(decided))
     rules = {cost.rule: cost.test for cost in decided.costs}
     assert rules['review everything'] == 1
     assert rules["Chow's rule: accept from this P(correct) on"] <= min(rules['accept everything'], 1)

@@ -143,6 +143,15 @@ def test_pictures_that_cannot_be_used_are_listed_and_the_others_predicted(
     assert "'out.failed.csv' is there already" in capsys.readouterr().err.replace(f'{tmp_path}/', '')
 
 
+@pytest.mark.parametrize('divisor', [16, 1])
+def test_images_on_another_scale_are_said_to_be_too_dark(everything, tmp_path, capsys, divisor):
+    workdir, data = everything
+    np.save(tmp_path / 'images.npy', data.test.images[:20] // divisor)
+    out = tmp_path / 'a.csv'
+    assert run(f'--workdir={workdir}', f'--inputs={tmp_path / "images.npy"}', f'--output={out}', '--scores=mcp') == 0
+    assert ('no value of these images is over 15, and' in capsys.readouterr().out) is (divisor == 16)
+
+
 def test_an_output_is_never_written_over(everything, pictures, tmp_path, capsys):
     out = tmp_path / 'out.csv'
     out.write_text('mine')
@@ -188,7 +197,8 @@ def test_an_exported_run_says_what_the_run_says(everything, predictor, whole, tm
         ('mcp', 'which is there already'),
         ('mc_dropout', 'draws dropout passes at random'),
         ('fusion', 'reads all other scores'),
-        ('knn_distance', 'cannot be exported with knn_distance'),
+        ('knn_distance', 'cannot be exported with knn_distance (what it computes depends on the number of images'),
+        ('confidnet,knn_distance', 'cannot be exported with knn_distance ('),
     ):
         target = f'--output={out}{"" if scores == "mcp" else scores}'
         assert main.main([*words[:3], target, f'--scores={scores}']) == 2
