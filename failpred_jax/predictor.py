@@ -179,17 +179,12 @@ class Predictor:
                 raise UserError(f"score '{name}' cannot be computed for these images: {lost[name]}")
         return {name: values[name] for name in names}
 
-    def read_units(
-        self, images: np.ndarray, numbers: Array
-    ) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, str]]:
-        """Return what every score that can be had says of images, from one pass of the network.
+    def read_units(self, images: np.ndarray, numbers: Array) -> ScoreInputs:
+        """Return what all scores that can be had read of images, [N, ...], from one pass of the network.
 
         Args:
           images: [N, H, W, channels] uint8, as `predict` takes them.
           numbers: [N] int from 0, see `predict`.
-
-        Returns:
-          (logits [N, C] float32, score -> [N], score -> why it could not be computed).
         """
         pixels = checked_images(images, self.image_shape, self.resizes)
         plan = self._plan(self.scores)
@@ -198,10 +193,14 @@ class Predictor:
             jax.tree.map(lambda x, real=real: x[:real], inputs)
             for inputs, real in self._batches(plan, Examples(pixels, np.zeros(len(pixels), np.int32)), places)
         ]
-        inputs = jax.tree.map(lambda *parts: np.concatenate(parts), *found)
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
+
+    def score_units(self, inputs: ScoreInputs) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """Return (score -> [N], score -> why it could not be computed) of what `read_units` gave."""
+        plan = self._plan(self.scores)
         with unchecked_samples():
             values, lost = compute_scores(plan, inputs, Fitted(self.run.fits.values), is_told=False)
-        return inputs.logits, values, {name: why for name, why in lost.items() if name in self.scores}
+        return values, {name: why for name, why in lost.items() if name in self.scores}
 
     def _decide(
         self, confidences: Mapping[str, np.ndarray], label: np.ndarray, places: np.ndarray

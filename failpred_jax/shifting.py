@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,8 +29,10 @@ from failpred_jax.predictor import Predictor, load
 from failpred_jax.registry import CORRUPTIONS, SCORES
 from failpred_jax.results import Evaluation, Predictions, read_evaluation
 from failpred_jax.results.shifted import Shifted, ShiftedSet, read_gallery, read_shifted, write_shifted
+from failpred_jax.scores.score import ScoreInputs
 from failpred_jax.shift.corruption import corrupt
 from failpred_jax.shift.images import EXCLUDED, Form, ShiftImages, draw, expand, load_shift
+from failpred_jax.threads import in_stages
 
 FOLDER = 'shift'
 # Of strangers, those that are accepted with most confidence.
@@ -101,19 +104,20 @@ class _Shifting:
         if before and list(there) == [name for name, _ in asked] and len(there) == len(before.sets):
             return False
         # All of them first, so that a set that cannot be had costs nothing.
-        given = {name: self._images(name, severities) for name, severities in asked if name not in there}
+        new = [
+            _Asked(name, keys[name], levels, self._images(name, levels)) for name, levels in asked if name not in there
+        ]
         evaluator = self._evaluator(evaluation, predictor)
+        measuring = _Measuring(self, predictor, evaluator)
         gallery = read_gallery(self.folder) if there else {}
-        sets: list[ShiftedSet] = []
-        with phase('measuring shifted sets', len(given), 'sets') as measuring:
-            for name, severities in asked:
-                if name in there:
-                    sets.append(there[name])
-                    continue
-                units, images = self._units(name, severities, given[name], predictor, keys[name])
-                sets.append(evaluator.measured(units))
-                gallery |= self._shown(units, images, evaluator)
-                measuring.add()
+        # Of one set the images are made and run through the network while the one before is scored and measured.
+        stages = measuring.drawn, measuring.run, measuring.scored, measuring.measured
+        with phase('measuring shifted sets', len(new), 'sets') as told:
+            for measured, shown in in_stages(new, stages):
+                there[measured.name] = measured
+                gallery |= shown
+                told.add()
+        sets = [there[name] for name, _ in asked]
         shifted = evaluator.summary(sets, self._notes(evaluation, predictor))
         names = {slug(found.name) for found in sets}
         gallery = {name: array for name, array in gallery.items() if name.partition('__')[2] in names}
@@ -165,42 +169,106 @@ class _Shifting:
         words = ', '.join(self.config.data.exclude_classes)
         return ShiftImages(images_of(excluded), None, f'test images of classes that were left out ({words}), strangers')
 
-    def _units(
-        self, name: str, severities: tuple[int, ...], given: ShiftImages | None, predictor: Predictor, key: str
-    ) -> tuple[ShiftUnits, np.ndarray]:
-        """Return a set run through the network, and its images."""
-        most = self.config.evaluate.shift_images
-        if given is None:
-            kind = name.partition(':')[0]
-            rows = draw(len(self.data.test.labels), most, SEED)
-            clean = images_of(self.data.test)[rows]
-            images = np.concatenate([corrupt(clean, kind, level, SEED, rows)[0] for level in severities])
-            labels, number = np.tile(self.data.test.labels[rows], len(severities)), np.tile(rows, len(severities))
-            severity = np.repeat(severities, len(rows))
-            words = ', '.join(map(str, severities))
-            description = f'{CORRUPTIONS[kind].description}; severity {words}'
-        else:
-            rows = draw(len(given.images), most, SEED)
-            images, description = given.images[rows], given.description
-            labels = None if given.labels is None else given.labels[rows]
-            number, severity = rows, None
-        logits, confidences, lost = predictor.read_units(images, number)
-        is_strange = labels is None
-        correct = np.zeros(len(images), bool) if labels is None else np.asarray(is_correct(logits, labels))
-        kept = np.zeros(len(images), np.int32) if labels is None else labels.astype(np.int32)
-        found = Predictions(kept, logits, correct, confidences)
-        arrays = {'logits': logits, 'number': number, **{f'confidence_{k}': v for k, v in confidences.items()}}
-        arrays |= {} if is_strange else {'labels': kept}
-        arrays |= {} if severity is None else {'severity': severity}
-        (self.folder / 'units').mkdir(parents=True, exist_ok=True)
-        write_npz(self.folder / 'units' / f'{slug(name)}.npz', arrays)
-        units = ShiftUnits(
-            name, found, is_strange, description, severity, None if severity is None else number, lost, key
-        )
-        return units, images
+    def _notes(self, evaluation: Evaluation, predictor: Predictor) -> list[str]:
+        options, lost = self.config.evaluate, []
+        for name in evaluation.scores:
+            if name not in predictor.scores and not (name in SCORES and SCORES[name].reads_label):
+                lost.append(f'{name} ({predictor.unavailable.get(name, "not computed")})')
+        notes = [f'not measured on shifted sets: {", ".join(lost)}'] if lost else []
+        if options.shift_images:
+            notes.append(f'at most {options.shift_images:,} images of each set or severity are used')
+        return notes
 
-    def _shown(self, units: ShiftUnits, images: np.ndarray, evaluator: Evaluator) -> dict[str, np.ndarray]:
+
+class _Asked(NamedTuple):
+    """A shifted set by name, with its severities and None, or with its images."""
+
+    name: str
+    key: str
+    severities: tuple[int, ...]
+    given: ShiftImages | None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Drawn:
+    """Units of a shifted set.
+
+    Attributes:
+      name, key, description: of the set.
+      images: [N, H, W, channels] uint8; of strangers they are kept, to show some, of others until the network saw them.
+      labels: [N] int32, None for strangers.
+      number: [N] int, of the image of the set that each is, or was made of.
+      severity: [N] int of a corruption, or None.
+    """
+
+    name: str
+    key: str
+    description: str
+    images: np.ndarray
+    labels: np.ndarray | None
+    number: np.ndarray
+    severity: np.ndarray | None = None
+
+
+class _Measuring:
+    """The stages from the name of a shifted set to its figures; each is called by a thread of its own."""
+
+    def __init__(self, shifting: _Shifting, predictor: Predictor, evaluator: Evaluator):
+        self.shifting, self.predictor, self.evaluator = shifting, predictor, evaluator
+
+    def drawn(self, asked: _Asked) -> _Drawn:
+        """Return the units of a set."""
+        name, key, severities, given = asked
+        most, test = self.shifting.config.evaluate.shift_images, self.shifting.data.test
+        if given is not None:
+            rows = draw(len(given.images), most, SEED)
+            labels = None if given.labels is None else given.labels[rows]
+            return _Drawn(name, key, given.description, given.images[rows], labels, rows)
+        kind = name.partition(':')[0]
+        rows = draw(len(test.labels), most, SEED)
+        clean = images_of(test)[rows]
+        images = np.empty((len(severities), *clean.shape), np.uint8)
+        for at, level in enumerate(severities):
+            images[at] = corrupt(clean, kind, level, SEED, rows)[0]
+        labels, number = np.tile(test.labels[rows], len(severities)), np.tile(rows, len(severities))
+        description = f'{CORRUPTIONS[kind].description}; severity {", ".join(map(str, severities))}'
+        flat = images.reshape(-1, *clean.shape[1:])
+        return _Drawn(name, key, description, flat, labels, number, np.repeat(severities, len(rows)))
+
+    def run(self, drawn: _Drawn) -> tuple[_Drawn, ScoreInputs]:
+        """Return units with what scores read of them."""
+        inputs = self.predictor.read_units(drawn.images, drawn.number)
+        return drawn if drawn.labels is None else dataclasses.replace(drawn, images=drawn.images[:0]), inputs
+
+    def scored(self, given: tuple[_Drawn, ScoreInputs]) -> tuple[_Drawn, ShiftUnits]:
+        """Return units with their predictions and scores."""
+        drawn, inputs = given
+        confidences, lost = self.predictor.score_units(inputs)
+        logits, labels = np.asarray(inputs.logits), drawn.labels
+        correct = np.zeros(len(logits), bool) if labels is None else np.asarray(is_correct(logits, labels))
+        kept = np.zeros(len(logits), np.int32) if labels is None else labels.astype(np.int32)
+        found = Predictions(kept, logits, correct, confidences)
+        number = None if drawn.severity is None else drawn.number
+        return drawn, ShiftUnits(
+            drawn.name, found, labels is None, drawn.description, drawn.severity, number, lost, drawn.key
+        )
+
+    def measured(self, given: tuple[_Drawn, ShiftUnits]) -> tuple[ShiftedSet, dict[str, np.ndarray]]:
+        """Write the units, and return their figures and the strangers to show."""
+        drawn, units = given
+        found = units.predictions
+        arrays = {'logits': found.logits, 'number': drawn.number}
+        arrays |= {f'confidence_{name}': values for name, values in found.confidences.items()}
+        arrays |= {} if units.is_strangers else {'labels': found.labels}
+        arrays |= {} if drawn.severity is None else {'severity': drawn.severity}
+        folder = self.shifting.folder / 'units'
+        folder.mkdir(parents=True, exist_ok=True)
+        write_npz(folder / f'{slug(drawn.name)}.npz', arrays)
+        return self.evaluator.measured(units), self._shown(units, drawn.images)
+
+    def _shown(self, units: ShiftUnits, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return the strangers that are accepted with most confidence, by the learned score or the reference."""
+        evaluator = self.evaluator
         learned = [name for name in evaluator.scores if name in SCORES and SCORES[name].role == 'learned']
         score = (learned or [evaluator.reference])[0]
         values = units.predictions.confidences.get(score)
@@ -216,16 +284,6 @@ class _Shifting:
             f'score__{at}': np.array(score),
             f'set__{at}': np.array(units.name),
         }
-
-    def _notes(self, evaluation: Evaluation, predictor: Predictor) -> list[str]:
-        options, lost = self.config.evaluate, []
-        for name in evaluation.scores:
-            if name not in predictor.scores and not (name in SCORES and SCORES[name].reads_label):
-                lost.append(f'{name} ({predictor.unavailable.get(name, "not computed")})')
-        notes = [f'not measured on shifted sets: {", ".join(lost)}'] if lost else []
-        if options.shift_images:
-            notes.append(f'at most {options.shift_images:,} images of each set or severity are used')
-        return notes
 
 
 def slug(name: str) -> str:

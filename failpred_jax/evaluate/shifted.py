@@ -13,6 +13,7 @@ Shares are made by weights, not by leaving units out, so that every unit counts 
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -22,17 +23,22 @@ from failpred_jax.evaluate.resampling import group_of
 from failpred_jax.evaluate.shift_severity import Judge, measured_severity, split_severities
 from failpred_jax.evaluate.tally import RESAMPLES_SEED
 from failpred_jax.metrics import graded_names, is_graded
+from failpred_jax.metrics.walk import Points
 from failpred_jax.metrics.weighted import falling_levels, weighted_values
 from failpred_jax.registry import SCORES
 from failpred_jax.results import Interval, Predictions
 from failpred_jax.results.shifted import Shifted, ShiftedSet, ShiftValues
 
+# Of the operating points, those of METRICS.
+POINTS = Points(tpr=(0.95,), coverage=(0.8,), risk=())
 METRICS = ('auroc', 'fpr_at_95tpr', 'aupr_success', 'aupr_error', 'aurc', 'augrc', 'risk_at_80coverage')
 SHARES = {'joint_10': 0.1, 'joint_50': 0.5}
 # Of unshifted units, by which the threshold is chosen that accepted shares belong to.
 COVERAGE = 0.95
 # Intervals come from levels of about equal weight; the value itself is exact.
 NUM_LEVELS = 256
+# Whole numbers up to here are exact in float32.
+MAX_FLOAT32 = 2**24
 MAX_RESAMPLES = 300
 
 
@@ -140,18 +146,19 @@ class Evaluator:
             self.reference, self.interval, self.resamples, self.threshold_from, test, errors, tuple(sets), tuple(notes)
         )
 
-    def _draw(self, name: str, num_units: int, group: np.ndarray | None) -> np.ndarray:
-        """Return how often each unit is drawn: [N, B] float32; units of one group are drawn together.
+    def _draw(self, name: str, num_units: int, group: np.ndarray | None) -> '_Draws':
+        """Return how often each unit is drawn; units of one group are drawn together.
 
         By the name of the set, so that its intervals are the same whatever else is measured.
         """
         rng = np.random.default_rng([RESAMPLES_SEED, zlib.crc32(name.encode())])
         count = num_units if group is None else int(group.max()) + 1
         drawn = rng.multinomial(count, np.full(count, 1 / count), self.resamples).T.astype(np.float32)
-        return drawn if group is None else drawn[group]
+        counts = np.ascontiguousarray(drawn if group is None else drawn[group])
+        return _Draws(counts, counts.sum(axis=0, dtype=np.float64))
 
     def _of_score(
-        self, name: str, units: ShiftUnits, correct: np.ndarray, counts: np.ndarray
+        self, name: str, units: ShiftUnits, correct: np.ndarray, counts: '_Draws'
     ) -> tuple[dict[str, ShiftValues], dict[str, dict[str, np.ndarray]]]:
         """Return (setting -> values, setting -> metric -> [B] on resamples) of one score."""
         own = units.predictions.confidences[name]
@@ -168,7 +175,7 @@ class Evaluator:
         return values, drawn
 
     def _alone(
-        self, confidence: np.ndarray, correct: np.ndarray, counts: np.ndarray
+        self, confidence: np.ndarray, correct: np.ndarray, counts: '_Draws'
     ) -> tuple[dict[str, ShiftValues], dict[str, dict[str, np.ndarray]]]:
         level, num_levels = falling_levels(confidence)
         found, drawn = self._mixed((_Part(level, correct, counts, 1.0),), num_levels)
@@ -180,7 +187,7 @@ class Evaluator:
         names = [name for name in METRICS if name in kept]
         # Exact: every distinct confidence is a level of its own.
         right, wrong = (np.sum([part.sums(num_levels)[side] for part in parts], axis=0) for side in (0, 1))
-        exact = weighted_values(right, wrong)
+        exact = weighted_values(right, wrong, POINTS)
         metrics = {name: float(exact[name]) for name in names}
         if not self.resamples:
             return ShiftValues(metrics), {}
@@ -189,9 +196,9 @@ class Evaluator:
         coarse = np.unique(coarse, return_inverse=True)[1]
         sides = [part.resampled(coarse) for part in parts]
         above, below = (np.sum([side[i] for side in sides], axis=0) for i in (0, 1))
-        resampled = weighted_values(above, below)
+        resampled = weighted_values(above, below, POINTS)
         above, below = (np.bincount(coarse, weight, coarse.max() + 1) for weight in (right, wrong))
-        middle = weighted_values(above, below)
+        middle = weighted_values(above, below, POINTS)
         # What the levels lose is the same on every resample, and taken back.
         drawn = {name: resampled[name] + (metrics[name] - float(middle[name])) for name in names}
         return ShiftValues(metrics, {name: self._interval(drawn[name]) for name in names}), drawn
@@ -220,6 +227,18 @@ class Evaluator:
         return Interval(float(low), float(high))
 
 
+class _Draws(NamedTuple):
+    """Resamples of units.
+
+    Attributes:
+      counts: [N, B] float32, how often each unit is drawn.
+      totals: [B] float64, how many are.
+    """
+
+    counts: np.ndarray
+    totals: np.ndarray
+
+
 @dataclass(frozen=True)
 class _Part:
     """Units that make a share of a mixture.
@@ -227,13 +246,13 @@ class _Part:
     Attributes:
       place: [N] int, the level of each.
       right: [N] float64, 1 for what is to be accepted, 0 for what is to be rejected, or a grade.
-      counts: [N, B], how often each is drawn.
+      drawn: resamples of them.
       share: of the whole.
     """
 
     place: np.ndarray
     right: np.ndarray
-    counts: np.ndarray
+    drawn: _Draws
     share: float
 
     def sums(self, num_levels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -244,9 +263,20 @@ class _Part:
 
     def resampled(self, coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the same at coarser levels, [B, L], on every resample."""
-        rows, columns = coarse[self.place], np.arange(len(self.place))
-        shape = (int(coarse.max()) + 1, len(self.place))
-        weight = self.share / self.counts.sum(axis=0, dtype=np.float64)
-        sides = (sparse.csr_matrix((side, (rows, columns)), shape) for side in (self.right, 1 - self.right))
-        right, wrong = ((side @ self.counts * weight).T for side in sides)
+        num_levels, weight = int(coarse.max()) + 1, self.share / self.drawn.totals
+        if not is_graded(self.right):
+            # One side after the other in one matrix, and sums of whole numbers, which float32 holds exactly up to 2^24.
+            rows = coarse[self.place] + num_levels * (self.right == 0)
+            sums = self._summed(rows, 2 * num_levels, np.ones(len(rows), np.float32))
+            sides = np.split(sums, 2)
+        else:
+            sides = [self._summed(coarse[self.place], num_levels, side) for side in (self.right, 1 - self.right)]
+        right, wrong = ((side * weight).T for side in sides)
         return right, wrong
+
+    def _summed(self, rows: np.ndarray, num_rows: int, values: np.ndarray) -> np.ndarray:
+        """Return the sum of value x count over the units of each row, on every resample: [num_rows, B]."""
+        exact = self.drawn.totals.max() < MAX_FLOAT32
+        counts = self.drawn.counts if exact else self.drawn.counts.astype(np.float64)
+        shape = (num_rows, len(rows))
+        return sparse.csr_matrix((values, (rows, np.arange(len(rows)))), shape) @ counts

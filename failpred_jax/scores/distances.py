@@ -96,12 +96,16 @@ def measure_distances(inputs: ScoreInputs, bank: Bank, asks: Sequence[Ask], told
         found = lax.map(lambda block: run(*block, *given), blocks)
         found = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_units], found)
         return [_nested(ask, answer) for ask, answer in zip(asks, found, strict=True)]
-    parts = []
+    parts, ahead = [], []
     for start in range(0, num_units, rows):
         block = slice(start, start + rows)
-        parts.append(jax.device_get(run(features[block], predicted[block], *given)))
+        # Two at a time: the candidates of one are looked for beside the product of the next.
+        ahead.append(run(features[block], predicted[block], *given))
+        if len(ahead) > 1:
+            parts.append(jax.device_get(ahead.pop(0)))
         if told is not None:
             told.add(min(rows, num_units - start))
+    parts += jax.device_get(ahead)
     found = jax.tree.map(lambda *columns: np.concatenate(columns)[:num_units], *parts)
     answers = []
     for ask, answer in zip(asks, found, strict=True):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from failpred_jax.evaluate import shifted
 from failpred_jax.evaluate.shift_severity import Judge, binned_gap, make_judge
 from failpred_jax.evaluate.shift_table import sign_of, to_table
 from failpred_jax.evaluate.shifted import COVERAGE, Evaluator, ShiftUnits
@@ -205,3 +206,21 @@ def test_the_folder_gives_back_what_it_was_given_and_the_table_names_the_best(tm
 )
 def test_the_sign_says_better_or_worse(difference, is_lower_better, sign):
     assert sign_of(difference and Interval(*difference), is_lower_better) == sign
+
+
+@pytest.mark.parametrize('most', [shifted.MAX_FLOAT32, 0])
+@pytest.mark.parametrize('is_graded', [False, True])
+def test_sums_on_resamples_are_those_of_plain_loops(rng, monkeypatch, most, is_graded):
+    """Whole numbers are summed in float32 up to a limit, which changes no bit."""
+    monkeypatch.setattr(shifted, 'MAX_FLOAT32', most)
+    right = rng.random(40) if is_graded else (rng.random(40) < 0.7).astype(np.float64)
+    counts = rng.integers(0, 5, (40, 6)).astype(np.float32)
+    place, coarse = rng.integers(0, 9, 40), rng.permutation(np.array([0, 0, 1, 1, 2, 3, 3, 3, 4]))
+    place[0] = int(np.argmax(coarse))
+    part = shifted._Part(place, right, shifted._Draws(counts, counts.sum(axis=0, dtype=np.float64)), 0.3)
+    for side, found in zip((right, 1 - right), part.resampled(coarse), strict=True):
+        sums = np.zeros((6, 5))
+        for unit in range(40):
+            sums[:, coarse[place[unit]]] += side[unit] * counts[unit].astype(np.float64)
+        weight = 0.3 / counts.sum(axis=0, dtype=np.float64)
+        np.testing.assert_allclose(found, sums * weight[:, None], rtol=1e-15 if is_graded else 0)
