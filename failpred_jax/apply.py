@@ -203,7 +203,7 @@ def read_combination(path: str | Path) -> Mapping[str, Any]:
 
 
 def combine(combination: Mapping[str, Any], rule: str, confidences: Mapping[str, Any]) -> np.ndarray:
-    """Return the confidence of the whole: [N] float64 in [0, 1].
+    """Return the confidence of the whole: [N] float64 in [0, 1]; of a line between two scores, float32, unbounded.
 
     Args:
       combination: see `read_combination`.
@@ -217,7 +217,7 @@ def combine(combination: Mapping[str, Any], rule: str, confidences: Mapping[str,
         raise PolicyError(f"there is no rule '{rule}' (there are: {', '.join(combination['rules'])})")
     columns = []
     for component in combination['components']:
-        name, knots = component['name'], component['calibrator']['knots']
+        name = component['name']
         if name not in confidences:
             raise PolicyError(f"the component '{name}' is missing; give the confidences of all of them")
         values = np.asarray(confidences[name])
@@ -227,7 +227,14 @@ def combine(combination: Mapping[str, Any], rule: str, confidences: Mapping[str,
             )
         if values.dtype.kind == 'f' and np.isnan(values).any():
             raise PolicyError(f"the component '{name}' holds {int(np.isnan(values).sum())} NaN")
-        columns.append(np.interp(values.astype(np.float64), knots['confidence'], knots['probability']))
+        if 'calibrator' in component:
+            knots = component['calibrator']['knots']
+            columns.append(np.interp(values.astype(np.float64), knots['confidence'], knots['probability']))
+        else:
+            center, scale, weight = (np.float32(component[key]) for key in ('center', 'scale', 'weight'))
+            columns.append((values.astype(np.float32) - center) * (weight / scale))
+    if 'calibrator' not in combination['components'][0]:
+        return columns[0] + columns[1]
     p = np.stack(columns, axis=1)
     if rule == 'logistic':
         p = np.clip(p, _SMALLEST, 1 - _SMALLEST)

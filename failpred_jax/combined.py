@@ -48,7 +48,7 @@ def combine_file(
     """
     if processes.is_one_of_several():
         raise UserError('--mode=combine is for one process; start it without a job')
-    _check_output(output)
+    check_output(output, output.with_suffix('.json'))
     for rule in rules:
         if rule not in ASSUMES:
             raise UserError(f"--rules names '{rule}'{nearest(rule, ASSUMES)} (allowed: {', '.join(ASSUMES)})")
@@ -77,10 +77,11 @@ def combine_file(
     say(f'beforehand with --mode=decide --predictions={output} --score=RULE; apply.combine reads {output.stem}.json')
 
 
-def _check_output(output: Path) -> None:
+def check_output(output: Path, *others: Path) -> None:
+    """Raise a UserError for an output that cannot be written, or that is there already; `others` go beside it."""
     if output.suffix.lower() != '.npz':
         raise UserError(f"--output is '{output}'; name a file that ends with .npz")
-    for file in (output, output.with_suffix('.json')):
+    for file in (output, *others):
         if file.exists():
             raise UserError(f"--output is '{output}', but '{file}' is there already; name another, or remove it")
     if not output.parent.is_dir():
@@ -112,7 +113,12 @@ def _check(given: Mapping[str, Units], components: Sequence[str], arrays: Mappin
     return names
 
 
-def _outcome(units: Units) -> np.ndarray:
+def outcome(units: Units) -> np.ndarray:
+    """Return which units are right: [N] bool.
+
+    Raises:
+      UserError: they have grades.
+    """
     if units.correct is not None:
         if units.correct.dtype != bool:
             raise UserError('correct holds grades; say from which grade on a prediction is right, --right_at=GRADE')
@@ -123,7 +129,7 @@ def _outcome(units: Units) -> np.ndarray:
 
 def _right(units: Units, names: Sequence[str]) -> tuple[dict[str, np.ndarray] | np.ndarray, np.ndarray]:
     """Return whether each component is right, where the file says so, else whether the whole is; and the latter."""
-    whole = _outcome(units)
+    whole = outcome(units)
     own = {name: units.slices[CORRECT + name] for name in names if CORRECT + name in units.slices}
     if own and len(own) < len(names):
         lacking = [f'val_{CORRECT}{name}' for name in names if name not in own]
@@ -168,7 +174,7 @@ def _compare(
     units: Units, names: Sequence[str], combined: Mapping[str, np.ndarray], validation: Units, whole: np.ndarray
 ) -> list[Compared]:
     """Return how well components and rules find the errors of the whole, next to the best component alone."""
-    correct = _outcome(units)
+    correct = outcome(units)
     alone = {name: aurc(validation.confidences[name], whole) for name in names}
     first = min(alone, key=lambda name: alone[name])
     columns = {name: units.confidences[name] for name in sorted(names, key=lambda name: name != first)}

@@ -36,7 +36,7 @@ LEVELS = [
     {'prepared', 'scored_parts', 'predictor', 'catalog', 'looking', 'decided'},
     {'predictions'},
     {'run_evaluation', 'scored_file', 'predicting', 'exporting', 'combined', 'shifting'},
-    {'pools'},
+    {'pools', 'streamed'},
     {'labelled'},
     {'doubted', 'sliced'},
     {'experiment'},

@@ -16,17 +16,27 @@ from failpred_jax.readers.reading import PIPE, read_file
 OUTCOMES = ('labels', 'label', 'y_true', 'target', 'targets', 'correct')
 
 
-def read_unlabeled(path: Path) -> tuple[Units, dict[str, Units], np.ndarray | None]:
+def read_unlabeled(path: Path, may_have_labels: bool = True) -> tuple[Units, dict[str, Units], np.ndarray | None]:
     """Return the units to label, the other parts of the file by name, and the class predicted where it is a column.
 
     Labels of the units are not read; those of the training part are needed, if it is there at all. Units without names
     are called by their numbers.
+
+    Args:
+      path: the file.
+      may_have_labels: whether labels of the units are left unread where they are there, and not refused.
 
     Raises:
       UserError: naming everything that is wrong with the file.
     """
     arrays = read_file(path)
     where = 'standard input' if str(path) == PIPE else f"'{path}'"
+    known = [name for name in arrays if name in OUTCOMES]
+    if known and not may_have_labels:
+        raise UserError(
+            f"{where} has '{known[0]}', and units without labels are wanted: labeled ones belong into --predictions as "
+            'val_...; leave the column out if nobody judges or certifies by these units'
+        )
     given = {name: value for name, value in arrays.items() if name not in OUTCOMES}
     predicted = next((given.pop(name) for name in ('predicted', 'prediction', 'y_pred') if name in given), None)
     found = parse_arrays({**given, **_stand_in(given, where)}, where, notes=tuple(arrays.notes))

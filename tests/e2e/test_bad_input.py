@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from data.records_on_disk import write_records
 from e2e.command import ROOT, TINY, run_here
+from e2e.streams import STREAMS
 from e2e.wrong_input import (
     ARRAYS,
     DIGITS,
@@ -238,6 +239,7 @@ CASES = {
     'predictions for a monitor': flags('--mode=monitor', '--predictions=x.npz'),
     "a stream without the policy's score": stream('id,confidence_mina\na,0.9\n'),
     'percentages for a probability': stream('id,confidence_mine\na,99.5\nb,80\n'),
+    **STREAMS,
 }  # fmt: skip
 
 

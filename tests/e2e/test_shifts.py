@@ -11,7 +11,9 @@ from sklearn.datasets import load_digits
 import failpred_jax
 from failpred_jax import compiler, session
 from failpred_jax.files import read_npz
+from failpred_jax.results import read_evaluation
 from failpred_jax.results.shifted import read_gallery, read_shifted
+from failpred_jax.scores.two_scores import fit_two_scores
 from failpred_jax.shift.corruption import corrupt
 from failpred_jax.shift.images import draw
 
@@ -123,3 +125,23 @@ def test_classes_that_are_left_out_are_measured_as_strangers(tmp_path):
     assert strangers.scores['knn_distance']['strangers'].metrics['auroc'] > 0.5
     page = (workdir / 'report' / 'index.html').read_text()
     assert 'digits without 3, 7' in page and 'test images of classes that were left out (3, 7), strangers' in page
+
+
+def test_two_scores_of_the_run_are_fitted_to_what_it_predicts(shifted, tmp_path):
+    """From pictures that nobody labeled to what is accepted of them, by two commands."""
+    workdir, data = shifted
+    np.save(tmp_path / 'new.npy', np.concatenate([data.test.images[:40], 255 - data.test.images[:40]]))
+    output = f'--output={tmp_path / "new.npz"}'
+    run_well_here('--mode=predict', f'--workdir={workdir}', f'--inputs={tmp_path / "new.npy"}', output)
+    names = '--components=mcp,confidnet', f'--stream={tmp_path / "new.npz"}', f'--output={tmp_path / "both.npz"}'
+    run_well_here('--mode=combine', f'--workdir={workdir}', *names)
+    known = read_evaluation(workdir / 'evaluation').validation
+    met, found = read_npz(tmp_path / 'new.npz'), read_npz(tmp_path / 'both.npz')
+    own, others = (
+        [of[f'{where}{name}'] for name in ('mcp', 'confidnet')]
+        for of, where in ((known.confidences, ''), (met, 'confidence_'))
+    )
+    fitted, _ = fit_two_scores(*own, known.correct, tuple(others))
+    np.testing.assert_array_equal(found['val_confidence_two_scores_stream'], np.asarray(fitted.of(*own)))
+    np.testing.assert_array_equal(found['val_labels'], known.labels)
+    assert len((tmp_path / 'both.stream.csv').read_text().splitlines()) == 81
