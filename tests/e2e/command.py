@@ -48,11 +48,11 @@ TINY = (
 SLOW = ('--config.run.checkpoint_seconds=0.0001', '--config.run.chunk_seconds=0.0001')
 
 
-def environment(num_devices: int, tensorflow: bool, browser: bool) -> dict[str, str]:
+def environment(num_devices: int, tensorflow: bool, browser: bool, platform: str = 'cpu') -> dict[str, str]:
     """Return the environment of a process with so many fake devices, perhaps without tensorflow, and no network."""
     given = os.environ | {
         'XLA_FLAGS': f'--xla_force_host_platform_device_count={num_devices} {os.environ.get(COMPILING, "")}',
-        'JAX_PLATFORMS': 'cpu',
+        'JAX_PLATFORMS': platform,
         **NO_NETWORK,
     }
     if not tensorflow:
@@ -62,7 +62,9 @@ def environment(num_devices: int, tensorflow: bool, browser: bool) -> dict[str, 
     return given
 
 
-def start(*words: str, num_devices: int = 8, tensorflow: bool = False, browser: bool = False) -> subprocess.Popen:
+def start(
+    *words: str, num_devices: int = 8, tensorflow: bool = False, browser: bool = False, platform: str = 'cpu'
+) -> subprocess.Popen:
     """Start `python -m failpred_jax.main` from the repository's root.
 
     Most runs go without tensorflow and a browser: it must work, and these take longer than the rest of a tiny run.
@@ -70,7 +72,7 @@ def start(*words: str, num_devices: int = 8, tensorflow: bool = False, browser: 
     return subprocess.Popen(
         [sys.executable, '-m', 'failpred_jax.main', *words],
         cwd=ROOT,
-        env=environment(num_devices, tensorflow, browser),
+        env=environment(num_devices, tensorflow, browser, platform),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
