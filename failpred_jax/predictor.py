@@ -57,7 +57,7 @@ def load(workdir: str | Path, batch_size: int | None = None) -> 'Predictor':
         JAX_PLATFORMS names devices that are not there.
     """
     check_platform()
-    return Predictor(read_run(Path(workdir)), batch_size)
+    return Predictor(read_run(Path(workdir).expanduser()), batch_size)
 
 
 class Predictor:

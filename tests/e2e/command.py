@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 import unittest.mock
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,11 +134,8 @@ def run_here(*words: str) -> tuple[int, str, str]:
         contextlib.chdir(ROOT),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
-        warnings.catch_warnings(),
         unittest.mock.patch.dict(os.environ, NO_BROWSER),
     ):
-        # How ml_collections loads a config file.
-        warnings.simplefilter('ignore', DeprecationWarning)
         code = main.main(['failpred', *words])
     return code, out.getvalue(), err.getvalue()
 
