@@ -1,7 +1,7 @@
 """The user's own images, as named arrays in one file."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,10 @@ from failpred_jax.registry import SOURCES
 from failpred_jax.types import DatasetInfo, Examples
 
 _NAMES = ('images_train', 'labels_train', 'images_val', 'labels_val', 'images_test', 'labels_test', 'class_names')
+
+_PARTS = ('train', 'val', 'test')
+# What Keras and MedMNIST call them.
+_USUAL = {'images': ('x_{}', 'X_{}', '{}_images'), 'labels': ('y_{}', 'Y_{}', '{}_labels')}
 
 # A label map with a larger number holds something else than class numbers.
 MOST_MAP_CLASSES = 2**16
@@ -51,7 +55,8 @@ def load(data: DataConfig, options: ArraysOptions) -> RawData:
 
     It holds `images_train` [N, H, W] or [N, H, W, channels] uint8 and `labels_train` [N] integers from 0, or words
     (or label maps [N, H, W], for segmentation), optionally the same with `_val` and `_test`, and optionally
-    `class_names` [C] of strings. A missing part is split off the training part. Pixels of
+    `class_names` [C] of strings. The names that Keras and MedMNIST give (x_train, train_images, ...) are understood,
+    and so is a last axis of 1 of labels. A missing part is split off the training part. Pixels of
     `options.ignore_label` count nowhere. With `data.image_size`, images are resized bilinearly and label maps by
     nearest neighbor.
 
@@ -60,7 +65,7 @@ def load(data: DataConfig, options: ArraysOptions) -> RawData:
     """
     path = Path(options.path)
     try:
-        arrays = dict(read_file(path, in_place=True))
+        arrays = _renamed(read_file(path, in_place=True))
     except UserError as error:
         raise UserError(f'config.data.arrays.path: {error}') from error
     _check_names(arrays, path)
@@ -152,6 +157,22 @@ def _in_memory(array: np.ndarray) -> np.ndarray:
     return np.array(array) if isinstance(array, np.memmap) else array
 
 
+def _renamed(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return arrays under our names, labels without a last axis of 1, and truth values as numbers."""
+    ours = {
+        theirs.format(part): f'{kind}_{part}' for kind, names in _USUAL.items() for theirs in names for part in _PARTS
+    }
+    found = {}
+    for name, array in arrays.items():
+        ours_is_there = ours.get(name) in arrays or ours.get(name) in found
+        name = name if ours_is_there else ours.get(name, name)
+        if name.startswith('labels_'):
+            array = array[..., 0] if array.ndim in (2, 4) and array.shape[-1] == 1 else array
+            array = array.view(np.uint8) if array.dtype == bool else array
+        found[name] = array
+    return found
+
+
 def _check_names(arrays: Mapping[str, np.ndarray], path: Path) -> None:
     """Raise a UserError for arrays of other names, half of a part, or images of another shape."""
     problems = [
@@ -159,19 +180,29 @@ def _check_names(arrays: Mapping[str, np.ndarray], path: Path) -> None:
         for name in arrays
         if name not in _NAMES
     ]
-    for part in ('train', 'val', 'test'):
+    for part in _PARTS:
         both = [name for name in (f'images_{part}', f'labels_{part}') if name in arrays]
         if len(both) == 1 or (part == 'train' and not both):
             problems.append(f"'images_{part}' and 'labels_{part}' must both be there")
-        elif both and arrays[both[0]].ndim not in (3, 4):
-            problems.append(f"'{both[0]}' has shape {arrays[both[0]].shape}; it must be (N, H, W, channels)")
-        elif both and arrays[both[1]].ndim == 3 and arrays[both[1]].shape != arrays[both[0]].shape[:3]:
-            wanted = arrays[both[0]].shape[:3]
-            problems.append(
-                f"'{both[1]}' has shape {arrays[both[1]].shape}; the label maps of these images are {wanted}"
-            )
+        elif both:
+            problems += _problems_of_shapes(both, *(arrays[name].shape for name in both))
     if problems:
         raise UserError('\n'.join([f"'{path}' has problems:", *(f'  - {problem}' for problem in problems)]))
+
+
+def _problems_of_shapes(names: Sequence[str], of_images: tuple[int, ...], of_labels: tuple[int, ...]) -> Iterator[str]:
+    """Yield what is wrong with the shapes of images and labels of these names."""
+    if len(of_images) not in (3, 4) or 0 in of_images[1:]:
+        yield f"'{names[0]}' has shape {of_images}; it must be (N, H, W, channels)"
+    elif len(of_labels) == 2:
+        yield (
+            f"'{names[1]}' has shape {of_labels}; it must be ({of_images[0]},), one number or word for each image: of "
+            'one column per class, save the place of the largest, labels.argmax(axis=1)'
+        )
+    elif len(of_labels) == 4:
+        yield f"'{names[1]}' has shape {of_labels}; label maps are class numbers, (N, H, W): turn colors into these"
+    elif len(of_labels) == 3 and of_labels != of_images[:3]:
+        yield f"'{names[1]}' has shape {of_labels}; the label maps of these images are {of_images[:3]}"
 
 
 def _words(array: np.ndarray) -> np.ndarray:
@@ -233,5 +264,13 @@ def _numbers(labels: np.ndarray, ignored: int | None, path: Path) -> tuple[str, 
         raise UserError(
             f"the labels of '{path}' run from 1 to {largest}; classes are numbered from 0: subtract 1, or give "
             'class_names if class 0 merely has no example'
+        )
+    empty = largest + 1 - len(present)
+    if labels.ndim == 3 and largest >= 10 and (len(present) == 2 or empty > len(present)):
+        raise UserError(
+            f"the label maps of '{path}' hold {len(present)} numbers ({some(present.tolist(), 8)}), so {empty} of "
+            f'{largest + 1} classes would be without a pixel; if {largest} counts nowhere, set '
+            f'--config.data.arrays.ignore_label={largest}; else number the classes anew from 0, or give class_names if '
+            'the others merely have no pixel'
         )
     return tuple(map(str, range(largest + 1)))

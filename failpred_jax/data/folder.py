@@ -9,7 +9,7 @@ from failpred_jax.config import DataConfig
 from failpred_jax.console import say_once
 from failpred_jax.data.cache import everything_below
 from failpred_jax.data.labeled_files import CHANNELS, LabeledFiles, read_parts
-from failpred_jax.data.listing import Listing, list_below, list_folder, readable
+from failpred_jax.data.listing import KINDS, Listing, list_below, list_folder, readable
 from failpred_jax.data.parts import by_part, in_order, numbered, some
 from failpred_jax.data.sources import RawData
 from failpred_jax.errors import UserError
@@ -101,8 +101,7 @@ def _classes(folder: Path, listing: Listing, nested: bool) -> dict[str, tuple[Pa
             )
     if not any(found.values()):
         raise UserError(
-            f"the folders of '{folder}' ({some(found)}) hold no pictures of a kind that is read here: png, jpg, bmp, "
-            'webp, tiff'
+            f"the folders of '{folder}' ({some(found)}) hold no pictures of a kind that is read here: {KINDS}"
         )
     return found
 

@@ -111,8 +111,9 @@ def check_numbers(present: np.ndarray, where: str, path: str) -> None:
             f'--{path}.mask_values=0,{largest}; if {largest} counts nowhere, --{path}.ignore_label={largest}'
         )
     if empty > len(present) and largest >= 10:
-        ignored = f'did you mean --{path}.ignore_label={largest}? ' if largest in (254, 255, 65535) else ''
+        ignored = f'did you mean --{path}.ignore_label={largest}? Else' if largest in (254, 255, 65535) else ''
         raise UserError(
             f'{where} hold {len(present)} numbers ({some(present.tolist(), 8)}), so {empty} of {largest + 1} classes '
-            f'would be without a pixel; {ignored}Else list the numbers of the classes: --{path}.mask_values=0,1,...'
+            f'would be without a pixel; {ignored or "if these are classes,"} list their numbers: '
+            f'--{path}.mask_values=0,1,...'
         )

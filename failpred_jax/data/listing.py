@@ -8,7 +8,11 @@ from typing import NamedTuple
 
 from failpred_jax.errors import UserError
 
-SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
+SUFFIXES = (
+    '.png', '.jpg', '.jpeg', '.jpe', '.jfif', '.bmp', '.webp', '.tif', '.tiff', '.gif', '.ppm', '.pgm', '.pbm', '.pnm',
+)  # fmt: skip
+# For messages.
+KINDS = 'png, jpg, bmp, webp, tiff, gif, ppm'
 # What systems leave beside people's files; compared in lower case. Hidden files (.DS_Store, ._x.png) need no name here.
 _FOREIGN = frozenset({'thumbs.db', 'ehthumbs.db', 'desktop.ini', '__macosx', '@eadir', '$recycle.bin', 'icon\r'})
 

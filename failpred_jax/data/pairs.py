@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from failpred_jax.console import say_once
 from failpred_jax.data.decoding import decode
 from failpred_jax.data.lazy import lazy_pictures
 from failpred_jax.data.lazy_maps import lazy_maps
@@ -67,7 +68,12 @@ def read_pairs(pairs: Sequence[Pair], form: PairForm, what: str) -> Examples:
     def label(i: int) -> np.ndarray:
         file, of_map = pairs[i]
         numbers = read_label_map(of_map)
-        height, width = size_of(file)
+        height, width, turned = size_of(file)
+        if turned and not size_of(of_map).turned:
+            say_once(
+                f'note: {what} holds pictures that are turned as their EXIF orientation says, whose label maps are '
+                'not; if the maps were drawn on the pictures as they are stored, take the orientation away'
+            )
         if numbers.shape != (height, width):
             raise UserError(
                 f"'{file}' is {height} x {width} pixels, but its label map '{of_map}' is {numbers.shape[0]} x "

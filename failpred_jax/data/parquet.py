@@ -187,6 +187,7 @@ def _read_part(files: Sequence[Path], options: ParquetOptions) -> _Part:
     pictures: list[bytes | Path] = []
     labels: list[Any] = []
     names: tuple[str, ...] = ()
+    kinds: set[str] = set()
     for file in files:
         try:
             table = pq.ParquetFile(file)
@@ -195,12 +196,18 @@ def _read_part(files: Sequence[Path], options: ParquetOptions) -> _Part:
             label = _column(schema.names, options.label_column, _LABELS, 'label', file)
             _check_types(schema, image, label, file)
             names = names or _names_of(schema, label)
+            kinds.add(_kind_of_labels(schema.field(label).type))
             for batch in table.iter_batches(columns=[image, label]):
                 pictures += _encoded(batch.column(image), file, len(labels))
                 labels += batch.column(label).to_pylist()
         except (pa.ArrowException, OSError) as error:
             reason = (str(error).splitlines() or [''])[0][:200]
             raise UserError(f"'{file}' cannot be read as parquet: {reason}; fetch it again") from error
+    if len(kinds) > 1:
+        raise UserError(
+            f'the labels of {files[0].parent} are {" in one file and ".join(sorted(kinds))} in another; they must '
+            'be of one kind: fetch or write the files again'
+        )
     lost = [i for i, label in enumerate(labels) if label is None]
     if lost:
         raise UserError(f'{len(lost):,} rows of {files[0].parent} have no label, such as row {lost[0] + 1}')
@@ -228,16 +235,26 @@ def _column(have: Sequence[str], name: str, usual: Sequence[str], kind: str, fil
 def _check_types(schema: pa.Schema, image: str, label: str, file: Path) -> None:
     kind = schema.field(image).type
     inner = {kind.field(i).name for i in range(kind.num_fields)} if pa.types.is_struct(kind) else set()
-    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or 'bytes' in inner):
+    is_binary = any(is_one(kind) for is_one in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view))
+    if not (is_binary or 'bytes' in inner):
         raise UserError(
             f"'{file}': column '{image}' holds {kind}; it must hold encoded pictures, binary or as struct of bytes and "
             'path. Arrays of pixels can be read from an npz with config.data.source=arrays'
         )
     kind = schema.field(label).type
-    if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    if not _kind_of_labels(kind):
         raise UserError(
             f"'{file}': column '{label}' holds {kind}; it must hold one class per picture, as a whole number or a word"
         )
+
+
+def _kind_of_labels(kind: pa.DataType) -> str:
+    """Return what labels of a type are: 'numbers' or 'words', '' for what no labels are."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return 'numbers'
+    is_text = any(is_one(kind) for is_one in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
+    return 'words' if is_text else ''
 
 
 def _names_of(schema: pa.Schema, label: str) -> tuple[str, ...]:

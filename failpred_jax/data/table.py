@@ -9,7 +9,7 @@ import numpy as np
 from failpred_jax.config import DataConfig
 from failpred_jax.console import say_once
 from failpred_jax.data.labeled_files import CHANNELS, LabeledFiles, read_parts
-from failpred_jax.data.listing import readable
+from failpred_jax.data.listing import list_folder, readable
 from failpred_jax.data.parts import PARTS, in_order, known_parts, numbered, part_named, some
 from failpred_jax.data.sources import RawData
 from failpred_jax.errors import UserError, nearest
@@ -165,8 +165,21 @@ def _files(paths: list[str], root: Path, file: Path) -> list[Path]:
         files.append(found)
     if lost:
         raise UserError(
-            f"'{file}' names {len(lost):,} pictures of {len(paths):,} that are not there, such as {some(lost, 2)}; "
-            'paths '
-            f"begin at '{root}': restore them, correct the table, or give --config.data.table.root=DIR"
+            f"'{file}' names {len(lost):,} pictures of {len(paths):,} that are not there, such as {some(lost, 2)}"
+            f"{_spelled_otherwise(files, paths)}; paths begin at '{root}': restore them, correct the table, or give "
+            '--config.data.table.root=DIR'
         )
     return files
+
+
+def _spelled_otherwise(files: list[Path], paths: list[str]) -> str:
+    """Return what is there in the place of the first file that is not, in words; '' if nothing is."""
+    file, path = next((file, path) for file, path in zip(files, paths, strict=True) if not file.is_file())
+    there = list_folder(file.parent).pictures if file.parent.is_dir() else ()
+    close = next((other.name for other in there if other.name.lower() == file.name.lower()), '')
+    close = close or next((other.name for other in there if other.stem == file.name), '')
+    if close:
+        return f" (there is '{close}': capitals and suffixes count)"
+    if path.isdecimal():
+        return ' (numbers, of which a table loses the zeros in front: write whole file names, such as 0001.png)'
+    return ''

@@ -38,7 +38,7 @@ class TfdsOptions:
     train_split: str = option('train', 'split to train on')
     test_split: str = option('test', 'split to evaluate on', changes_training=False)
     validation_split: str = option('', "split to validate on; '' takes a part of the training split")
-    image_key: str = option('image', 'feature that holds the images')
+    image_key: str = option('image', 'feature that holds the images; a/b for b in a set of features a')
     label_key: str = option('label', 'feature that holds the classes, or the label maps of a segmentation')
     class_names: tuple[str, ...] = option((), 'names of the classes of label maps; () for their numbers')
     mask_values: tuple[int, ...] = option(
@@ -81,7 +81,7 @@ def load(data: DataConfig, options: TfdsOptions) -> RawData:
     per_pixel = channels + (np.dtype(map_rule.dtype).itemsize if info.task == 'segmentation' else 0)
     count = sum(builder.info.splits[split].num_examples for split in given.values() if split)
     is_lazy = data.is_beyond_memory(count * height * width * per_pixel)
-    found = [_read(builder, split, info, options, is_lazy) if split else None for split in given.values()]
+    found = [_read(builder, split, info, data, options, is_lazy) if split else None for split in given.values()]
     train, test = found[0], found[2]
     assert train is not None
     if info.task == 'classification':
@@ -102,20 +102,26 @@ def load_split(data: DataConfig, options: TfdsOptions, split: str) -> tuple[Data
     builder = _prepared_builder(options)
     info = _info(builder, options, data)
     _check_names(builder, options, 'the split is', split)
-    return info, _read(builder, split, info, options, is_lazy=False)
+    return info, _read(builder, split, info, data, options, is_lazy=False)
 
 
 def _check_names(builder: Any, options: TfdsOptions, what: str, split: str) -> None:
     # 'train[:90%]' and 'train+extra' are tfds's own language: only their names are checked here.
     for part in split.split('+') if split else ():
         if part.split('[')[0].strip() not in builder.info.splits:
-            raise UserError(f"{what} '{split}'; '{options.name}' has the splits: {', '.join(builder.info.splits)}")
+            other = '' if 'test_split' not in what else "; '' takes a part of the training split"
+            raise UserError(
+                f"{what} '{split}'; '{options.name}' has the splits: {', '.join(builder.info.splits)}{other}"
+            )
 
 
-def _read(builder: Any, split: str, info: DatasetInfo, options: TfdsOptions, is_lazy: bool) -> Examples:
+def _read(
+    builder: Any, split: str, info: DatasetInfo, data: DataConfig, options: TfdsOptions, is_lazy: bool
+) -> Examples:
     what, keys = f"'{info.name}', {split}", (options.image_key, options.label_key)
     records = open_records(builder, split, what)
-    return RecordSplit(records, builder.info.features, keys, info, MapRule.of(options), what).examples(is_lazy)
+    features, map_rule, resize = _flat(builder.info.features), MapRule.of(options), data.new_size is not None
+    return RecordSplit(records, features, keys, info, map_rule, resize, what).examples(is_lazy)
 
 
 def _check_disjoint(builder: Any, splits: Mapping[str, str]) -> None:
@@ -187,8 +193,8 @@ def _first_line(error: BaseException) -> str:
 
 def _info(builder: Any, options: TfdsOptions, data: DataConfig) -> DatasetInfo:
     """Return what the set says of itself; a segmentation's classes are known once its label maps are read."""
-    features, name = builder.info.features, options.name
-    kinds = {feature: _kind(features[feature]) for feature in features}
+    name, features = options.name, _flat(builder.info.features)
+    kinds = {key: _kind(feature) for key, feature in features.items()}
     if 'image' not in kinds.values() or not {'class', 'image'} & {
         k for f, k in kinds.items() if f != options.image_key
     }:
@@ -200,8 +206,7 @@ def _info(builder: Any, options: TfdsOptions, data: DataConfig) -> DatasetInfo:
         if getattr(options, key) not in features:
             raise UserError(
                 f"config.data.tfds.{key} is '{getattr(options, key)}', but '{name}' has the features: "
-                f'{", ".join(f"{feature} ({_kind(features[feature])})" for feature in features)}; name the right one '
-                'with '
+                f'{", ".join(f"{key} ({kind})" for key, kind in kinds.items())}; name the right one with '
                 f'--config.data.tfds.{key}=NAME'
             )
     image, label = features[options.image_key], features[options.label_key]
@@ -234,6 +239,15 @@ def _info(builder: Any, options: TfdsOptions, data: DataConfig) -> DatasetInfo:
     if _kind(label) == 'class':
         return DatasetInfo(name, 'classification', shape, tuple(label.names))
     return DatasetInfo(name, 'segmentation', shape, (), MapRule.of(options).ignore)
+
+
+def _flat(features: Any, above: str = '') -> dict[str, Any]:
+    """Return name -> feature of a set of features, 'a/b' for those in a set of features that is one of them."""
+    found: dict[str, Any] = {}
+    for name in sorted(features):
+        is_set = type(features[name]).__name__ == 'FeaturesDict'
+        found |= _flat(features[name], f'{above}{name}/') if is_set else {f'{above}{name}': features[name]}
+    return found
 
 
 def _kind(feature: Any) -> str:

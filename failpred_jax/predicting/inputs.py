@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from failpred_jax.data.decoding import in_threads
-from failpred_jax.data.listing import is_picture, list_below
+from failpred_jax.data.listing import KINDS, is_picture, list_below
 from failpred_jax.data.pictures import is_stored_as_gray, read_picture
 from failpred_jax.data.resize import resize_picture
 from failpred_jax.errors import UserError, nearest
@@ -79,7 +79,7 @@ def open_images(path: Path, form: Form) -> NewImages:
         found = list_below(path)
         if not found.pictures:
             others = f' (it holds {len(found.others)} other files)' if found.others else ''
-            raise UserError(f"the folder '{path}' holds no pictures{others}; png, jpg, bmp, webp and tiff are read")
+            raise UserError(f"the folder '{path}' holds no pictures{others}; {KINDS} are read")
         return _of_files(found.pictures, [file.relative_to(path).as_posix() for file in found.pictures], form)
     if path.is_file() and is_picture(path):
         return _of_files([path], [path.name], form)

@@ -127,7 +127,7 @@ def save(folder, name, array):
         (lambda f: break_label(f, 12), ["trainannot/a.png' has the label 12", '0 to 11', '11: unlabeled']),
         (lambda f: (f / 'val' / 'd.png').write_bytes(b'no image'), ["val/d.png' cannot be read as an image"]),
         (
-            lambda f: save(f, 'testannot/e.png', np.zeros((HEIGHT, WIDTH, 3), np.uint8)),
+            lambda f: save(f, 'testannot/e.png', np.eye(3, dtype=np.uint8)[np.zeros((HEIGHT, WIDTH), int)]),
             ["testannot/e.png' has 3 channels", 'it must have one'],
         ),
         (

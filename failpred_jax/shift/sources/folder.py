@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from failpred_jax.data.decoding import decode_files
-from failpred_jax.data.listing import list_below, list_folder
+from failpred_jax.data.listing import KINDS, list_below, list_folder
 from failpred_jax.errors import UserError
 from failpred_jax.registry import SHIFTS
 from failpred_jax.shift.images import Form, ShiftImages
@@ -19,7 +19,7 @@ def load(argument: str, form: Form) -> ShiftImages:
     root = Path(argument).expanduser()
     files = list_below(root).pictures
     if not files:
-        raise UserError(f"'{root}' holds no pictures of a kind that is read here: png, jpg, bmp, webp, tiff")
+        raise UserError(f"'{root}' holds no pictures of a kind that is read here: {KINDS}")
     if form.info.image_shape[-1] not in (1, 3):
         raise UserError(
             f'pictures have 1 or 3 channels, and the images of {form.info.name} {form.info.image_shape[-1]}'
