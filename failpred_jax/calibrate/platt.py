@@ -7,6 +7,7 @@ from scipy.special import expit
 
 from failpred_jax.calibrate.checks import confidence_units
 from failpred_jax.calibrate.logistic import fit_logistic, softened
+from failpred_jax.errors import UserError
 from failpred_jax.metrics.checking import checked
 from failpred_jax.types import Array
 
@@ -48,16 +49,22 @@ def fit_platt(confidence: Array, correct: Array) -> Platt:
 
     Raises:
       UserError: there are no units, shapes differ, `correct` holds anything but 0 and 1, or the confidence is not
-        finite.
+        finite, or float64 does not hold its square.
 
     Reference: Platt, "Probabilistic outputs for support vector machines", 1999, section 2.2; Lin, Lin & Weng, "A note
       on Platt's probabilistic outputs for support vector machines", Machine Learning 2007.
     """
     confidence, correct = confidence_units(confidence, correct)
     confidence = confidence.astype(np.float64)
-    center, spread = float(confidence.mean()), float(confidence.std())
+    with np.errstate(over='ignore', invalid='ignore'):
+        center, spread = float(confidence.mean()), float(confidence.std())
     # The spread of equal numbers may round to something over 0.
-    if np.ptp(confidence) == 0:
+    if (confidence == confidence[0]).all():
         center, spread = float(confidence[0]), 1.0
+    if not (np.isfinite([center, spread]).all() and spread > 0):
+        raise UserError(
+            f'confidence runs from {confidence.min():.3g} to {confidence.max():.3g}, whose squares float64 does not '
+            'hold; multiply it by a number that brings it nearer to 1'
+        )
     fitted = fit_logistic(((confidence - center) / spread)[:, None], softened(correct))
     return Platt(center, spread, float(fitted.weights[0]), fitted.intercept, fitted.has_converged)

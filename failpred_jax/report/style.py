@@ -115,9 +115,13 @@ def width_of(figure: go.Figure, default: int) -> int:
 
 
 def compact(values: Any) -> np.ndarray:
-    """Return values as float32 where they are floats: half the size on the page, and finer than a screen."""
+    """Return values as float32 where they are floats that fit: half the size on the page, and finer than a screen."""
     values = np.asarray(values)
-    return values.astype(np.float32) if values.dtype.kind == 'f' else values
+    if values.dtype.kind != 'f':
+        return values
+    with np.errstate(over='ignore'):
+        narrow = values.astype(np.float32)
+    return narrow if np.array_equal(np.isfinite(narrow), np.isfinite(values)) else values
 
 
 def combine(figures: Sequence[go.Figure], title: str, columns: int = 2) -> go.Figure:
