@@ -8,8 +8,8 @@ import numpy as np
 
 from failpred_jax.types import Array, PyTree
 
-# Of the widest array, so many values at once: 16 MB of float32, of which a function may hold several copies.
-BLOCK_VALUES = 1 << 22
+# Of the widest array, so many values at once: 4 MB of float32, of which a function may hold several copies.
+BLOCK_VALUES = 1 << 20
 
 
 def blocks_of(rows: PyTree) -> Iterator[tuple[slice, int]]:

@@ -99,9 +99,12 @@ def whole_files(folder: Path, last: str) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file; bytes of names that Python could not read as text are read as UTF-8, or replaced."""
-    data = text.encode('utf-8', 'surrogateescape')
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        data = text.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace').encode()
     with whole_file(path) as file:
-        file.write(data.decode('utf-8', 'replace').encode())
+        file.write(data)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -16,8 +16,8 @@ from failpred_jax.metrics.checking import checked
 from failpred_jax.metrics.reliability import NUM_BINS
 from failpred_jax.types import Array
 
-# Weights of resamples held at once: 64 MB.
-_BLOCK_WEIGHTS = 1 << 24
+# Weights of resamples held at once: 16 MB.
+_BLOCK_WEIGHTS = 1 << 22
 # Columns multiplied at once, always as many: of a product of another width, a column's last bits may differ.
 _WIDTH = 16
 # Above so many units a mean is normal for all that a bootstrap can tell.

@@ -174,7 +174,7 @@ def _probabilities(
             )
         return None
     off = np.abs(sums - 1)
-    allowed = max(ROUNDED_TOLERANCE, rows.num_classes * _rounding_step(rows.some(_LOOKED_AT)) / 2)
+    allowed = max(ROUNDED_TOLERANCE, rows.num_classes * _rounding_step(rows) / 2)
     if off.max() > allowed:
         unit = int(off.argmax())
         problems.append(
@@ -196,11 +196,12 @@ def _probabilities(
     return 'probabilities', convert
 
 
-def _rounding_step(sample: np.ndarray) -> float:
-    """Return 10^-d if all values have d decimals (d of 1 to 6), else 0."""
+def _rounding_step(rows: Rows) -> float:
+    """Return 10^-d if all values of some rows have d decimals (d of 1 to 6), else 0."""
     for decimals in range(1, _MOST_DECIMALS + 1):
-        scaled = sample * 10.0**decimals
-        if np.abs(scaled - np.round(scaled)).max() < 1e-3 * 10.0 ** (decimals - _MOST_DECIMALS):
+        scaled = (block * 10.0**decimals for block in rows.some(_LOOKED_AT))
+        allowed = 1e-3 * 10.0 ** (decimals - _MOST_DECIMALS)
+        if all(np.abs(block - np.round(block)).max() < allowed for block in scaled):
             return 10.0**-decimals
     return 0.0
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-# Held in float64 at once: 32 MB.
-_BLOCK_VALUES = 1 << 22
+# Held in float64 at once: 8 MB, of which a function may hold several copies.
+_BLOCK_VALUES = 1 << 20
 Conversion = Callable[[np.ndarray], np.ndarray]
 
 
@@ -57,10 +57,12 @@ class Rows:
         """Return the first row: [1, C] float64."""
         return self._flat[slice(1) if self._places is None else self._places[:1]].astype(np.float64)
 
-    def some(self, most: int) -> np.ndarray:
-        """Return about so many rows, evenly spaced: [M, C] float64."""
+    def some(self, most: int) -> Iterator[np.ndarray]:
+        """Yield about so many rows, evenly spaced, some at a time: [M, C] float64."""
         step = max(1, self._count // most)
-        return self._flat[slice(None, None, step) if self._places is None else self._places[::step]].astype(np.float64)
+        for start in range(0, self._count, step * self._step):
+            taken = slice(start, start + step * self._step, step)
+            yield self._flat[taken if self._places is None else self._places[taken]].astype(np.float64)
 
     def each(self, fn: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Return `fn` of rows [M, C] float64 -> [M], of all kept rows."""

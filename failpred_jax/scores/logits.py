@@ -4,10 +4,13 @@ Those that are not probabilities are returned as logarithms where that keeps the
 each docstring says so. A logarithm changes no ranking.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from failpred_jax.blocks import in_blocks
 from failpred_jax.scores.score import ScoreInputs, score
 from failpred_jax.scores.softmax import max_probability, softmax_entropy, split_winner
 from failpred_jax.types import Array
@@ -25,13 +28,18 @@ def normalized_reason(logits: Array) -> str | None:
     Args:
       logits: [N, C] float.
     """
-    values = jnp.asarray(logits, jnp.float32)
-    if float(jnp.mean(jnp.abs(logsumexp(values, axis=-1)) <= NORMALIZED_TOLERANCE)) >= NORMALIZED_SHARE:
+    if _share(lambda rows: jnp.abs(logsumexp(rows, axis=-1)) <= NORMALIZED_TOLERANCE, logits) >= NORMALIZED_SHARE:
         return 'it needs raw logits: these are log-probabilities, whose scale is lost'
-    is_in_range = bool(jnp.all((values >= 0) & (values <= 1)))
-    if is_in_range and float(jnp.mean(jnp.abs(values.sum(axis=-1) - 1) <= NORMALIZED_TOLERANCE)) >= NORMALIZED_SHARE:
+    if _share(lambda rows: jnp.all((rows >= 0) & (rows <= 1), axis=-1), logits) < 1:
+        return None
+    if _share(lambda rows: jnp.abs(rows.sum(axis=-1) - 1) <= NORMALIZED_TOLERANCE, logits) >= NORMALIZED_SHARE:
         return 'it needs raw logits: these rows are probabilities, which add up to 1'
     return None
+
+
+def _share(is_so: Callable[[jax.Array], jax.Array], logits: Array) -> float:
+    """Return of which share of rows [N, C] something holds, looked at some at a time."""
+    return float(jnp.mean(in_blocks(lambda rows: is_so(jnp.asarray(rows, jnp.float32)), logits)))
 
 
 @score(

@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Any
 
 import ml_collections
 
@@ -29,7 +28,7 @@ def plain(**changes) -> dict:
     return to_dict(read_config(config))
 
 
-def of(config: Any, path: str) -> Any:
+def of(config: dict, path: str):
     for key in filter(None, path.removeprefix('config.').split('.')):
         config = config[key]
     return config

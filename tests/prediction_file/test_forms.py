@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from failpred_jax.errors import UserError
-from failpred_jax.prediction_file import parse_arrays
+from failpred_jax.prediction_file import parse_arrays, rows
 
 RNG = np.random.default_rng(0)
 N, C = 40, 4
@@ -19,6 +19,22 @@ NAMES = np.array(['ant', 'bee', 'cat', 'dog'])
 
 def parse(**arrays):
     return parse_arrays(arrays, 'the arguments')['evaluated']
+
+
+@pytest.mark.parametrize('masked', [False, True])
+@pytest.mark.parametrize('form', ['logits', 'probs', 'rounded', 'log_probs', 'half'])
+def test_rows_looked_at_a_few_at_a_time_are_the_same_units(form, masked, monkeypatch):
+    outputs = {
+        'logits': {'logits': LOGITS}, 'probs': {'probs': PROBS}, 'rounded': {'probs': PROBS.round(2)},
+        'log_probs': {'log_probs': np.log(PROBS)}, 'half': {'logits': LOGITS.astype(np.float16)},
+    }[form]  # fmt: skip
+    given = {'labels': LABELS, **outputs} | ({'mask': np.arange(N) % 3 > 0} if masked else {})
+    whole = parse(**given)
+    monkeypatch.setattr(rows, '_BLOCK_VALUES', 3 * C)
+    parts = parse(**given)
+    assert (parts.notes, parts.outputs_are) == (whole.notes, whole.outputs_are)
+    assert parts.logits.tobytes() == whole.logits.tobytes()
+    np.testing.assert_array_equal(parts.labels, whole.labels)
 
 
 LABEL_FORMS = {

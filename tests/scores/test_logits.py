@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, logsumexp, softmax
 
+from failpred_jax import blocks
 from failpred_jax.registry import SCORES
 from failpred_jax.scores import logits as module
 from failpred_jax.scores.score import ScoreInputs
@@ -85,3 +86,16 @@ def test_entropy_of_probabilities(rng):
 
 def test_every_score_of_the_module_is_a_function_of_the_module():
     assert all(getattr(module, name) is SCORES[name].fn for name in SLOW)
+
+
+@pytest.mark.parametrize('share', [0.985, 0.995])
+@pytest.mark.parametrize('form', [softmax, log_softmax, lambda z, axis: z])
+def test_a_scale_is_told_alike_from_all_rows_and_from_a_few_at_a_time(form, share, rng, monkeypatch):
+    raw = rng.normal(size=(1000, 5)).astype(np.float32) * 3
+    logits = np.where((np.arange(1000) < share * 1000)[:, None], form(raw, axis=1), raw).astype(np.float32)
+    whole = module.normalized_reason(logits)
+    # Log-probabilities are told from all but a hundredth of the rows; of probabilities none may lie outside [0, 1].
+    assert (whole is not None) == (form is log_softmax and share > 0.99)
+    monkeypatch.setattr(blocks, 'BLOCK_VALUES', 35)
+    assert module.normalized_reason(logits) == whole
+    assert module.normalized_reason(logits[: int(share * 1000)]) == module.normalized_reason(form(raw, axis=1))
