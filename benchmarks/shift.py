@@ -38,7 +38,7 @@ def main() -> None:
     scores = len(found.errors) if found else 0
     print(
         f'{len(found.sets) if found else 0} sets, {units:,} images, {scores} scores: {spent:.0f} s of processor time, '
-        f'{wall:.0f} s on {os.cpu_count()} cores (load {os.getloadavg()[0]:.1f})'
+        f'{wall:.0f} s, so {spent / wall:.2f} of {os.cpu_count()} cores in use (load {os.getloadavg()[0]:.1f})'
     )
 
 

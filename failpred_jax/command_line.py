@@ -1,20 +1,21 @@
 """The command line: which flags there are, what was given for them, and the help. Nothing slow is imported for it.
 
-absl and ml_collections parse it, into a set of flags of its own for each call; every way in which they fail becomes a
-UserError.
+absl parses it, into a set of flags of its own for each call; what is no flag's value becomes a UserError.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from absl import flags
-from ml_collections import config_flags
 
 from failpred_jax.commands.command import Command, Flag, Given
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.registry import COMMANDS
+from failpred_jax.values import converted
 
 HELP = ('--help', '-h', '-help', '--helpfull', '--helpshort')
 # Comes with the package: the checkout's configs/ under another name.
@@ -35,7 +36,6 @@ JOB = (
     Flag('process_id', int, None, 'K', 'number of this process, from 0'),
     Flag('wait_seconds', float, 300.0, 'N', 'how long to wait for the others (default 300)'),
 )
-_DEFINE = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_bool}
 
 
 def parse(argv: Sequence[str]) -> tuple[Command, Given]:
@@ -48,14 +48,16 @@ def parse(argv: Sequence[str]) -> tuple[Command, Given]:
       UserError: a flag, a value, the config file or a key of the config is not there or not allowed.
     """
     own = _own_flags()
-    argv = _last_of_each_key(_with_plain_config([*argv[:1], *(_with_example(word) for word in _joined(argv[1:]))]))
+    words = _joined(with_two_dashes(argv[1:]))
+    argv = _with_plain_config([*argv[:1], *map(_with_example, words)])
     known = [flag.name for flag in (*SHARED, *own.values(), *JOB)] + ['help', 'version']
     _check_words(argv, known)
-    # Looked for here: ml_collections puts a missing file off until the config is first used.
-    path = _config_path(argv)
+    path, colon, argument = _config_given(argv).partition(':')
     if path and not Path(path).is_file():
         raise UserError(_missing_file(Path(path)))
-    values = _parse_flags(_overrides().quoted(argv) if path else argv, path, own)
+    rest, overrides = _overrides().split(argv[1:]) if path else (argv[1:], [])
+    values = _parse_flags([*argv[:1], *rest], own)
+    config = _config(path, argument if colon else None, overrides) if path else None
     mode = values['mode']
     if mode not in COMMANDS:
         raise UserError(f"--mode is '{mode}'{nearest(mode, COMMANDS)} (allowed: {', '.join(COMMANDS)})")
@@ -67,7 +69,7 @@ def parse(argv: Sequence[str]) -> tuple[Command, Given]:
             raise UserError(f'--{name} is for {owners}, but --mode is {mode}{"; " if hint else ""}{hint}')
     if values['wait_seconds'] <= 0:
         raise UserError(f'--wait_seconds is {values["wait_seconds"]:g}; it must be greater than 0')
-    given = Given(mode, values, values['config'] if path else None, Path(path).stem)
+    given = Given(mode, values, config, Path(path).stem)
     command.check_given(given)
     return command, given
 
@@ -80,6 +82,11 @@ def _own_flags() -> dict[str, Flag]:
             if found.setdefault(flag.name, flag) != flag:
                 raise ValueError(f"command '{mode}' declares --{flag.name}, which is another flag; choose another name")
     return {name: flag for name, flag in found.items() if flag not in (*SHARED, *JOB)}
+
+
+def with_two_dashes(words: Sequence[str]) -> list[str]:
+    """Return the words with -name as --name, which mean the same."""
+    return [re.sub(r'^-(?=[A-Za-z_])', '--', word) for word in words]
 
 
 def _joined(words: Sequence[str]) -> list[str]:
@@ -96,6 +103,8 @@ def _with_example(word: str) -> str:
     if not word.startswith('--config='):
         return word
     path, colon, argument = word.removeprefix('--config=').partition(':')
+    path = _value(SHARED[0], path)
+    word = f'--config={path}{colon}{argument}'
     name = re.fullmatch(r'(\w+)|configs/(\w+)\.py', path)
     if name is None or Path(path).is_file() or (name[2] and Path('configs').is_dir()):
         return word
@@ -103,61 +112,58 @@ def _with_example(word: str) -> str:
     return f'--config={example}{colon}{argument}' if example.is_file() else word
 
 
-def _last_of_each_key(argv: Sequence[str]) -> list[str]:
-    """Return the words with the last --config.a.b=value of each key alone; ml_collections would add tuples up."""
-    matches = [re.match(r'(--config\.[^=]+)=', word) for word in argv]
-    keys = [match[1] if match else None for match in matches]
-    last = {key: place for place, key in enumerate(keys)}
-    return [word for place, (word, key) in enumerate(zip(argv, keys, strict=True)) if key is None or last[key] == place]
-
-
 def _check_words(argv: Sequence[str], known: Sequence[str]) -> None:
     """Raise a UserError for a flag that is none, before a config file is read for it."""
     for word in argv[1:]:
-        match = re.match(r'--?([A-Za-z_]\w*)', word)
+        match = re.match(r'--([A-Za-z_]\w*)', word)
         if match is None:
             continue
         name = match[1]
         if name not in known and name.removeprefix('no') not in known:
             raise UserError(f"unknown flag '--{name}'{nearest(name, known)} (flags: --{', --'.join(known)})")
-        if re.match(r'--?(?:no)?config\.', word) and not _config_path(argv):
+        if re.match(r'--(?:no)?config\.', word) and not _config_given(argv):
             key = word.lstrip('-').split('=')[0]
             raise UserError(f'--{key} is set, but --config=FILE is missing; name the experiment')
 
 
-def _parse_flags(argv: Sequence[str], path: str, own: Mapping[str, Flag]) -> dict:
+def _parse_flags(argv: Sequence[str], own: Mapping[str, Flag]) -> dict[str, Any]:
     """Return flag -> value."""
     given = flags.FlagValues()
-    for flag in (*SHARED, *own.values(), *JOB):
-        if flag.name != 'config':
-            _DEFINE[flag.kind](flag.name, flag.default, flag.help, flag_values=given)
-    config_flags.DEFINE_config_file('config', None, '', flag_values=given, sys_argv=list(argv))
+    known = {flag.name: flag for flag in (*SHARED, *own.values(), *JOB)}
+    for flag in known.values():
+        define = flags.DEFINE_bool if flag.kind is bool else flags.DEFINE_string
+        define(flag.name, flag.default if flag.kind is bool else None, flag.help, flag_values=given)
     try:
         rest = given(argv)
-    except (UserError, flags.Error) as error:
-        raise UserError(_no_number(str(error))) from error
-    # ml_collections raises a ValueError where an override goes on below a value.
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(_overrides().override_problem(argv, error, path)) from error
-    except Exception as error:  # whatever a user's own config file raises as it is read
-        raise UserError(_overrides().config_file_problem(error, path)) from error
-    if path:
-        _overrides().check_used(given['config'].value, argv)
+    except flags.IllegalFlagValueError as error:
+        # Of truths alone: all others are texts to absl.
+        name, _, text = str(error).partition(': ')[0].removeprefix('flag --').partition('=')
+        raise UserError(f'--{name} is {text!r}; write --{name}, --{name}=true or --{name}=false') from error
+    except flags.Error as error:
+        raise UserError(str(error)) from error
     if len(rest) > 1:
         raise UserError(f"unexpected argument '{rest[1]}'; options are written --name=value (see --help)")
-    return {name: given[name].value for name in given if not name.startswith('config.')}
+    return {name: _value(flag, given[name].value) for name, flag in known.items()}
 
 
-def _no_number(problem: str) -> str:
-    """Return a problem of a flag in words that say what it must be, where it is no number; others as they are."""
-    found = re.fullmatch(r'flag --(\w+)=(.*): could not convert string to float: .*', problem, re.DOTALL)
-    if found is None:
-        return problem
-    name, value = found.groups()
-    percent = re.fullmatch(r'\s*(\d+(?:\.\d*)?)\s*%\s*', value)
-    if percent is None:
-        return f"--{name} is '{value}'; it must be a number, such as 0.05"
-    return f"--{name} is '{value}'; it must be a share, such as {float(percent[1]) / 100:g}"
+def _value(flag: Flag, text: Any) -> Any:
+    """Return the value of a flag: its default, if it was not given."""
+    if flag.kind is bool or text is None:
+        return flag.default if text is None else text
+    try:
+        return converted(flag.kind, text, largest=math.inf)
+    except TypeError as error:
+        raise UserError(f"--{flag.name} is '{text}'; it must be {error}") from error
+
+
+def _config(path: str, argument: str | None, overrides: list[Any]) -> Any:
+    """Return the config of a file, with what the command line sets in it."""
+    from failpred_jax.config.file import load_config
+
+    config = load_config(path, argument)
+    _overrides().set_options(config, overrides)
+    _overrides().check_used(config, overrides)
+    return config
 
 
 def _overrides() -> ModuleType:
@@ -170,18 +176,15 @@ def _overrides() -> ModuleType:
 def _with_plain_config(argv: Sequence[str]) -> Sequence[str]:
     """Return the words, with a config if a file of predictions is decided by options of one and none is named."""
     is_of_file = any(word.startswith('--predictions=') for word in argv)
-    decides = any(re.match(r'--?(?:no)?config\.decide\.', word) for word in argv)
-    if not (is_of_file and decides) or _config_path(argv):
+    decides = any(re.match(r'--(?:no)?config\.decide\.', word) for word in argv)
+    if not (is_of_file and decides) or _config_given(argv):
         return argv
     return [*argv[:1], f'--config={PLAIN}', *argv[1:]]
 
 
-def _config_path(argv: Sequence[str]) -> str:
-    """Return the path that --config names, without the `:argument` that a config file may take; '' for none."""
-    for word in argv:
-        if word.startswith('--config='):
-            return word.removeprefix('--config=').split(':')[0]
-    return ''
+def _config_given(argv: Sequence[str]) -> str:
+    """Return what --config names, with the `:argument` that a config file may take; '' for none."""
+    return next((word.removeprefix('--config=') for word in argv if word.startswith('--config=')), '')
 
 
 def _missing_file(path: Path) -> str:

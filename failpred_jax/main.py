@@ -15,10 +15,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if any(word in command_line.HELP for word in argv[1:]):
             print(command_line.help_text(), flush=True)
-        elif '--version' in argv[1:]:
+        elif '--version' in command_line.with_two_dashes(argv[1:]):
             print(f'failpred_jax {__version__}', flush=True)
         else:
-            _run(argv)
+            _run([*argv[:1], *command_line.with_two_dashes(argv[1:])])
     except (Exception, Stopped, KeyboardInterrupt) as error:
         ending = endings.explained(error)
         if ending is None:

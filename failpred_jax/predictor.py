@@ -29,6 +29,7 @@ from failpred_jax.finished_run import FinishedRun, read_run, read_stage
 from failpred_jax.models.network import make_network
 from failpred_jax.outcomes import predicted_classes
 from failpred_jax.predicted import Prediction, join
+from failpred_jax.processes import check_platform
 from failpred_jax.registry import SCORES
 from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples, unchecked_samples
 from failpred_jax.scores.score import Score, ScoreInputs
@@ -52,9 +53,11 @@ def load(workdir: str | Path, batch_size: int | None = None) -> 'Predictor':
       batch_size: images a pass, over all devices; None for that of the run's evaluation. Each size is compiled once.
 
     Raises:
-      UserError: there is no such run, its evaluation kept no fits, or a file of it is damaged or was changed since.
+      UserError: there is no such run, its evaluation kept no fits, or a file of it is damaged or was changed since; or
+        JAX_PLATFORMS names devices that are not there.
     """
-    return Predictor(read_run(Path(workdir)), batch_size)
+    check_platform()
+    return Predictor(read_run(Path(workdir).expanduser()), batch_size)
 
 
 class Predictor:

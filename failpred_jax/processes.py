@@ -51,17 +51,46 @@ def join(
         interrupted.
     """
     job = given_job(coordinator_address, num_processes, process_id, os.environ)
-    if job is None and not is_cloud_tpu(os.environ):
-        return
-    # It would take SIGTERM for itself; run.py stops at a chunk's end instead.
-    jax.config.update('jax_enable_preemption_service', False)
-    with ends_after(wait_seconds, _nobody_came(job, wait_seconds), code=2):
-        _initialize(job, wait_seconds)
+    if job is not None or is_cloud_tpu(os.environ):
+        _meet(job, wait_seconds)
+    check_platform()
     if jax.device_count() != jax.local_device_count() * jax.process_count():
         raise UserError(
             f'this process has {jax.local_device_count()} devices, but {jax.process_count()} processes have '
             f'{jax.device_count()} together; every process needs as many as the others'
         )
+
+
+def check_platform() -> None:
+    """Raise a UserError if the devices that JAX_PLATFORMS asks for cannot be used here.
+
+    Asked before anything reads a file through JAX: what fails then seems to be the file's fault.
+    """
+    try:
+        jax.devices()
+    # Without a GPU, JAX_PLATFORMS=cuda is an assertion of JAX's that holds no word.
+    except (RuntimeError, AssertionError) as error:
+        wanted = jax.config.values['jax_platforms']
+        if not wanted:
+            raise
+        jax.config.update('jax_platforms', '')
+        try:
+            there = ' and '.join(dict.fromkeys((jax.default_backend(), 'cpu')))
+        finally:
+            jax.config.update('jax_platforms', wanted)
+        reason = str(error).partition(' (set JAX_PLATFORMS')[0].splitlines() or ['no such device was found']
+        raise UserError(
+            f"JAX_PLATFORMS is '{wanted}', but here there is {there} ({reason[0]}); unset it, or "
+            'set it to what is there'
+        ) from error
+
+
+def _meet(job: Job | None, wait_seconds: float) -> None:
+    """Join the other processes of a job, or of a TPU slice, whose launcher is known."""
+    # It would take SIGTERM for itself; run.py stops at a chunk's end instead.
+    jax.config.update('jax_enable_preemption_service', False)
+    with ends_after(wait_seconds, _nobody_came(job, wait_seconds), code=2):
+        _initialize(job, wait_seconds)
 
 
 def _initialize(job: Job | None, wait_seconds: float) -> None:

@@ -19,9 +19,6 @@ from failpred_jax.models.network import make_network
 from failpred_jax.stages import make_stages
 from failpred_jax.types import DatasetInfo
 
-# What reads config files uses a function that Python is about to drop; as an error it would refuse every config.
-pytestmark = pytest.mark.filterwarnings('ignore:the load_module')
-
 EXAMPLES = int(os.environ.get('FAILPRED_FUZZ', '120'))
 INFO = DatasetInfo('digits', 'classification', (8, 8, 1), tuple(map(str, range(10))))
 

@@ -109,7 +109,6 @@ def test_the_shift_page_runs(capsys):
     assert '(4, 32, 32, 3) uint8' in capsys.readouterr().out
 
 
-@pytest.mark.filterwarnings('ignore::DeprecationWarning')
 def test_the_models_page_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -136,7 +135,6 @@ def test_the_readme_evaluates_predictions(capsys, monkeypatch):
     assert found['table'].metrics['classifier']['num_units'] == 1000
 
 
-@pytest.mark.filterwarnings('ignore::DeprecationWarning')
 def test_the_decisions_page_runs(capsys, tmp_path, monkeypatch):
     """Its promise is made by its own command, and applied by its own code and by that of README.md."""
     monkeypatch.chdir(tmp_path)

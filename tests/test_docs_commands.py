@@ -10,9 +10,6 @@ import pytest
 from failpred_jax import catalog, command_line
 from failpred_jax.config import read_config
 
-# How ml_collections loads a config file.
-pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning')
-
 ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md')),

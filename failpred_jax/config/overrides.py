@@ -1,94 +1,130 @@
-"""Messages about wrong options on the command line (--config.a.b=value) and errors in a config file."""
+"""Options that are set on the command line: --config.a.b=value."""
 
-import ast
 import re
-import traceback
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import ml_collections
 
-from failpred_jax.config.owners import OwnerSection, chosen_in, entries
-from failpred_jax.config.reading import unknown_key
+from failpred_jax.config.owners import Entry, OwnerSection, chosen_in, entries, unknown_key
 from failpred_jax.config.renamed import RENAMED
 from failpred_jax.config.sections import Config
-from failpred_jax.config.writing import default_config
 from failpred_jax.errors import UserError
+from failpred_jax.values import converted
 
 # --config.a.b=value, --config.a.b value, --config.a.b and --noconfig.a.b.
-_OVERRIDE = re.compile(r'-{1,2}(?:no)?config\.([^=]+)(?:=.*)?', re.DOTALL)
+_OVERRIDE = re.compile(r'--(no)?config\.([^=]+)(?:=(.*))?', re.DOTALL)
 
 
-def _overrides(argv: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield (word, keys of the option that it sets)."""
-    for word in argv:
+class Override(NamedTuple):
+    """One option that is set.
+
+    Attributes:
+      word: what was typed for it.
+      keys: of the option and its sections.
+      text: the value; None where none was typed.
+    """
+
+    word: str
+    keys: list[str]
+    text: str | None
+
+
+def split(words: Sequence[str]) -> tuple[list[str], list[Override]]:
+    """Return the words of a command line that set no option, and what the others set, the last for each option."""
+    rest: list[str] = []
+    found: dict[str, Override] = {}
+    words = list(words)
+    while words:
+        word = words.pop(0)
         match = _OVERRIDE.fullmatch(word)
-        if match:
-            yield word, match[1].split('.')
+        if match is None:
+            rest.append(word)
+            continue
+        no, name, text = match.groups()
+        if no:
+            text = 'false' if text is None else None
+        elif text is None and _is_truth(name):
+            text = 'true'
+        elif text is None and words and not words[0].startswith('--'):
+            text = words.pop(0)
+            word = f'{word}={text}'
+        # Not where the first one stood: a later one may set what that one changes.
+        found.pop(name, None)
+        found[name] = Override(word, name.split('.'), text)
+    return rest, list(found.values())
 
 
-def quoted(argv: Sequence[str]) -> list[str]:
-    """Return the words with --config.a.b=x,y:1 in quotes where the option is a tuple of words.
+def _is_truth(name: str) -> bool:
+    entry = _entry(name)
+    return entry is not None and entry.kind is bool
 
-    ml_collections reads x,y as it is, but nothing with a comma that is no Python, such as blur:3,folder:DIR.
+
+def _entry(name: str) -> Entry | None:
+    """Return the option of this name, a.b, or of its name of today; None where there is none."""
+    entry = Entry(Config, None, {}, is_section=True)
+    for key in RENAMED.get(name, (name,))[0].split('.'):
+        found = entries(entry.kind).get(key) if entry.is_section else None
+        if found is None:
+            return None
+        entry = found
+    return entry
+
+
+def set_options(config: ml_collections.ConfigDict, overrides: Iterable[Override]) -> None:
+    """Set options of a config.
+
+    Raises:
+      UserError: naming every one that is not there, or whose value is none of its type.
     """
-    return [_in_quotes(word) for word in argv]
+    problems = [problem for override in overrides if (problem := _set(config, override))]
+    if problems:
+        raise UserError('\n'.join(problems))
 
 
-def _in_quotes(word: str) -> str:
-    match = re.fullmatch(r'(-{1,2}config\.([^=]+)=)(.*,.*)', word, re.DOTALL)
-    if match is None:
-        return word
+def _set(config: ml_collections.ConfigDict, override: Override) -> str:
+    """Set one option; return what is wrong with it, or ''."""
+    word, keys, text = override
+    kind: Any = Config
+    place: Any = config
+    path = 'config'
+    for key in keys[:-1]:
+        entry = entries(kind).get(key)
+        if entry is None:
+            return unknown_key(path, key, kind)
+        path = f'{path}.{key}'
+        if not entry.is_section:
+            return f'{word}: {path} is a value, not a section with keys of its own'
+        if not isinstance(place, ml_collections.ConfigDict) or key not in place:
+            return f'{word}: the config has no {path}; start the config file from default_config()'
+        kind, place = entry.kind, place[key]
+    entry = _entry('.'.join(keys))
+    if entry is None:
+        return unknown_key(path, keys[-1], kind)
+    path = f'{path}.{keys[-1]}'
+    if entry.is_section:
+        return f'{word}: {path} is a section with keys of its own, such as --{path}.{next(iter(entries(entry.kind)))}'
+    if text is None:
+        return f'{word}: give it a value, as in --{path}=VALUE'
     try:
-        ast.literal_eval(match[3])
-        return word
-    except SyntaxError:
-        pass
-    except (ValueError, MemoryError, RecursionError):  # names, which are read as words, and what is refused later
-        return word
-    section: Any = default_config()
-    for key in match[2].split('.'):
-        section = section[key] if isinstance(section, ml_collections.ConfigDict) and key in section else None
-    return f'{match[1]}{match[3]!r}' if isinstance(section, tuple) else word
+        value = converted(entry.kind, text)
+    except TypeError as error:
+        return f'{word}: {path} must be {error} ({entry.metadata["help"]})'
+    try:
+        with place.unlocked():
+            place[keys[-1]] = value
+    except TypeError as error:  # of a ConfigDict that the config file made of its own, with a value of another type
+        return f'{word}: {error}'
+    return ''
 
 
-def override_problem(argv: Sequence[str], error: BaseException, file: str) -> str:
-    """Return why a config could not be read: the first override whose key does not exist, or the config file's line.
-
-    Args:
-      argv: the words of the command line.
-      error: what was raised as the config file was run and the overrides were applied.
-      file: path of the config file.
-    """
-    known = default_config()
-    for word, keys in _overrides(argv):
-        section: Any = known
-        path = 'config'
-        for key in keys:
-            if not isinstance(section, ml_collections.ConfigDict):
-                return f'{word}: {path} is a value, not a section with keys of its own'
-            if key not in section:
-                return unknown_key(path, key, section)
-            section, path = section[key], f'{path}.{key}'
-    return config_file_problem(error, file)
-
-
-def config_file_problem(error: BaseException, file: str) -> str:
-    """Return in which line of the config file it failed and why."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    where = f"the config file '{file}' failed"
-    if frames:
-        where = f'{where} in line {frames[-1].lineno}'
-    return f'{where}: {type(error).__name__}: {error}'
-
-
-def check_used(given: ml_collections.ConfigDict, argv: Sequence[str]) -> None:
+def check_used(given: ml_collections.ConfigDict, overrides: Sequence[Override]) -> None:
     """Raise a UserError for options set on the command line that belong to something that the config does not choose.
 
     A config file may well set options of a model that the command line then replaces; what is typed has an effect.
     """
-    problems = _both_names(argv)
-    for word, keys in _overrides(argv):
+    problems = _both_names(overrides)
+    for word, keys, _ in overrides:
         kind: type = Config
         section: Any = given
         path = 'config'
@@ -104,9 +140,9 @@ def check_used(given: ml_collections.ConfigDict, argv: Sequence[str]) -> None:
         raise UserError('\n'.join(problems))
 
 
-def _both_names(argv: Sequence[str]) -> list[str]:
+def _both_names(overrides: Sequence[Override]) -> list[str]:
     """Return the problems of options that one command line sets under an old and a new name."""
-    words = {'.'.join(keys): word for word, keys in _overrides(argv)}
+    words = {'.'.join(keys): word for word, keys, _ in overrides}
     return [
         f'{words[old]} and {words[new]} set the same option; leave one out'
         for old, successors in RENAMED.items()

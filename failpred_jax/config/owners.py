@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
+from failpred_jax.errors import nearest
 from failpred_jax.registry import Registry
 
 
@@ -95,6 +96,15 @@ def entries(kind: type) -> dict[str, Entry]:
     if issubclass(kind, OwnerSection):
         found |= {name: Entry(owner, None, {}, True, is_owned=True) for name, owner in kind.owners().items()}
     return found
+
+
+def unknown_key(path: str, key: str, kind: type) -> str:
+    """Return the sentence for a key that a section, a dataclass of options, does not have, with the nearest it has."""
+    known = list(entries(kind))
+    for registry in getattr(kind, 'NAMED_BY', {}).values():
+        if key in registry and key not in known:
+            return f"unknown key {path}.{key}: {registry.kind} '{key}' has no options of its own"
+    return f'unknown key {path}.{key}{nearest(key, known)} (keys of {path}: {", ".join(known)})'
 
 
 def walk(kind: type, prefix: str = 'config') -> Iterator[tuple[str, Entry]]:

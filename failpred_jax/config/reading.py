@@ -1,22 +1,18 @@
 """How a ConfigDict becomes the frozen dataclasses of an experiment: everything is checked, and all problems named."""
 
 import re
-import types
 import typing
 from typing import Any
 
 import ml_collections
 
-from failpred_jax.config.owners import OwnerSection, entries, to_dict
+from failpred_jax.config.owners import OwnerSection, entries, to_dict, unknown_key
 from failpred_jax.config.renamed import follow, resolve
 from failpred_jax.config.sections import Config, DecideConfig
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.options import Rule
 from failpred_jax.registry import LOSSES, MODELS, OPTIMIZERS, RECIPES, SCHEDULES
-
-# Counters on the devices are of 32 bits.
-LARGEST_INTEGER = 2**31 - 1
-LARGEST_FLOAT = 3.4e38
+from failpred_jax.values import converted
 
 STAGES = ('baseline', 'confidence', 'finetune')
 
@@ -85,7 +81,7 @@ def _read_section(kind: type, given: Any, prefix: str, problems: list[str]) -> A
         problems.append(f'{prefix} is {given!r}, but it is a section with keys of its own')
         return kind()
     known = entries(kind)
-    problems.extend(unknown_key(prefix, key, known) for key in given if key not in known)
+    problems.extend(unknown_key(prefix, key, kind) for key in given if key not in known)
     values: dict[str, Any] = {}
     owned: dict[str, Any] = {}
     for name, entry in known.items():
@@ -99,16 +95,9 @@ def _read_section(kind: type, given: Any, prefix: str, problems: list[str]) -> A
     return kind(**values, **({'owned': owned} if issubclass(kind, OwnerSection) else {}))
 
 
-def unknown_key(prefix: str, key: str, known: typing.Iterable[str]) -> str:
-    """Return the sentence for a key that a section does not have, with the nearest that it has."""
-    known = list(known)
-    path = f'{prefix}.{key}'
-    return f'unknown key {path}{nearest(key, known)} (keys of {prefix}: {", ".join(known)})'
-
-
 def _read_value(expected: Any, value: Any, path: str, metadata: Any, problems: list[str]) -> Any:
     try:
-        value = _convert(expected, value)
+        value = converted(expected, value)
     except TypeError as error:
         problems.append(f'{path} is {value!r}, but it must be {error} ({metadata["help"]})')
         return value
@@ -125,32 +114,6 @@ def _read_value(expected: Any, value: Any, path: str, metadata: Any, problems: l
 
 def _words_in(rule: Rule) -> list[str]:
     return re.split('[,;] ', rule.words().rpartition(': ')[2])
-
-
-def _convert(expected: Any, value: Any) -> Any:
-    """Return `value` as `expected`, or raise TypeError with the words for what it must be."""
-    if isinstance(expected, types.GenericAlias):
-        item = typing.get_args(expected)[0]
-        if item is str and isinstance(value, tuple | list) and all(type(v) in (str, int) for v in value):
-            # --config.evaluate.scores=mcp,tcp arrives as one string, --config.data.exclude_classes=3,7 as numbers.
-            value = tuple(part.strip() for v in value for part in str(v).split(','))
-        if isinstance(value, str) or not isinstance(value, tuple | list):
-            raise TypeError(f'a tuple of {item.__name__}')
-        try:
-            return tuple(_convert(item, v) for v in value)
-        except TypeError as error:
-            raise TypeError(f'a tuple of {item.__name__}, each {error}') from None
-    if expected is float:
-        # Compared before it is converted: an integer may be larger than any float.
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_FLOAT:
-            raise TypeError('a finite number')
-        return float(value)
-    if type(value) is not expected:
-        names = {int: 'an integer', str: 'a string', bool: 'True or False'}
-        raise TypeError(names[expected])
-    if expected is int and abs(value) > LARGEST_INTEGER:
-        raise TypeError(f'an integer from -{LARGEST_INTEGER:,} to {LARGEST_INTEGER:,}')
-    return value
 
 
 def _check_combinations(config: Config) -> list[str]:

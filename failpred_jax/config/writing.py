@@ -1,39 +1,38 @@
 """A Config as a ConfigDict, for config files to change, and as what JSON can hold."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import ml_collections
-from ml_collections import config_dict
 
 from failpred_jax.config import owners
 from failpred_jax.config.renamed import old_keys
 from failpred_jax.config.sections import Config
+from failpred_jax.config.settable import Settable
 
 
 def default_config() -> ml_collections.ConfigDict:
     """Return a locked ConfigDict holding every option at its default, for config files to start from.
 
     Models, sources, losses and recipes are discovered for it: what owns options has a section of its own. Old names of
-    options can be set too; they hold None until they are.
+    options can be set too; they hold None until they are. What is set is taken as on the command line (values.py).
     """
     config = to_config_dict(Config())
-    with config.unlocked():
-        for sections, name, successors in old_keys():
-            new = _at(config, successors[0].split('.'))
-            _at(config, sections)[name] = config_dict.placeholder(type(new))
-    return config
+    options = dict(owners.walk(Config))
+    for sections, name, successors in old_keys():
+        place: Any = config
+        for key in sections:
+            place = place[key]
+        place.add_old_name(name, options[f'config.{successors[0]}'])
+    return config.lock()
 
 
-def _at(place: Any, keys: Iterable[str]) -> Any:
-    for key in keys:
-        place = place[key]
-    return place
-
-
-def to_config_dict(section: Any) -> ml_collections.ConfigDict:
-    """Return a (section of a) Config as a locked ConfigDict."""
-    return ml_collections.ConfigDict(owners.to_dict(section)).lock()
+def to_config_dict(section: Any, path: str = 'config') -> Settable:
+    """Return a (section of a) Config as a ConfigDict."""
+    values = {}
+    for name, entry in owners.entries(type(section)).items():
+        value = section.options_of(name) if entry.is_owned else getattr(section, name)
+        values[name] = to_config_dict(value, f'{path}.{name}') if entry.is_section else value
+    return Settable(type(section), values, path)
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import ml_collections
 
@@ -28,7 +29,7 @@ def plain(**changes) -> dict:
     return to_dict(read_config(config))
 
 
-def of(config: dict, path: str):
+def of(config: Any, path: str) -> Any:
     for key in filter(None, path.removeprefix('config.').split('.')):
         config = config[key]
     return config

@@ -53,7 +53,7 @@ def test_all_problems_are_named_at_once():
     config = plain()
     config['seed'] = 'zero'
     config['baseline'] |= {'optimizer': 'sdg', 'epochz': 3}
-    config['data']['mean'] = 0.5
+    config['data']['mean'] = 'grey'
     config['data']['path'] = 'somewhere'
     config['model']['mlp']['hidden_unit'] = 3
     del config['model']['name']
@@ -63,7 +63,7 @@ def test_all_problems_are_named_at_once():
     assert "config.seed is 'zero', but it must be an integer" in text
     assert "config.baseline.optimizer is 'sdg'; did you mean 'sgd'" in text
     assert "unknown key config.baseline.epochz; did you mean 'epochs'" in text
-    assert 'config.data.mean is 0.5, but it must be a tuple of float' in text
+    assert "config.data.mean is 'grey', but it must be a tuple of float" in text
     assert "config.data.path is 'somewhere', but the data source 'digits' has no path" in text
     assert "unknown key config.model.mlp.hidden_unit; did you mean 'hidden_units'" in text
     assert 'missing key config.model.name; start the config file from default_config()' in text
@@ -85,7 +85,7 @@ def test_all_problems_are_named_at_once():
         ({'baseline.init_rename': ('(=x',)}, 'PATTERN a regular expression'),
         ({'baseline.epochs': 2_000_000}, 'allowed: from 0 to 1,000,000'),
         ({'baseline.batch_size': 2**63}, 'it must be an integer from -2,147,483,647 to 2,147,483,647'),
-        ({'model.head_units': (5, 2**70)}, 'a tuple of int, each an integer from'),
+        ({'model.head_units': (5, 2**70)}, 'a tuple of int, such as 0,1,2, each an integer from'),
         ({'baseline.learning_rate': 10**400}, 'it must be a finite number'),
         ({'baseline.recipes': ('nonesuch',)}, "config.baseline.recipes is ('nonesuch',); allowed: (), or some of"),
         ({'confidence.epochs': 0}, 'fine-tuning starts there'),

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 import unittest.mock
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,11 +47,11 @@ TINY = (
 SLOW = ('--config.run.checkpoint_seconds=0.0001', '--config.run.chunk_seconds=0.0001')
 
 
-def environment(num_devices: int, tensorflow: bool, browser: bool) -> dict[str, str]:
+def environment(num_devices: int, tensorflow: bool, browser: bool, platform: str = 'cpu') -> dict[str, str]:
     """Return the environment of a process with so many fake devices, perhaps without tensorflow, and no network."""
     given = os.environ | {
         'XLA_FLAGS': f'--xla_force_host_platform_device_count={num_devices} {os.environ.get(COMPILING, "")}',
-        'JAX_PLATFORMS': 'cpu',
+        'JAX_PLATFORMS': platform,
         **NO_NETWORK,
     }
     if not tensorflow:
@@ -62,7 +61,9 @@ def environment(num_devices: int, tensorflow: bool, browser: bool) -> dict[str, 
     return given
 
 
-def start(*words: str, num_devices: int = 8, tensorflow: bool = False, browser: bool = False) -> subprocess.Popen:
+def start(
+    *words: str, num_devices: int = 8, tensorflow: bool = False, browser: bool = False, platform: str = 'cpu'
+) -> subprocess.Popen:
     """Start `python -m failpred_jax.main` from the repository's root.
 
     Most runs go without tensorflow and a browser: it must work, and these take longer than the rest of a tiny run.
@@ -70,7 +71,7 @@ def start(*words: str, num_devices: int = 8, tensorflow: bool = False, browser: 
     return subprocess.Popen(
         [sys.executable, '-m', 'failpred_jax.main', *words],
         cwd=ROOT,
-        env=environment(num_devices, tensorflow, browser),
+        env=environment(num_devices, tensorflow, browser, platform),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -133,11 +134,8 @@ def run_here(*words: str) -> tuple[int, str, str]:
         contextlib.chdir(ROOT),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
-        warnings.catch_warnings(),
         unittest.mock.patch.dict(os.environ, NO_BROWSER),
     ):
-        # How ml_collections loads a config file.
-        warnings.simplefilter('ignore', DeprecationWarning)
         code = main.main(['failpred', *words])
     return code, out.getvalue(), err.getvalue()
 

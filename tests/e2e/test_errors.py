@@ -1,9 +1,12 @@
 """What a user reads who gave something wrong: one message, exit code 2, no traceback, nothing lost."""
 
 import json
+import subprocess
+import sys
 
+import jax
 import pytest
-from e2e.command import NO_NETWORK, TINY, run, run_here
+from e2e.command import NO_NETWORK, ROOT, TINY, environment, run, run_here
 
 
 def checked(code: int, out: str, errors: str) -> str:
@@ -31,6 +34,24 @@ def test_message(case, tmp_path):
     text = checked(done.returncode, done.stdout, done.stderr)
     for part in expected:
         assert part in text
+
+
+@pytest.mark.parametrize('platform', ['cdua', 'cuda'])
+def test_devices_that_are_not_there(platform, tmp_path):
+    """A misspelled platform, and one without its devices, which JAX answers in another way."""
+    if platform == 'cuda' and any(device.platform == 'gpu' for device in jax.devices()):
+        pytest.skip('here there is a GPU')
+    done = run(*TINY, f'--workdir={tmp_path / "run"}', '--mode=check', platform=platform)
+    text = checked(done.returncode, done.stdout, done.stderr)
+    assert f"JAX_PLATFORMS is '{platform}', but here there is cpu (" in text
+    assert '; unset it, or set it to what is there' in text
+
+
+def test_devices_that_are_not_there_are_not_the_fault_of_a_run(finished):
+    code = f'import failpred_jax; failpred_jax.load({str(finished[0])!r})'
+    environ = environment(1, False, False, 'cdua')
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=environ, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].startswith("failpred_jax.errors.UserError: JAX_PLATFORMS is 'cdua', but here")
 
 
 def test_data_that_are_neither_prepared_nor_to_be_downloaded(tmp_path, monkeypatch):

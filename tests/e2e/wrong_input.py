@@ -69,6 +69,12 @@ def file(name, content, *words):
     return make
 
 
+def config_file(line):
+    """Return a maker of a config file that sets an option in its fifth line."""
+    head = 'from failpred_jax.config import default_config\n\ndef get_config():\n    config = default_config()\n'
+    return file('mine.py', f'{head}    {line}\n    return config\n'.encode(), '--config={tmp}/mine.py')
+
+
 def records(change):
     """Return a maker of a set as tfds prepares it, changed by a function of the folder that holds its files."""
 
