@@ -110,7 +110,9 @@ def issues_of_file(path: Path, workdir: Path, train_origin: str = '', ignore_lab
             continue
         if units.labels is None or units.logits is None or units.is_segmentation:
             raise UserError("label issues need 'labels' and 'logits' or 'probs', one row per unit")
-        parts.append(Part(prefix, _softmax(units.logits), units.labels, units.ids))
+        probs = units.probabilities
+        assert probs is not None
+        parts.append(Part(prefix, probs.astype(np.float64), units.labels, units.ids))
     if 'training' in found and not train_origin:
         notes.append(
             'the train_... part was not looked at: say where its predictions come from (--train_origin=crossfit if '

@@ -6,7 +6,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import softmax
 
 from failpred_jax import apply
 from failpred_jax.calibrate.confidence import fit_confidence
@@ -54,9 +53,9 @@ def pool_of_file(path: Path, policy: Path | None = None) -> Source:
       UserError: naming everything that is wrong with the file, or with the policy.
     """
     units, parts, predicted = read_unlabeled(path)
-    probs = None if units.logits is None else softmax(units.logits.astype(np.float64), axis=1).astype(np.float32)
-    if probs is not None:
-        predicted = probs.argmax(axis=1)
+    probs = units.probabilities
+    if units.logits is not None:
+        predicted = units.logits.argmax(axis=1)
     columns = units.slices
     p_correct = {
         name.removeprefix(CALIBRATED): values for name, values in columns.items() if _is_calibrated(name, values)

@@ -35,6 +35,7 @@ def part_of(units: Units) -> Part:
     logits = units.logits
     inputs = ScoreInputs(
         logits=logits,
+        probabilities=units.probs,
         features=units.features,
         mc_dropout=_summary(units.samples.get('mc_probs')),
         ensemble=_summary(units.samples.get('ensemble_probs')),

@@ -203,8 +203,7 @@ def slices_of_file(
     correct = _right_or_wrong(correct)
     names = np.array(units.class_names)
     has_classes = units.logits is not None and units.labels is not None
-    probs = None if units.logits is None else _softmax(units.logits)
-    pool = Pool(np.arange(len(correct)).astype(str), units.confidences, probs)
+    pool = Pool(np.arange(len(correct)).astype(str), units.confidences, units.probabilities)
     columns, left = _properties_of(units, asked.columns)
     labels = names[units.labels] if has_classes else units.slices.get('true_class')
     predicted = units.slices.get(PREDICTED) if units.logits is None else names[units.logits.argmax(axis=1)]
@@ -227,11 +226,6 @@ def slices_of_file(
         (*notes, *left),
     )
     return _write('errors', known, find_failing(known.units, _further(asked), asked.seed), workdir, asked)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
 
 
 def grown_of_files(reference: Path, path: Path, workdir: Path, asked: Asked) -> Path:

@@ -233,7 +233,7 @@ def _compute(
     if score.combines:
         inputs = inputs._replace(columns=_usable(columns))
     given = () if score.fit is None else (fits[score.name],)
-    if is_compiled and not given and score.needs <= _COMPILED_NEEDS:
+    if is_compiled and not given and score.needs <= _COMPILED_NEEDS and inputs.probabilities is None:
         # A score of somebody's own may be written in NumPy, which cannot be compiled.
         with contextlib.suppress(jax.errors.JAXTypeError):
             return to_host(_compiled(score)(ScoreInputs(inputs.logits, labels=inputs.labels)))

@@ -97,7 +97,7 @@ def read_rows(
     num = len(first) if first.ndim else 0
     if not num:
         raise NoRowsError(f'{where} holds no rows')
-    classes, logits, outputs_are = _outputs(given, outputs, num, reference, where)
+    classes, logits, outputs_are, probs = _outputs(given, outputs, num, reference, where)
     names = _class_names(given, classes, reference, where)
     _check_lengths(given, num, where)
     if source in given:
@@ -105,10 +105,11 @@ def read_rows(
     else:
         assert logits is not None
         is_known = np.asarray(np.isfinite(logits).all(axis=1))
-        confidence = _filled(score_of(policy.score, np.where(is_known[:, None], logits, 0), outputs_are), policy)
-    num_classes = classes or reference.num_classes
-    predicted, chosen = _predicted(given, logits, names, num_classes, where)
-    correct = correctness(given, predicted, chosen, names, num_classes, where)
+        known = np.where(is_known[:, None], logits, 0)
+        confidence = _filled(score_of(policy.score, known, outputs_are, probs), policy)
+    of_classes = names, classes or reference.num_classes, where
+    predicted, chosen = _predicted(given, logits, *of_classes)
+    correct = correctness(given, predicted, chosen, *of_classes)
     members = _members(given)
     by = _by(given, policy, chosen, where)
     found = apply.decide(policy, np.where(is_known, confidence, 0), groups=by)
@@ -168,10 +169,13 @@ def _lacking(given: Mapping[str, np.ndarray], policy: apply.Policy, where: str) 
 
 def _outputs(
     given: Mapping[str, np.ndarray], name: str, num: int, reference: Reference, where: str
-) -> tuple[int, np.ndarray | None, str]:
-    """Return (C, logits or log-probabilities [n, C], what they are); a row with a NaN is NaN."""
+) -> tuple[int, np.ndarray | None, str, np.ndarray | None]:
+    """Return (C, logits or log-probabilities [n, C], what they are, probabilities [n, C] as given or None).
+
+    A row with a NaN is NaN, and as likely of every class among the probabilities.
+    """
     if not name:
-        return 0, None, ''
+        return 0, None, '', None
     values = given[name]
     if values.dtype.kind not in 'biuf':
         raise UserError(f"{where}: '{name}' has type {values.dtype}; it must hold numbers")
@@ -184,13 +188,14 @@ def _outputs(
         raise UserError(f'{where}: {problems[0]}')
     if found is None:
         # Every row is missing.
-        return (values.shape[1] if values.ndim == 2 else 2), np.full((num, 2), np.nan), ''
-    logits, kind = found
+        return (values.shape[1] if values.ndim == 2 else 2), np.full((num, 2), np.nan), '', None
+    logits, kind, probs = found
     if reference.num_classes and logits.shape[1] != reference.num_classes:
         raise UserError(
             f"{where} has {logits.shape[1]} classes ('{name}'), but the policy was made for {reference.num_classes}"
         )
-    return logits.shape[1], np.where(kept[:, None], logits, np.nan), kind
+    probs = None if probs is None else np.where(kept[:, None], probs, np.float32(1 / logits.shape[1]))
+    return logits.shape[1], np.where(kept[:, None], logits, np.nan), kind, probs
 
 
 def _class_names(given: Mapping[str, np.ndarray], classes: int, reference: Reference, where: str) -> tuple[str, ...]:

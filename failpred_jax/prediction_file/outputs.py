@@ -2,8 +2,10 @@
 
 Logits, probabilities or log-probabilities, of any type, for all classes or for class 1 of two, rounded or quantized,
 with -inf for classes that are masked: all become logits or log-probabilities [..., C] in float32 that predict the same
-class.
+class. Probabilities are kept beside their logarithms, since these do not give back the numbers that were given.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from failpred_jax.prediction_file.rows import Conversion, Rows, to_float32
 
 # A row of probabilities that sums to 1 within this is one.
 SUM_TOLERANCE = 1e-3
-# Rounding may take a row this far from 1, whatever its type; it is divided by its sum, and that is said.
+# Rounding may take a row this far from 1, whatever its type.
 ROUNDED_TOLERANCE = 0.01
 # Below this a probability is taken as it.
 SMALLEST = 1e-300
@@ -20,6 +22,23 @@ LARGEST = 1e30
 LOG_FLOOR = np.float32(np.log(SMALLEST))
 _MOST_DECIMALS = 6
 _LOOKED_AT = 2000
+# What the rows of percentages, and of probabilities in bytes, sum to.
+_WHOLES = (100, 255, 256)
+_MOST_OFF = 0.05
+
+
+class Outputs(NamedTuple):
+    """Outputs in the form that everything here reads.
+
+    Attributes:
+      logits: [..., C] float32, logits or log-probabilities; zeros for units that are not kept.
+      kind: what was found: 'logits', 'probabilities' or 'log-probabilities'.
+      probs: [..., C] float32 in [0, 1], the probabilities as given, not divided by anything; None for other kinds.
+    """
+
+    logits: np.ndarray
+    kind: str
+    probs: np.ndarray | None = None
 
 
 def read_outputs(
@@ -30,8 +49,8 @@ def read_outputs(
     kept: np.ndarray,
     notes: list[str],
     problems: list[str],
-) -> tuple[np.ndarray, str] | None:
-    """Return (logits or log-probabilities [..., C] float32, what they are), or None if they are not usable.
+) -> Outputs | None:
+    """Return outputs in the form that everything here reads, or None if they are not usable.
 
     Args:
       outputs: [..., C], or [...] for the one column of class 1 of two.
@@ -40,9 +59,6 @@ def read_outputs(
       prefix: of the part, for messages.
       kept: [...] bool; what the other units hold does not matter.
       notes, problems: sentences for the user, added to.
-
-    Returns:
-      What they are: 'logits', 'probabilities' or 'log-probabilities'. Units that are not kept hold zeros.
     """
     full = prefix + name
     if outputs.dtype.kind not in 'biuf':
@@ -69,7 +85,9 @@ def read_outputs(
     if found is None:
         return None
     kind, convert = found
-    return rows.converted(convert, (*shape, outputs.shape[-1])), kind
+    full_shape = (*shape, outputs.shape[-1])
+    probs = rows.probabilities(full_shape) if kind == 'probabilities' else None
+    return Outputs(rows.converted(convert, full_shape), kind, probs)
 
 
 def _looked_at(
@@ -92,9 +110,18 @@ def _looked_at(
         return None
     if name == 'probs':
         return _probabilities(rows, (low, high), full, notes, problems)
-    if low >= 0 and np.abs(rows.each(_sums) - 1).max() <= SUM_TOLERANCE:
-        notes.append(f"the rows of '{full}' sum to 1: treated as probabilities, not as {name}")
-        return 'probabilities', lambda block: _log(block / block.sum(axis=-1, keepdims=True))
+    if low >= -SUM_TOLERANCE:
+        sums = rows.each(_sums)
+        if high <= 1 + ROUNDED_TOLERANCE and _sum_to_one(sums, _allowed(rows)).all():
+            notes.append(f"the rows of '{full}' sum to 1: treated as probabilities, not as {name}")
+            return _probabilities(rows, (low, high), full, notes, problems)
+        whole = _whole_of(sums, rows)
+        if low >= 0 and whole:
+            problems.append(
+                f"'{full}' sums to about {whole} in every row, as percentages or bytes do; divide by it: "
+                f'{name} / {name}.sum(-1, keepdims=True); raw logits can do without a constant: {name} - 1'
+            )
+            return None
     if low == -np.inf:
         masked = rows.each(lambda block: np.isneginf(block).sum(axis=-1))
         if (masked == rows.num_classes).any():
@@ -122,7 +149,7 @@ def _looked_at(
 
 def _binary(
     column: np.ndarray, name: str, full: str, kept: np.ndarray, notes: list[str], problems: list[str]
-) -> tuple[np.ndarray, str] | None:
+) -> Outputs | None:
     """Return the two classes of a single column, which is that of class 1."""
     values = column[kept].astype(np.float64)
     if not values.size:
@@ -144,15 +171,32 @@ def _binary(
         if values.min() < 0 or values.max() > 1:
             problems.append(f"'{full}' is one column, of class 1 of two, and has values outside [0, 1]")
             return None
-        rows, kind = _log(np.stack([1 - values, values], axis=-1)), 'probabilities'
+        probs = _both_classes(values, column.dtype)
+        rows, kind = _log(probs), 'probabilities'
     else:
+        probs = None
         rows, kind = np.stack([np.zeros_like(values), values], axis=-1), 'logits'
     notes.append(
         f"'{full}' is one column: treated as {'the probability' if name == 'probs' else 'the logit'} of class 1 of 2"
     )
-    result = np.zeros((*column.shape, 2), np.float32)
-    result[kept] = to_float32(rows)
-    return result, kind
+    found = [np.zeros((*column.shape, 2), np.float32) for _ in range(2)]
+    found[0][kept] = to_float32(rows)
+    if probs is None:
+        return Outputs(found[0], kind)
+    found[1][kept] = probs
+    return Outputs(found[0], kind, found[1])
+
+
+def _both_classes(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return the probabilities of class 0 and class 1, [M, 2] float64, of those of class 1 of some type.
+
+    Decimals are those of float64: 1 less the float32 next to 0.99 is not the float32 next to 0.01, and units of equal
+    confidence would be told apart.
+    """
+    places = range(1, _MOST_DECIMALS + 1) if dtype == np.float32 else ()
+    decimals = next((d for d in places if _are_decimals(values[:_LOOKED_AT], d) and _are_decimals(values, d)), 0)
+    values = np.round(values, decimals) if decimals else values
+    return np.stack([1 - values, values], axis=-1)
 
 
 def _probabilities(
@@ -174,11 +218,11 @@ def _probabilities(
             )
         return None
     off = np.abs(sums - 1)
-    allowed = max(ROUNDED_TOLERANCE, rows.num_classes * _rounding_step(rows) / 2)
-    if off.max() > allowed:
-        unit = int(off.argmax())
+    is_one = _sum_to_one(sums, _allowed(rows))
+    if not is_one.all():
+        unit = int(np.where(is_one, 0, off).argmax())
         problems.append(
-            f"'{full}' does not sum to 1 for {int((off > allowed).sum()):,} units, such as {sums[unit]:.4g} for "
+            f"'{full}' does not sum to 1 for {int((~is_one).sum()):,} units, such as {sums[unit]:.4g} for "
             f'unit {unit}; if unnormalized, divide each row by its sum: probs / probs.sum(-1, keepdims=True); '
             'the sigmoids of several yes-or-no labels are not the probabilities of classes'
         )
@@ -186,7 +230,8 @@ def _probabilities(
     if off.max() > SUM_TOLERANCE:
         notes.append(
             f"'{full}' was rounded: {int((off > SUM_TOLERANCE).sum()):,} rows are off 1, by {off.max():.2g} at most; "
-            'every row is divided by its sum'
+            'confidences are computed from the numbers as they are, and for the log-likelihood and fits every row is '
+            'divided by its sum'
         )
 
     def convert(block: np.ndarray) -> np.ndarray:
@@ -196,14 +241,37 @@ def _probabilities(
     return 'probabilities', convert
 
 
-def _rounding_step(rows: Rows) -> float:
-    """Return 10^-d if all values of some rows have d decimals (d of 1 to 6), else 0."""
+def _allowed(rows: Rows) -> float:
+    """Return how far rounding may take the sums of rows from 1."""
+    return max(ROUNDED_TOLERANCE, rows.num_classes * _rounding_step(rows) / 2)
+
+
+def _sum_to_one(sums: np.ndarray, allowed: float) -> np.ndarray:
+    """Return which sums are 1 up to rounding; one of 0 never is."""
+    return (np.abs(sums - 1) <= allowed) & (sums > 0)
+
+
+def _whole_of(sums: np.ndarray, rows: Rows) -> int:
+    """Return what rows of no probabilities all sum to up to rounding, as percentages do; 0 if it is nothing known."""
+    for whole in _WHOLES:
+        step = _rounding_step(rows, 100) if whole == 100 else 1 / whole
+        allowed = min(_MOST_OFF, max(ROUNDED_TOLERANCE, rows.num_classes * step / 2))
+        if np.abs(sums / whole - 1).max() <= allowed:
+            return whole
+    return 0
+
+
+def _rounding_step(rows: Rows, whole: int = 1) -> float:
+    """Return 10^-d if all values of some rows, as shares of a whole, have d decimals (d of 1 to 6), else 0."""
     for decimals in range(1, _MOST_DECIMALS + 1):
-        scaled = (block * 10.0**decimals for block in rows.some(_LOOKED_AT))
-        allowed = 1e-3 * 10.0 ** (decimals - _MOST_DECIMALS)
-        if all(np.abs(block - np.round(block)).max() < allowed for block in scaled):
+        if all(_are_decimals(block / whole, decimals) for block in rows.some(_LOOKED_AT)):
             return 10.0**-decimals
     return 0.0
+
+
+def _are_decimals(values: np.ndarray, decimals: int) -> bool:
+    """Return whether values [...] float64 have so many decimals, to float32's rounding."""
+    return bool((np.round(values, decimals).astype(np.float32) == values.astype(np.float32)).all())
 
 
 def _sums(rows: np.ndarray) -> np.ndarray:

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.special import softmax
 
 from failpred_jax.prediction_file.belonging import read_group, read_ids, read_weight
 from failpred_jax.prediction_file.correctness import check_predicted, compared, read_correct, right_from
 from failpred_jax.prediction_file.labels import read_labels
-from failpred_jax.prediction_file.outputs import LOG_FLOOR, read_outputs
+from failpred_jax.prediction_file.outputs import LOG_FLOOR, Outputs, read_outputs
 
 CONFIDENCE = 'confidence_'
 OUTPUTS = ('logits', 'probs', 'log_probs')
@@ -28,6 +29,7 @@ class Units:
     Attributes:
       labels: [N] int32 in [0, C); None where only `correct` is known.
       logits: [N, C] float32, raw logits or log-probabilities; None where only `correct` is known.
+      probs: [N, C] float32, where probabilities are given: these, not divided by anything; else None.
       correct: [N] bool or float64 grades in [0, 1], as given; None where it follows from labels and logits.
       outputs_are: what was found in the file: 'logits', 'probabilities' or 'log-probabilities'; '' for none.
       features: [N, D] float32, or None.
@@ -48,6 +50,7 @@ class Units:
     correct: np.ndarray | None = None
     outputs_are: str = 'logits'
     features: np.ndarray | None = None
+    probs: np.ndarray | None = None
     confidences: Mapping[str, np.ndarray] = field(default_factory=dict)
     samples: Mapping[str, np.ndarray] = field(default_factory=dict)
     group: np.ndarray | None = None
@@ -80,6 +83,13 @@ class Units:
         """C, or 0 where there are no classes."""
         return 0 if self.logits is None else self.logits.shape[-1]
 
+    @property
+    def probabilities(self) -> np.ndarray | None:
+        """[N, C] float32, as given, or the softmax of the logits; None where there are no classes."""
+        if self.probs is not None or self.logits is None:
+            return self.probs
+        return softmax(self.logits.astype(np.float64), axis=-1).astype(np.float32)
+
     def with_notes(self, notes: tuple[str, ...]) -> 'Units':
         """Return the units with further notes before their own."""
         return dataclasses.replace(self, notes=(*notes, *self.notes))
@@ -110,9 +120,9 @@ def parse_part(
     kept, notes = np.ones(shape, bool), []
     if 'mask' in given:
         kept &= _mask(given['mask'], prefix, problems)
-    labels, logits, correct, outputs_are = None, None, None, ''
+    labels = outputs = correct = None
     if any(name in given for name in OUTPUTS):
-        labels, logits, outputs_are, kept = _classes(given, kept, class_names, ignore_label, prefix, notes, problems)
+        labels, outputs, kept = _classes(given, kept, class_names, ignore_label, prefix, notes, problems)
     if 'correct' in given:
         correct = right_from(read_correct(given['correct'], kept, prefix, problems), right_at, prefix, notes)
     elif 'predicted' in given and not any(name in given for name in OUTPUTS):
@@ -124,26 +134,30 @@ def parse_part(
     units = _flattened(given, flat, prefix, problems)
     if len(problems) > before:
         return None
-    if correct is not None:
-        correct = correct.reshape(-1)[flat]
-    if labels is not None and logits is not None:
-        labels, logits = labels.reshape(-1)[flat], _taken(logits.reshape(-1, logits.shape[-1]), flat)
-        if outputs_are != 'logits':
+    correct = None if correct is None else correct.reshape(-1)[flat]
+    logits = probs = None
+    if labels is not None and outputs is not None:
+        labels, logits = labels.reshape(-1)[flat], _taken(outputs.logits, flat)
+        probs = None if outputs.probs is None else _taken(outputs.probs, flat)
+        if outputs.kind != 'logits':
             notes += _zero_labels(labels, logits, prefix)
         correct = None if correct is None else _agreeing(correct, labels, logits, prefix, problems)
         if 'predicted' in given:
             check_predicted(given['predicted'].reshape(-1)[flat], logits, class_names, prefix, problems)
-    if len(problems) > before:
-        return None
-    return Units(
-        labels=labels,
-        logits=logits,
-        correct=correct,
-        outputs_are=outputs_are,
-        class_names=() if logits is None else class_names or tuple(str(i) for i in range(logits.shape[-1])),
-        shape=shape,
-        notes=tuple(notes),
-        **units,
+    return (
+        None
+        if len(problems) > before
+        else Units(
+            labels=labels,
+            logits=logits,
+            correct=correct,
+            outputs_are='' if outputs is None else outputs.kind,
+            probs=probs,
+            class_names=() if logits is None else class_names or tuple(str(i) for i in range(logits.shape[-1])),
+            shape=shape,
+            notes=tuple(notes),
+            **units,
+        )
     )
 
 
@@ -163,14 +177,11 @@ def _classes(
     prefix: str,
     notes: list[str],
     problems: list[str],
-) -> tuple[np.ndarray | None, np.ndarray | None, str, np.ndarray]:
-    """Return labels, logits (None where they are not usable), what the outputs are, and which units are kept."""
+) -> tuple[np.ndarray | None, Outputs | None, np.ndarray]:
+    """Return labels and outputs (None where they are not usable), and which units are kept."""
     name = next(name for name in OUTPUTS if name in given)
-    labels = logits = None
-    outputs_are = ''
+    labels = None
     outputs = read_outputs(given[name], name, kept.shape, prefix, kept, notes, problems)
-    if outputs is not None:
-        logits, outputs_are = outputs
     is_one_column = given[name].shape in (kept.shape, (*kept.shape, 1))
     # The last axis holds the classes, if there is one at all; read_outputs has said so if there is none.
     num_classes = 2 if is_one_column else given[name].shape[-1] if given[name].ndim else 0
@@ -180,7 +191,7 @@ def _classes(
         found = read_labels(given['labels'], num_classes, class_names, ignore_label, kept, prefix, notes, problems)
         if found is not None:
             labels, kept = found
-    return labels, logits, outputs_are, kept
+    return labels, outputs, kept
 
 
 def _unit_shape(given: Mapping[str, np.ndarray], prefix: str, problems: list[str]) -> tuple[int, ...]:
@@ -248,7 +259,8 @@ def _misshapen(given: Mapping[str, np.ndarray], shape: tuple[int, ...], prefix: 
 
 
 def _taken(rows: np.ndarray, flat: np.ndarray) -> np.ndarray:
-    """Return the rows that are kept; all of them are not copied."""
+    """Return the rows of [..., D] that are kept: [N, D]; all of them are not copied."""
+    rows = rows.reshape(-1, rows.shape[-1])
     return rows if flat.all() else rows[flat]
 
 
@@ -282,7 +294,7 @@ def _flattened(given: Mapping[str, np.ndarray], flat: np.ndarray, prefix: str, p
             slices[COMPARED[name]] = array.reshape(-1)[flat]
     features = given.get('features')
     if features is not None:
-        features = _taken(features.reshape(-1, features.shape[-1]), flat)
+        features = _taken(features, flat)
         if features.dtype.kind not in 'biuf' or not np.isfinite(features).all():
             problems.append(f"'{prefix}features' holds values that are not finite numbers")
         else:
@@ -309,7 +321,7 @@ def _samples(array: np.ndarray, name: str, problems: list[str]) -> np.ndarray:
         problems.append(f"'{name}' holds {array.shape[1]} distribution per unit; there must be at least 2")
     every = np.ones(array.shape[:2], bool)
     found = read_outputs(array, 'probs', array.shape[:2], name.removesuffix('probs'), every, [], problems)
-    return array if found is None else np.exp(found[0])
+    return array if found is None or found.probs is None else found.probs
 
 
 def _zero_labels(labels: np.ndarray, logits: np.ndarray, prefix: str) -> list[str]:

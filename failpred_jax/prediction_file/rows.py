@@ -82,6 +82,16 @@ class Rows:
             result[place if self._places is None else self._places[place]] = to_float32(wide)
         return result.reshape(shape)
 
+    def probabilities(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return all rows in a shape [..., C] as float32 in [0, 1]: the numbers given, and not divided by anything."""
+        low, high = self.range()
+        if self._places is None and self._flat.dtype == np.float32 and low >= 0 and high <= 1:
+            return self._flat.reshape(shape)
+        result = np.zeros(self._flat.shape, np.float32)
+        for place, block in self._blocks():
+            result[place if self._places is None else self._places[place]] = np.clip(block, 0, 1)
+        return result.reshape(shape)
+
 
 def to_float32(rows: np.ndarray) -> np.ndarray:
     """Return float64 rows as float32 of which each predicts the same class; a tie by rounding is broken as before."""

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from failpred_jax.outcomes import true_class_probability
+from failpred_jax.outcomes import at_label, true_class_probability
 from failpred_jax.scores.score import ScoreInputs, score
 
 
@@ -71,4 +71,6 @@ def tcp(inputs: ScoreInputs) -> jax.Array:
 
     Reference: Corbière et al., "Addressing failure prediction by learning model confidence", NeurIPS 2019, section 2.2.
     """
+    if inputs.probabilities is not None:
+        return at_label(jnp.asarray(inputs.probabilities, jnp.float32), jnp.asarray(inputs.labels))
     return true_class_probability(jnp.asarray(inputs.logits, jnp.float32), jnp.asarray(inputs.labels))

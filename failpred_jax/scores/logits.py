@@ -1,16 +1,19 @@
 """Scores that read the logits alone and have nothing to fit.
 
 Those that are not probabilities are returned as logarithms where that keeps the order which float32 would round away;
-each docstring says so. A logarithm changes no ranking.
+each docstring says so. A logarithm changes no ranking. Where probabilities were given, those are read (given.py).
 """
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import logsumexp
+from scipy.special import xlogy
 
 from failpred_jax.blocks import in_blocks
+from failpred_jax.scores.given import as_float32, split_given, top_of
 from failpred_jax.scores.score import ScoreInputs, score
 from failpred_jax.scores.softmax import max_probability, softmax_entropy, split_winner
 from failpred_jax.types import Array
@@ -50,11 +53,11 @@ def _share(is_so: Callable[[jax.Array], jax.Array], logits: Array) -> float:
     role='baseline',
     is_probability=True,
 )
-def mcp(inputs: ScoreInputs) -> jax.Array:
+def mcp(inputs: ScoreInputs) -> Array:
     """Return max_k p_k.
 
     It stays the probability itself, so it rounds to exactly 1, with ties, where the winning logit leads by about 17.
-    `doctor_beta` has the same order without the ties.
+    `doctor_beta` has the same order without the ties. Of probabilities that were given it is the largest one.
 
     Args:
       inputs: reads `logits` [..., C].
@@ -65,6 +68,8 @@ def mcp(inputs: ScoreInputs) -> jax.Array:
     Reference: Hendrycks & Gimpel, "A baseline for detecting misclassified and out-of-distribution examples in neural
       networks", ICLR 2017, section 2.
     """
+    if inputs.probabilities is not None:
+        return top_of(inputs.probabilities)
     return max_probability(inputs.logits)
 
 
@@ -74,7 +79,7 @@ def mcp(inputs: ScoreInputs) -> jax.Array:
     description='lead of the largest softmax output over the second, as -log(1 - lead)',
     reference='Scheffer, Decomain & Wrobel, IDA 2001, section 2',
 )
-def margin(inputs: ScoreInputs) -> jax.Array:
+def margin(inputs: ScoreInputs) -> Array:
     """Return -log(1 - (p_1 - p_2)), with p_1 and p_2 the two largest softmax outputs.
 
     Args:
@@ -86,6 +91,8 @@ def margin(inputs: ScoreInputs) -> jax.Array:
     Reference: Scheffer, Decomain & Wrobel, "Active hidden Markov models for information extraction", IDA 2001,
       section 2 (the lead p_1 - p_2).
     """
+    if (given := split_given(inputs)) is not None:
+        return as_float32(np.maximum(-np.log(given.rest + given.losing[..., 0]), 0))
     winner = split_winner(inputs.logits)
     log_second = jnp.max(winner.losing, axis=-1) + winner.log_top
     # Rounding may leave a tie a hair below zero.
@@ -98,7 +105,7 @@ def margin(inputs: ScoreInputs) -> jax.Array:
     description='minus the entropy of the softmax',
     reference='Shannon 1948; as a confidence, Corbière et al., NeurIPS 2019, section 4',
 )
-def entropy(inputs: ScoreInputs) -> jax.Array:
+def entropy(inputs: ScoreInputs) -> Array:
     """Return sum_k p_k log p_k.
 
     Args:
@@ -109,6 +116,8 @@ def entropy(inputs: ScoreInputs) -> jax.Array:
 
     Reference: Shannon, "A mathematical theory of communication", 1948, section 6.
     """
+    if (given := split_given(inputs)) is not None:
+        return as_float32(given.top * np.log1p(-given.rest) + xlogy(given.losing, given.losing).sum(axis=-1))
     return -softmax_entropy(inputs.logits)
 
 
@@ -160,7 +169,7 @@ def energy(inputs: ScoreInputs) -> jax.Array:
     description='Doctor: odds of guessing right by drawing from the softmax, as a logarithm',
     reference='Granese et al., NeurIPS 2021, definition 1 (D_alpha)',
 )
-def doctor_alpha(inputs: ScoreInputs) -> jax.Array:
+def doctor_alpha(inputs: ScoreInputs) -> Array:
     """Return log(g / (1 - g)) with g = sum_k p_k^2.
 
     Doctor rejects where (1 - g) / g exceeds a threshold; this is minus the logarithm of that ratio.
@@ -174,6 +183,10 @@ def doctor_alpha(inputs: ScoreInputs) -> jax.Array:
     Reference: Granese et al., "Doctor: a simple method for detecting misclassification errors", NeurIPS 2021,
       definition 1, without input perturbation.
     """
+    if (given := split_given(inputs)) is not None:
+        hit = given.top**2 + (given.losing**2).sum(axis=-1)
+        miss = given.top * given.rest + (given.losing * (1 - given.losing)).sum(axis=-1)
+        return as_float32(np.log(hit) - np.log(miss))
     winner = split_winner(inputs.logits)
     log_losing = winner.losing + winner.log_top[..., None]
     # 1 - g = sum_k p_k (1 - p_k), term by term: the difference itself would round to 0.
@@ -189,7 +202,7 @@ def doctor_alpha(inputs: ScoreInputs) -> jax.Array:
     description='Doctor: odds of the predicted class, as a logarithm; ranks as mcp, without its ties',
     reference='Granese et al., NeurIPS 2021, definition 1 (D_beta)',
 )
-def doctor_beta(inputs: ScoreInputs) -> jax.Array:
+def doctor_beta(inputs: ScoreInputs) -> Array:
     """Return log(p / (1 - p)) with p = max_k p_k.
 
     Doctor rejects where (1 - p) / p exceeds a threshold; this is minus the logarithm of that ratio. It orders units
@@ -204,4 +217,6 @@ def doctor_beta(inputs: ScoreInputs) -> jax.Array:
     Reference: Granese et al., "Doctor: a simple method for detecting misclassification errors", NeurIPS 2021,
       definition 1, without input perturbation.
     """
+    if (given := split_given(inputs)) is not None:
+        return as_float32(np.log1p(-given.rest) - np.log(given.rest))
     return -split_winner(inputs.logits).log_odds_against

@@ -13,7 +13,7 @@ from failpred_jax.types import Array
 LAMBDA = 0.5
 
 
-def confusion_weights(logits: Array, labels: Array, weight: float = LAMBDA) -> jax.Array:
+def confusion_weights(logits: Array, labels: Array, weight: float = LAMBDA, probs: Array | None = None) -> jax.Array:
     """Return the matrix D that separates errors from successes best, in closed form.
 
     Off the diagonal, D = max(0, weight * E[p p' | error] - (1 - weight) * E[p p' | correct]); on it 0. Its norm is 1.
@@ -22,6 +22,7 @@ def confusion_weights(logits: Array, labels: Array, weight: float = LAMBDA) -> j
       logits: [N, C] float32, with at least one error and one success among them.
       labels: [N] int32.
       weight: lambda, in (0, 1).
+      probs: [N, C] float32, the class probabilities where they were given; None for the softmax of the logits.
 
     Returns:
       [C, C] float32, 0 or greater, symmetric. All zero if no pair of classes is likelier in errors.
@@ -30,7 +31,7 @@ def confusion_weights(logits: Array, labels: Array, weight: float = LAMBDA) -> j
       ICLR 2024, proposition 1.
     """
     logits = jnp.asarray(logits, jnp.float32)
-    probs = jax.nn.softmax(logits, axis=-1)
+    probs = jax.nn.softmax(logits, axis=-1) if probs is None else jnp.asarray(probs, jnp.float32)
     is_error = ~is_correct(logits, labels)
 
     def second_moment(chosen: jax.Array) -> jax.Array:
@@ -49,7 +50,7 @@ def _fit(given: FitInputs) -> tuple[jax.Array, tuple[str, ...]]:
     if num_errors in (0, logits.shape[0]):
         which = 'no errors' if num_errors == 0 else 'nothing but errors'
         raise ScoreUnavailableError(f'rel_u contrasts errors with successes; the validation set holds {which}')
-    weights = confusion_weights(logits, given.val_labels)
+    weights = confusion_weights(logits, given.val_labels, probs=given.val.probabilities)
     if not bool(jnp.any(weights > 0)):
         num_classes = logits.shape[-1]
         return 1 - jnp.eye(num_classes), ('no pair of classes stands out in errors: all weigh the same (Gini index)',)
@@ -76,5 +77,6 @@ def rel_u(inputs: ScoreInputs, fitted: Array) -> jax.Array:
     Reference: Dadalto, Romanelli, Pichler & Piantanida, "A data-driven measure of relative uncertainty for
       misclassification detection", ICLR 2024, proposition 1; lambda = 0.5, temperature 1, no input perturbation.
     """
-    probs = jax.nn.softmax(jnp.asarray(inputs.logits, jnp.float32), axis=-1)
+    given = inputs.probabilities
+    probs = jnp.asarray(jax.nn.softmax(inputs.logits, axis=-1) if given is None else given, jnp.float32)
     return -jnp.sum(jnp.dot(probs, fitted, precision=lax.Precision.HIGHEST) * probs, axis=-1)

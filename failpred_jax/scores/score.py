@@ -62,7 +62,7 @@ class ScoreInputs(NamedTuple):
     """What scores may read of the evaluated units. A score declares the fields it needs; the others may be None.
 
     Attributes:
-      logits: [N, C] float32.
+      logits: [N, C] float32; log-probabilities where `probabilities` are given.
       features: [N, D] float32.
       confidence_logit: [N] float32 of the head trained on the frozen encoder.
       finetuned_logit: [N] float32 of the head with its own fine-tuned encoder.
@@ -73,6 +73,9 @@ class ScoreInputs(NamedTuple):
         own. Filled for scores that combine others, in an evaluation; None elsewhere. Of the validation units they come
         from fits that have not seen the label of the unit (scores/crossfit.py).
       shared: what scores have found of these units besides their values; see `once`. None where each finds it itself.
+      probabilities: [N, C] float32 in [0, 1] as somebody gave them, who need not have divided them by their sums; None
+        where they follow from the logits. A score that needs 'logits' may read them (scores/given.py): exponentials of
+        logarithms tell units apart that are equal.
     """
 
     logits: Array
@@ -84,6 +87,7 @@ class ScoreInputs(NamedTuple):
     labels: Array | None = None
     columns: Mapping[str, Array] | None = None
     shared: Shared | None = None
+    probabilities: Array | None = None
 
     def once(self, make: Callable[..., Any], *of: Any) -> Any:
         """Return `make(self, *of)`, which is not made again for the next score that asks."""

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from failpred_jax.scores.given import as_float32, split_given
 from failpred_jax.scores.residual import Space, distance_to, fit_residual
 from failpred_jax.scores.score import FitInputs, ScoreInputs, score
 from failpred_jax.scores.softmax import split_winner
+from failpred_jax.types import Array
 
 PAPER = 'Xia & Bouganis, ACCV 2022, equation 9'
 
@@ -28,7 +30,7 @@ class Switch(NamedTuple):
     space: Space | None = None
 
 
-def combine(log_miss: jax.Array, second: jax.Array, switch: Switch) -> jax.Array:
+def combine(log_miss: Array, second: jax.Array, switch: Switch) -> jax.Array:
     """Return -log((S1_max - S1) (1 + exp(-b (S2 - a)))), which ranks as SIRC and rounds nothing away.
 
     Args:
@@ -42,7 +44,7 @@ def combine(log_miss: jax.Array, second: jax.Array, switch: Switch) -> jax.Array
     Reference: Xia & Bouganis, "Augmenting softmax information for selective classification with out-of-distribution
       data", ACCV 2022, equation 9.
     """
-    return -(log_miss + jax.nn.softplus(-switch.b * (second - switch.a)))
+    return -(jnp.asarray(log_miss) + jax.nn.softplus(-switch.b * (second - switch.a)))
 
 
 def length(features: jax.Array | np.ndarray) -> jax.Array:
@@ -70,7 +72,7 @@ def _register(
     name: str,
     needs: tuple[str, ...],
     first: str,
-    log_miss: Callable[[ScoreInputs], jax.Array],
+    log_miss: Callable[[ScoreInputs], Array],
     uses_residual: bool,
 ) -> None:
     """Register one pair of scores."""
@@ -96,8 +98,10 @@ def _register(
     )(fn)
 
 
-def _miss_of_mcp(inputs: ScoreInputs) -> jax.Array:
+def _miss_of_mcp(inputs: ScoreInputs) -> Array:
     """Return log(1 - p) of the largest probability p."""
+    if (given := split_given(inputs)) is not None:
+        return as_float32(np.log(given.rest))
     return split_winner(inputs.logits).log_rest
 
 

@@ -29,8 +29,8 @@ import numpy as np
 
 from failpred_jax.errors import ScoreUnavailableError, UserError
 from failpred_jax.outcomes import is_correct
+from failpred_jax.scores.logits import mcp
 from failpred_jax.scores.score import FitInputs, ScoreInputs, score
-from failpred_jax.scores.softmax import max_probability
 from failpred_jax.types import Array
 
 # By how much the AUGRC of labeled units may exceed the least, where no stream says what strangers are worth.
@@ -200,7 +200,7 @@ def _column(inputs: ScoreInputs, name: str) -> Array:
     if name in columns:
         return columns[name]
     if name == 'mcp':
-        return max_probability(inputs.logits)
+        return mcp(inputs)
     raise ScoreUnavailableError(f'two_scores was fitted on {name}, which these units do not have')
 
 

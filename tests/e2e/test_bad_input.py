@@ -225,6 +225,7 @@ CASES = {
     'predictions that do not match': predictions(logits=np.zeros((7, 3))),
     'logits that are not finite': predictions(logits=NAN),
     'labels beyond the classes': predictions(labels=np.array([0, 1, 2, 7, 0, 1, 2, 0])),
+    'percentages as logits': predictions(logits=np.tile([70, 20, 10], (8, 1))),
     'probabilities that do not sum to 1': predictions(logits=None, probs=np.full((8, 3), 0.4)),
     'a table with a short line': file('p.csv', TABLE + b'0,1.0\n', SCORE, '--predictions={tmp}/p.csv'),
     'a table with a word in it': file('p.csv', TABLE + b'0,1,2,high\n', SCORE, '--predictions={tmp}/p.csv'),

@@ -87,6 +87,29 @@ def test_outputs_are_recognized_by_their_values(form):
     assert bool(found.notes) == (kind != 'logits')
 
 
+@pytest.mark.parametrize('dtype', [np.float64, np.float32])
+@pytest.mark.parametrize('classes', [2, 4, 50])
+@pytest.mark.parametrize('decimals', [1, 2, 3, 4, 6])
+def test_probabilities_are_the_same_under_every_name_however_rounded(decimals, classes, dtype):
+    probs = np.round(np.random.default_rng(decimals).dirichlet(np.ones(classes), size=300), decimals).astype(dtype)
+    probs = probs[probs.sum(axis=1) > 0]
+    labels = probs.argmax(axis=1)
+    as_probs = parse(labels=labels, probs=probs)
+    np.testing.assert_array_equal(as_probs.probs, probs.astype(np.float32))
+    for name in ('logits', 'log_probs'):
+        found = parse(labels=labels, **{name: probs})
+        assert found.outputs_are == 'probabilities' and f'not as {name}' in found.notes[0]
+        np.testing.assert_array_equal(found.logits, as_probs.logits)
+        np.testing.assert_array_equal(found.probs, as_probs.probs)
+
+
+def test_a_row_without_any_probability_is_refused_and_divided_by_nothing():
+    probs = np.round(RNG.dirichlet(np.ones(300), size=30), 2)
+    probs[7] = 0
+    with pytest.raises(UserError, match='does not sum to 1 for 1 units, such as 0 for unit 7'):
+        parse(labels=np.zeros(30, int), probs=probs)
+
+
 @pytest.mark.parametrize('dtype', [np.float64, np.float32, np.float16, ml_dtypes.bfloat16])
 def test_rounded_probabilities_are_normalized(dtype):
     found = parse(labels=LABELS, probs=PROBS.astype(dtype))
@@ -100,7 +123,7 @@ def test_decimals_of_many_classes_are_rounding():
     rounded = np.round(probs, 3)
     assert np.abs(rounded.sum(1) - 1).max() > 0.01
     found = parse(labels=labels, probs=rounded)
-    assert 'rounded' in found.notes[0]
+    assert 'rounded' in found.notes[0] and np.array_equal(found.probs, rounded.astype(np.float32))
     assert np.allclose(np.exp(found.logits).sum(1), 1, atol=1e-5)
 
 
@@ -195,6 +218,9 @@ REFUSED = {
     'halves': ({'labels': LABELS + 0.5}, 'whole number'),
     'NaN': ({'labels': np.where(np.arange(N) == 3, np.nan, LABELS)}, 'without a label'),
     'percent': ({'probs': PROBS * 100, 'logits': None}, 'divide by it'),
+    'percent under logits': ({'logits': PROBS * 100}, 'sums to about 100 in every row.*logits / logits.sum'),
+    'whole percent under logits': ({'logits': np.round(PROBS * 100)}, 'sums to about 100 in every row'),
+    'bytes under logits': ({'logits': np.round(PROBS * 255).astype(np.uint8)}, 'sums to about 255 in every row'),
     'sigmoids': ({'probs': 1 / (1 + np.exp(-LOGITS)), 'logits': None}, 'yes-or-no'),
     'logits as probs': ({'probs': LOGITS, 'logits': None}, 'are they logits'),
     'logits as log-probs': ({'log_probs': LOGITS, 'logits': None}, 'no log-probabilities'),
