@@ -28,7 +28,8 @@ from failpred_jax.prediction_file.part import CONFIDENCE
 from failpred_jax.prediction_file.unlabeled import read_unlabeled
 from failpred_jax.readers.reading import read_file
 from failpred_jax.results import Predictions, read_evaluation
-from failpred_jax.scores.softmax import max_probability
+from failpred_jax.scores.logits import mcp
+from failpred_jax.scores.score import ScoreInputs
 from failpred_jax.scores.two_scores import TwoScores, fit_two_scores
 
 SCORE = 'two_scores_stream'
@@ -147,7 +148,7 @@ def _of_run(workdir: Path) -> Labeled:
 
 def _with_mcp(units: Units) -> dict[str, np.ndarray]:
     """Return the scores of units, the maximum class probability among them where there are outputs."""
-    own = {} if units.logits is None else {'mcp': np.asarray(max_probability(units.logits))}
+    own = {} if units.logits is None else {'mcp': np.asarray(mcp(ScoreInputs(units.logits, probabilities=units.probs)))}
     return own | dict(units.confidences)
 
 

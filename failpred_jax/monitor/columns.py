@@ -111,8 +111,7 @@ def read_rows(
     predicted, chosen = _predicted(given, logits, *of_classes)
     correct = correctness(given, predicted, chosen, *of_classes)
     members = _members(given)
-    by = _by(given, policy, chosen, where)
-    found = apply.decide(policy, np.where(is_known, confidence, 0), groups=by)
+    found = apply.decide(policy, np.where(is_known, confidence, 0), groups=_by(given, policy, chosen, where))
     rows = Rows(
         confidence=confidence,
         is_known=is_known,

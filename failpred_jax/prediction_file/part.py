@@ -144,21 +144,13 @@ def parse_part(
         correct = None if correct is None else _agreeing(correct, labels, logits, prefix, problems)
         if 'predicted' in given:
             check_predicted(given['predicted'].reshape(-1)[flat], logits, class_names, prefix, problems)
-    return (
-        None
-        if len(problems) > before
-        else Units(
-            labels=labels,
-            logits=logits,
-            correct=correct,
-            outputs_are='' if outputs is None else outputs.kind,
-            probs=probs,
-            class_names=() if logits is None else class_names or tuple(str(i) for i in range(logits.shape[-1])),
-            shape=shape,
-            notes=tuple(notes),
-            **units,
-        )
-    )
+    if len(problems) > before:
+        return None
+    class_names = () if logits is None else class_names or tuple(map(str, range(logits.shape[-1])))
+    return Units(
+        labels, logits, correct, '' if outputs is None else outputs.kind, class_names=class_names, shape=shape,
+        notes=tuple(notes), probs=probs, **units,
+    )  # fmt: skip
 
 
 def _without_single_columns(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
