@@ -13,7 +13,15 @@ from failpred_jax.console import say
 from failpred_jax.errors import UserError
 from failpred_jax.files import read_json, write_json
 from failpred_jax.results import Evaluation, plain, read_evaluation
-from failpred_jax.results.decisions import POLICY, REFERENCE, Decided, SeedDecided, read_decisions, write_decisions
+from failpred_jax.results.decisions import (
+    POLICY,
+    REFERENCE,
+    Decided,
+    SeedDecided,
+    digest_of_policy,
+    read_decisions,
+    write_decisions,
+)
 
 FOLDER = 'decisions'
 # Of several seeds: their promises side by side.
@@ -94,6 +102,15 @@ def read_seeds(workdir: Path, seeds: Sequence[int]) -> tuple[SeedDecided, ...]:
     """Return what was decided with each seed of a WORKDIR, those without decisions left out."""
     found = ((seed, read_decisions(workdir / f'seed_{seed}' / FOLDER)) for seed in seeds)
     return tuple(SeedDecided(seed, decided) for seed, decided in found if decided is not None)
+
+
+def made_with(folder: Path) -> tuple[str, DecideConfig] | None:
+    """Return (digest of the policy, the options it was made with) of decisions; None without any that say so."""
+    try:
+        policy = read_json(folder / POLICY)
+        return digest_of_policy(policy), plain.from_json(DecideConfig, policy['made_from']['options'])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, plain.WrongTypeError):
+        return None
 
 
 def _content(file: Path) -> Any:

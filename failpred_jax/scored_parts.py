@@ -12,7 +12,6 @@ from failpred_jax.evaluate.comparing import reference_of
 from failpred_jax.evaluate.measure import Measured
 from failpred_jax.evaluate.parts import Part, Parts
 from failpred_jax.evaluate.scoring import Plan, drop_normalized, make_plan
-from failpred_jax.evaluate.shift_severity import make_judge
 from failpred_jax.evaluate.shifted import Evaluator, ShiftUnits
 from failpred_jax.prediction_file import Units
 from failpred_jax.prediction_file.shifts import LABELED, STRANGERS, is_shift
@@ -52,9 +51,8 @@ def measure_shifts(found: Measured, options: EvaluateConfig) -> Shifted | None:
         found.test,
         found.validation,
         reference_of('', found.measures.scores, {}),
-        make_judge(None, found.calibration),
-        options.resamples,
-        options.interval,
+        resamples=options.resamples,
+        interval=options.interval,
     )
     sets = []
     with phase('measuring shifted units', len(found.shifts), 'sets') as measuring:

@@ -18,9 +18,11 @@ from failpred_jax.config import Config
 from failpred_jax.console import phase, say
 from failpred_jax.data import Data
 from failpred_jax.data.sources import images_of
+from failpred_jax.decided import FOLDER as DECISIONS
+from failpred_jax.decided import made_with
 from failpred_jax.errors import UserError
 from failpred_jax.evaluate.comparing import reference_of
-from failpred_jax.evaluate.shift_severity import make_judge
+from failpred_jax.evaluate.shift_severity import Judge, make_judge
 from failpred_jax.evaluate.shift_table import to_table
 from failpred_jax.evaluate.shifted import Evaluator, ShiftUnits
 from failpred_jax.files import write_npz
@@ -94,12 +96,14 @@ class _Shifting:
         self.config, self.data, self.workdir = config, data, workdir
         self.folder = workdir / FOLDER
         self.form = Form(data.info, config.data, SEED)
+        # Without decisions, sets are those that the config asks for.
+        self.decisions = made_with(workdir / DECISIONS) or ('', config.decide)
 
     def measure(self, asked: list[tuple[str, tuple[int, ...]]]) -> bool:
         evaluation = read_evaluation(self.workdir / 'evaluation')
         predictor = load(self.workdir)
         before = self._before()
-        keys = {name: self._key(name, evaluation, predictor) for name, _ in asked}
+        keys = {name: self._key(name, evaluation) for name, _ in asked}
         there = {found.name: found for found in before.sets if found.key == keys.get(found.name)} if before else {}
         if before and list(there) == [name for name, _ in asked] and len(there) == len(before.sets):
             return False
@@ -134,14 +138,14 @@ class _Shifting:
             say(f'warning: {error}; measuring all shifted sets again')
             return None
 
-    def _key(self, name: str, evaluation: Evaluation, predictor: Predictor) -> str:
+    def _key(self, name: str, evaluation: Evaluation) -> str:
         """Return a digest of all that decides what is found on a set."""
         options = self.config.evaluate
-        policy = predictor.policy
+        judged_by, options_of_decisions = self.decisions
         known = [
             evaluation.run.fingerprint, evaluation.run.created, name, options.shift_images, options.resamples,
             options.interval, options.reference_score, SEED, _state_of(name),
-            [policy.score, [list(tier.thresholds) for tier in policy.tiers]] if policy else None,
+            judged_by or dataclasses.asdict(options_of_decisions),
         ]  # fmt: skip
         return hashlib.blake2b(json.dumps(known, default=str).encode(), digest_size=16).hexdigest()
 
@@ -153,10 +157,15 @@ class _Shifting:
             dataclasses.replace(test, confidences=kept),
             evaluation.validation,
             reference_of(options.reference_score, evaluation.scores, evaluation.measures.unavailable),
-            make_judge(predictor.policy, evaluation.calibration),
+            self._judge(evaluation, predictor),
             options.resamples,
             options.interval,
         )
+
+    def _judge(self, evaluation: Evaluation, predictor: Predictor) -> Judge:
+        """Return what decides about units: the run's decisions, or else what its config asks for."""
+        judged_by, options = self.decisions
+        return make_judge(predictor.policy, evaluation.calibration, evaluation.validation, options, judged_by)
 
     def _images(self, name: str, severities: tuple[int, ...]) -> ShiftImages | None:
         """Return the images of a set, None for a corruption, whose images are made when their turn comes."""

@@ -22,6 +22,43 @@ NOT_SAID = {
 }
 
 
+def fit_rule(calibration: Units, validation: Units | None, options: DecideConfig) -> SetRule:
+    """Return the rule of sets that the options ask for, fitted on calibration units with labels and outputs.
+
+    Raises:
+      UserError: it needs validation units, or groups, that are not there.
+    """
+    assert calibration.probs is not None and calibration.labels is not None
+    held_out = None
+    if validation is not None and validation.probs is not None and validation.labels is not None:
+        held_out = Labeled(validation.probs, validation.labels)
+    return fit_sets(
+        calibration.probs,
+        calibration.labels,
+        options.sets_alpha,
+        options.sets,
+        options.sets_by,
+        groups=groups_of(calibration, options.by) if options.sets_by == 'group' else None,
+        validation=held_out,
+        allow_empty=options.empty_sets,
+        seed=options.seed,
+    )
+
+
+def sets_of(rule: SetRule, units: Units, options: DecideConfig) -> np.ndarray:
+    """Return the sets of units with outputs, [N, C] bool, by a rule that these options gave."""
+    assert units.probs is not None
+    return rule(units.probs, groups_of(units, options.by) if rule.by == 'group' else None)
+
+
+def describe_sets(options: DecideConfig) -> str:
+    """Return in words how sets are made."""
+    of = {'marginal': '', 'class': ', class by class', 'cluster': ', by clusters of classes'}
+    by = of.get(options.sets_by, f", by '{options.by}'")
+    empty = 'may be empty' if options.empty_sets else 'never empty'
+    return f'{options.sets.upper()}, {percent(1 - options.sets_alpha)}{by}, {empty}'
+
+
 def make_sets(
     calibration: Units,
     validation: Units | None,
@@ -36,29 +73,12 @@ def make_sets(
 
     Of units that err together, `calibration` and `judged` hold one of each: their intervals count independent units.
     """
-    assert calibration.probs is not None and calibration.labels is not None
-    is_grouped = options.sets_by == 'group'
-    held_out = None
-    if validation is not None and validation.probs is not None and validation.labels is not None:
-        held_out = Labeled(validation.probs, validation.labels)
-    rule = fit_sets(
-        calibration.probs,
-        calibration.labels,
-        options.sets_alpha,
-        options.sets,
-        options.sets_by,
-        groups=groups_of(calibration, options.by) if is_grouped else None,
-        validation=held_out,
-        allow_empty=options.empty_sets,
-        seed=options.seed,
-    )
+    rule = fit_rule(calibration, validation, options)
     sets, rows, size, shares, verdict = None, {}, Interval(np.nan, np.nan), (np.nan, np.nan), Verdict()
     if test is not None and test.probs is not None and test.labels is not None:
-        sets = rule(test.probs, groups_of(test, options.by) if is_grouped else None)
-        assert judged is not None and judged.probs is not None and judged.labels is not None
-        of_judged = (
-            sets if judged is test else rule(judged.probs, groups_of(judged, options.by) if is_grouped else None)
-        )
+        sets = sets_of(rule, test, options)
+        assert judged is not None and judged.labels is not None
+        of_judged = sets if judged is test else sets_of(rule, judged, options)
         found = measure_sets(of_judged, judged.labels, rule.alpha, class_names)
         verdict = verdict_of_share(found.overall.num_covered, found.overall.num_units, 1 - rule.alpha, is_floor=True)
         rows = {

@@ -67,7 +67,8 @@ class ScoreTotals:
         width = found.high['aurc'] - found.low['aurc']
         if not np.isnan(width) and width > TOLD_WIDTH:
             notes.append(
-                f'counted at levels: its AURC lies between {found.low["aurc"]:.5f} and {found.high["aurc"]:.5f}'
+                'counted at levels: its AURC x1000 lies between '
+                f'{1000 * found.low["aurc"]:.2f} and {1000 * found.high["aurc"]:.2f}'
             )
         return ScoreResult(
             metrics=found.values,

@@ -1,21 +1,22 @@
 """What units do at one severity of a corruption, and what a policy and prediction sets make of them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.special import softmax
 
 from failpred_jax import apply
-from failpred_jax.calibrate.conformal import fit_conformal, prediction_sets
+from failpred_jax.config import DecideConfig
+from failpred_jax.decide.set_results import describe_sets, fit_rule, sets_of
+from failpred_jax.decide.sets import SetRule
+from failpred_jax.decide.units import Units, of_predictions, one_of_each
+from failpred_jax.errors import UserError
 from failpred_jax.metrics import is_graded
 from failpred_jax.metrics.weighted import values_of_units
 from failpred_jax.registry import SCORES
 from failpred_jax.results import Predictions
 from failpred_jax.results.shifted import Severity
 
-# Of new units, whose prediction set may miss the true class.
-ALPHA = 0.1
 NUM_BINS = 15
 
 
@@ -25,11 +26,17 @@ class Judge:
 
     Attributes:
       policy: of the run, or None.
-      set_threshold: the probability that puts a class into a prediction set, or None.
+      rule: of prediction sets, or None.
+      options: by which the sets are made.
+      sets_are: in words, what the sets are, or why there are none.
+      judged_by: digest of the decisions that policy and sets are of, or ''.
     """
 
     policy: apply.Policy | None = None
-    set_threshold: float | None = None
+    rule: SetRule | None = None
+    options: DecideConfig = field(default_factory=DecideConfig)
+    sets_are: str = ''
+    judged_by: str = ''
 
     def accepted(self, found: Predictions) -> np.ndarray | None:
         """Return which units the policy accepts: [N] bool; None without a policy that can say."""
@@ -43,19 +50,52 @@ class Judge:
         return np.nan if accepted is None else float(np.mean(accepted))
 
     def sets(self, found: Predictions) -> tuple[float, float]:
-        """Return (share of prediction sets that hold the true class, mean size); NaN without them."""
-        if self.set_threshold is None or not len(found.labels):
+        """Return (share of prediction sets that hold the true class, mean size); NaN without them.
+
+        Of units that err together one is counted, as in the decisions.
+        """
+        if self.rule is None or not len(found.labels):
             return np.nan, np.nan
-        inside = prediction_sets(softmax(found.logits.astype(np.float64), axis=1), self.set_threshold)
-        return float(np.mean(inside[np.arange(len(inside)), found.labels])), float(np.mean(inside.sum(axis=1)))
+        units = _units(found)
+        if self.rule.by == 'group' and self.options.by not in units.columns:
+            return np.nan, np.nan
+        units = one_of_each(units, self.options.seed)
+        inside, labels = sets_of(self.rule, units, self.options), units.labels
+        return float(np.mean(inside[np.arange(len(inside)), labels])), float(np.mean(inside.sum(axis=1)))
 
 
-def make_judge(policy: apply.Policy | None, calibration: Predictions | None) -> Judge:
-    """Return what decides: the policy, and prediction sets (LAC, 90 %) of calibration units; what there is of them."""
-    if calibration is None or not len(calibration.labels):
-        return Judge(policy)
-    probs = softmax(calibration.logits.astype(np.float64), axis=1)
-    return Judge(policy, fit_conformal(probs, calibration.labels, ALPHA))
+def _units(found: Predictions) -> Units:
+    units = of_predictions(found)
+    assert units is not None
+    return units
+
+
+def make_judge(
+    policy: apply.Policy | None,
+    calibration: Predictions | None,
+    validation: Predictions | None,
+    options: DecideConfig,
+    judged_by: str,
+) -> Judge:
+    """Return what decides about units of a run: its policy, and the prediction sets of its decisions.
+
+    Args:
+      policy: of the run, or None.
+      calibration: its calibration units, or None.
+      validation: its validation units, or None.
+      options: those that its decisions were made with; without any, those of its config.
+      judged_by: digest of its decisions, '' without any.
+    """
+    given = calibration or (validation if options.reuse_validation else None)
+    if given is None or not len(given.labels) or options.sets == 'none':
+        return Judge(policy, judged_by=judged_by)
+    units = one_of_each(_units(given), options.seed)
+    try:
+        rule = fit_rule(units, None if validation is None else of_predictions(validation), options)
+    except UserError as error:
+        return Judge(policy, sets_are=f'none, as {error}', judged_by=judged_by)
+    of = "of the run's decisions" if judged_by else f'fitted on {len(units):,} units by config.decide'
+    return Judge(policy, rule, options, f'{of} ({describe_sets(options)})', judged_by)
 
 
 def split_severities(found: Predictions, severity: np.ndarray | None) -> Iterator[tuple[int, Predictions]]:

@@ -84,12 +84,13 @@ def _severities(shifted: Shifted) -> list[str]:
     shown = [('Accuracy (%) by severity', lambda row: row.accuracy)]
     if reference:
         shown.append((
-            f'Errors (%) among what {reference} accepts at the threshold that accepts 95 % of unshifted units',
+            f'Errors (%) among what {reference} accepts at the threshold that accepts 95 % of '
+            f'{shifted.threshold_from} units',
             lambda row: row.accepted_error.get(reference, math.nan),
         ))  # fmt: skip
     shown += [
         ('Errors (%) among what the policy accepts', lambda row: row.policy_error),
-        ('Prediction sets (90 %) that hold the true class (%)', lambda row: row.set_coverage),
+        (f'Prediction sets that hold the true class (%): {shifted.sets_are}', lambda row: row.set_coverage),
     ]
     for title, value_of in shown:
         values = [

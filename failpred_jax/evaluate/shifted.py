@@ -143,7 +143,16 @@ class Evaluator:
         errors = {name: self._with_differences(errors[name], drawn, name)['errors'] for name in self.scores}
         test = measured_severity(0, self.test, self.thresholds, self.judge, self.reference)
         return Shifted(
-            self.reference, self.interval, self.resamples, self.threshold_from, test, errors, tuple(sets), tuple(notes)
+            self.reference,
+            self.interval,
+            self.resamples,
+            self.threshold_from,
+            test,
+            errors,
+            tuple(sets),
+            tuple(notes),
+            self.judge.sets_are,
+            self.judge.judged_by,
         )
 
     def _draw(self, name: str, num_units: int, group: np.ndarray | None) -> '_Draws':

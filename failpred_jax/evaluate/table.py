@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from failpred_jax.evaluate.operating import PER_CLASS
 from failpred_jax.metrics import Metric, compared, main_columns
+from failpred_jax.metrics.debiased_calibration import BIASED
 from failpred_jax.registry import METRICS
 from failpred_jax.results import (
     ClassifierResult,
@@ -109,7 +110,7 @@ def calibration_notes(names: Iterable[str], run: RunDescription) -> list[str]:
     """Return the lines below a table of calibration."""
     what = {name: run.scores[name].estimates for name in names if name in run.scores and run.scores[name].estimates}
     return [
-        '- ECE is biased upward: by chance alone, a calibrated score has one above 0. The debiased ECE corrects it.',
+        f'- {BIASED}',
         *(f'- {ESTIMATES} {name} was trained to predict {other}, not P(correct).' for name, other in what.items()),
     ]
 

@@ -212,7 +212,7 @@ def _register_of_classes(fn: Callable[..., jax.Array], **facts: Any) -> None:
 
 _register(
     'ece',
-    label='ECE',
+    label='ECE, equal width',
     meaning='the mean gap between confidence and accuracy',
     definition=f'Mean over units of |accuracy - mean confidence| of their bin; {_BINNED}.',
     reference=f'{_GUO}, eq. 3',

@@ -9,6 +9,13 @@ from failpred_jax.metrics.reliability import NUM_BINS, reliability_bins
 from failpred_jax.metrics.walk import float_type
 from failpred_jax.types import Array
 
+# What is to be known of the columns of the ECE.
+BIASED = (
+    'Every ECE is biased upward: by chance alone, a calibrated score has one above 0. The debiased one is the ECE of '
+    f'{NUM_BINS} bins of equally many units less an estimate of that. It does not correct the ECE of {NUM_BINS} bins '
+    'of equal width, the usual one: cut otherwise, either may be the larger.'
+)
+
 
 def ece_debiased(confidence: Array, correct: Array, mask: Array | None = None, num_bins: int = NUM_BINS) -> jax.Array:
     """Return the ECE over bins of equal mass, less what it would be too large by: pure and jittable.
@@ -65,7 +72,7 @@ register(
         reference='Kumar, Liang & Ma, NeurIPS 2019, section 4',
         higher_is_better=False,
         undefined='a counted confidence is outside [0, 1]',
-        label='ECE, debiased',
-        meaning='the mean gap, less what chance adds',
+        label='ECE, equal mass, debiased',
+        meaning='the mean gap over bins that hold equally many, less what chance adds',
     )
 )

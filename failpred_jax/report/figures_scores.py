@@ -113,18 +113,21 @@ def confidence_histogram(edges: Any, correct: Any, wrong: Any, name: str = '') -
     return figure
 
 
-def paired_differences(names: Sequence[str], difference: Any, low: Any, high: Any, metric: str = '') -> go.Figure:
+def paired_differences(
+    names: Sequence[str], difference: Any, low: Any, high: Any, metric: str = '', scale: float = 100
+) -> go.Figure:
     """Return differences between pairs of scores with their intervals.
 
     Args:
       names: [P] such as 'confidnet - mcp'; a line break splits lines.
-      difference: [P] float, in [-1, 1]; shown times 100, as percentage points.
+      difference: [P] float, in [-1, 1].
       low: [P] lower end of the interval.
       high: [P] upper end.
       metric: label of the metric.
+      scale: what is shown is times this: 100 for percentage points.
     """
-    middle = np.asarray(difference, np.float64) * 100
-    low, high = np.asarray(low, np.float64) * 100, np.asarray(high, np.float64) * 100
+    middle = np.asarray(difference, np.float64) * scale
+    low, high = np.asarray(low, np.float64) * scale, np.asarray(high, np.float64) * scale
     figure = style.new_figure(
         f'Paired differences in {style.plain(metric)}', '', '', height=140 + 36 * max(len(names), 1)
     )
@@ -152,9 +155,9 @@ def paired_differences(names: Sequence[str], difference: Any, low: Any, high: An
                 'arrayminus': (middle - low)[rows],
             },
             customdata=np.stack([low[rows], high[rows]], axis=1),
-            hovertemplate='%{x:.2f} points (%{customdata[0]:.2f} to %{customdata[1]:.2f})<extra></extra>',
+            hovertemplate='%{x:.2f} (%{customdata[0]:.2f} to %{customdata[1]:.2f})<extra></extra>',
         )
-    figure.update_xaxes(title_text='difference, in percentage points')
+    figure.update_xaxes(title_text='difference, in percentage points' if scale == 100 else f'difference x{scale:g}')
     figure.update_yaxes(
         tickmode='array',
         tickvals=list(range(len(names))),

@@ -196,13 +196,32 @@ class View:
         """Return an arrow that points to a metric's better side, or '' where neither is."""
         return {True: '\u00a0\u2191', False: '\u00a0\u2193', None: ''}[self.facts(metric).higher_is_better]
 
+    def scale(self, metric: str) -> float:
+        """Return what tables and figures multiply a metric by: 100 for percent, 1000 for thousandths, 1 for neither."""
+        facts = self.facts(metric)
+        return facts.scale if facts.is_share else 1.0
+
+    def heading(self, metric: str) -> str:
+        """Return a metric's label, with its scale where that is not percent."""
+        scale = self.scale(metric)
+        return self.facts(metric).label + ('' if scale in (1, 100) else f' x{scale:g}')
+
     def shown(self, metric: str, value: float | None, digits: int = 2) -> str:
-        """Return a metric's value as tables show it: percent where it is a share, without the sign."""
-        return words.metric_value(value, digits, self.facts(metric).is_share)
+        """Return a metric's value as tables show it, under its `heading`: without the sign of percent."""
+        return words.metric_value(value, digits, self.scale(metric))
 
     def with_unit(self, metric: str, value: float | None, digits: int = 2) -> str:
-        """Return a metric's value as a sentence shows it: '12.3 %' where it is a share."""
-        return words.percent(value, digits) if self.facts(metric).is_share else words.number(value)
+        """Return a metric's value as a sentence shows it: '12.3 %', or '7.748 x1000'."""
+        if self.scale(metric) == 100:
+            return words.percent(value, digits)
+        scale = self.heading(metric).removeprefix(self.facts(metric).label)
+        return self.shown(metric, value, digits) + (scale if words.is_number(value) else '')
+
+    def interval_with_unit(self, metric: str, ends: Interval, digits: int = 2) -> str:
+        """Return an interval of a metric as a sentence shows it."""
+        if self.scale(metric) == 100:
+            return words.interval(*ends, digits)
+        return f'{self.shown(metric, ends.low, digits)}{words.DASH}{self.with_unit(metric, ends.high, digits)}'
 
     # Scores.
 

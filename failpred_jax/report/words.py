@@ -55,21 +55,30 @@ def _fixed(value: float, digits: int) -> str:
     return text.lstrip('-') if float(text) == 0 else text.replace('-', MINUS)
 
 
-def metric_value(value: Any, digits: int = 2, is_share: bool = True) -> str:
-    """Return a metric's value as tables show it: a share in percent, without the sign.
+def metric_value(value: Any, digits: int = 2, scale: float = 100) -> str:
+    """Return a metric's value as tables show it: times its scale, without the sign.
 
     Args:
       value: a number, or what is undefined.
-      digits: decimals; below 1 % there are up to two more, since the AURC of a good classifier is all decimals.
-      is_share: whether the value is a share.
+      digits: decimals of a percentage; below 1 % there are up to two more, and in thousandths there is one more.
+      scale: 100 for a share in percent, 1000 for one in thousandths, 1 for what is no share.
     """
     if not is_number(value):
         return DASH
-    if is_share and -1 <= value <= 1:
-        in_percent = value * 100
-        more = min(max(-math.floor(math.log10(abs(in_percent))), 0), 2) if in_percent else 0
-        return _fixed(in_percent, digits + more)
-    return number(value)
+    if scale == 1 or not -1 <= value <= 1:
+        return number(value)
+    scaled = value * scale
+    if scale != 100:
+        return _fixed(scaled, digits + 1)
+    more = min(max(-math.floor(math.log10(abs(scaled))), 0), 2) if scaled else 0
+    return _fixed(scaled, digits + more)
+
+
+def points(value: Any, scale: float = 100) -> str:
+    """Return a difference of a metric with its sign, times the metric's scale, or a dash."""
+    if not is_number(value):
+        return DASH
+    return f'{value * scale:+.{3 if scale == 1000 else 2}f}'.replace('-', MINUS)
 
 
 def seconds(value: Any) -> str:

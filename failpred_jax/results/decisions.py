@@ -6,6 +6,8 @@ guarantees.json   every promise, with what it needs, what it does not say, and w
 decisions.csv     one row per test unit: what was predicted, the confidence, P(correct), the decision, the set
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -201,6 +203,14 @@ class SeedDecided:
 
     seed: int
     decided: Decided
+
+
+def digest_of_policy(policy: Mapping[str, Any]) -> str:
+    """Return a digest of what a policy decides and of the options it was made with, whenever that was."""
+    options = (policy.get('made_from') or {}).get('options')
+    content = {**{name: value for name, value in policy.items() if name != 'made_from'}, 'options': options}
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def write_decisions(decided: Decided, rows: Iterable[Mapping[str, Any]], folder: Path) -> None:

@@ -122,6 +122,8 @@ class Shifted:
       errors: score -> what it is worth on the test set alone.
       sets: the shifted sets.
       notes: sentences.
+      sets_are: what the prediction sets are, in words; '' without any.
+      judged_by: digest of the decisions that policy and sets are of, or ''; see `digest_of_policy`.
     """
 
     reference: str
@@ -132,6 +134,8 @@ class Shifted:
     errors: Mapping[str, ShiftValues] = field(default_factory=dict)
     sets: tuple[ShiftedSet, ...] = ()
     notes: tuple[str, ...] = ()
+    sets_are: str = ''
+    judged_by: str = ''
 
 
 def write_shifted(shifted: Shifted, table: str, folder: Path, gallery: Mapping[str, np.ndarray] | None = None) -> None:

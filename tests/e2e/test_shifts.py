@@ -10,8 +10,10 @@ from sklearn.datasets import load_digits
 
 import failpred_jax
 from failpred_jax import compiler, session
+from failpred_jax.config import DecideConfig
 from failpred_jax.files import read_npz
 from failpred_jax.results import read_evaluation
+from failpred_jax.results.decisions import read_decisions
 from failpred_jax.results.shifted import read_gallery, read_shifted
 from failpred_jax.scores.two_scores import fit_two_scores
 from failpred_jax.shift.corruption import corrupt
@@ -100,10 +102,28 @@ def test_the_page_shows_them(shifted):
     page = (workdir / 'report' / 'index.html').read_text()
     assert '<section id="shifts"' in page
     assert 'If one input in ten may be a stranger' in page
+    assert 'over the threshold that accepts 95 % of the validation images; the most confident first' in page
     gallery = read_gallery(workdir / 'shift')
     assert str(gallery['set__glyphs']) == 'glyphs'
     assert page.count('taken for ') >= len(gallery['image__glyphs'])
     assert 'glyphs,10 % shifted,confidnet' in (workdir / 'report' / 'shifted_sets.csv').read_text()
+
+
+def test_severity_0_has_the_figures_of_the_promises_also_after_new_decisions(shifted):
+    workdir, _ = shifted
+
+    def said():
+        sets = read_decisions(workdir / 'decisions').sets.rows['all'][0]
+        found = read_shifted(workdir / 'shift').unshifted
+        session.build_report(workdir)
+        is_told = 'The decisions were made anew' in (workdir / 'report' / 'index.html').read_text()
+        return (sets.coverage, sets.size) == (found.set_coverage, found.set_size), is_told
+
+    assert said() == (True, False)
+    session.decide(workdir, DecideConfig(sets='aps', sets_alpha=0.3))
+    assert said() == (False, True)
+    measure(workdir, ('blur:3', 'glyphs'))
+    assert said() == (True, False)
 
 
 def test_classes_that_are_left_out_are_measured_as_strangers(tmp_path):

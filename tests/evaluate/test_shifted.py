@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from failpred_jax.config import DecideConfig
+from failpred_jax.decide.deciding import Given, make_decisions
+from failpred_jax.decide.units import of_predictions
 from failpred_jax.evaluate import shifted
 from failpred_jax.evaluate.shift_severity import Judge, binned_gap, make_judge
 from failpred_jax.evaluate.shift_table import sign_of, to_table
@@ -174,10 +177,52 @@ def test_prediction_sets_cover_what_they_promise_and_less_under_shift(rng):
         logits = (scale * np.eye(5)[labels] + rng.normal(size=(count, 5))).astype(np.float32)
         return Predictions(labels, logits, logits.argmax(1) == labels, {'mcp': logits.max(1)})
 
-    judge = make_judge(None, units(4000, 3.0))
+    judge = make_judge(None, units(4000, 3.0), None, DecideConfig(empty_sets=True), '')
     assert judge.sets(units(4000, 3.0))[0] == pytest.approx(0.9, abs=0.02)
     assert judge.sets(units(4000, 1.5))[0] < 0.8
     assert np.isnan(Judge().sets(units(10, 1.0))).all()
+    assert 'fitted on 4,000 units by config.decide' in judge.sets_are
+
+
+@pytest.mark.parametrize(
+    'asked',
+    [
+        {},
+        {'empty_sets': True},
+        {'sets': 'aps', 'sets_alpha': 0.3},
+        {'sets': 'raps', 'sets_by': 'class', 'seed': 3},
+        {'sets': 'saps', 'sets_by': 'cluster'},
+        {'sets_by': 'group', 'by': 'place'},
+        {'sets': 'none'},
+    ],
+)
+@pytest.mark.parametrize('in_groups', [False, True])
+def test_severity_0_has_the_prediction_sets_of_the_decisions(rng, asked, in_groups):
+    def units(count):
+        labels = rng.integers(0, 4, count).astype(np.int32)
+        logits = (2.5 * np.eye(4)[labels] + rng.normal(size=(count, 4))).astype(np.float32)
+        about = About(columns={'place': rng.integers(0, 2, count)}, group=np.arange(count) // 3 if in_groups else None)
+        return Predictions(labels, logits, logits.argmax(1) == labels, {'mcp': logits.max(1)}, about)
+
+    parts, options = {name: units(300) for name in ('calibration', 'validation', 'test')}, DecideConfig(**asked)
+    given = {name: of_predictions(part) for name, part in parts.items()}
+    decided = make_decisions(Given(**given, class_names=tuple('abcd')), options).decided
+    judge = make_judge(None, parts['calibration'], parts['validation'], options, 'a digest')
+    found = Evaluator(parts['test'], parts['validation'], 'mcp', judge, resamples=0).summary([])
+    if decided.sets is None:
+        assert np.isnan([found.unshifted.set_coverage, found.unshifted.set_size]).all() and not found.sets_are
+        return
+    promised = decided.sets.rows['all'][0]
+    assert (found.unshifted.set_coverage, found.unshifted.set_size) == (promised.coverage, promised.size)
+    assert "of the run's decisions" in found.sets_are and found.judged_by == 'a digest'
+
+
+def test_sets_that_cannot_be_had_say_why(rng):
+    labels = np.arange(40, dtype=np.int32) % 2
+    logits = rng.normal(size=(40, 2)).astype(np.float32)
+    units = Predictions(labels, logits, logits.argmax(1) == labels, {'mcp': logits.max(1)})
+    judge = make_judge(None, units, None, DecideConfig(sets='raps'), '')
+    assert judge.rule is None and judge.sets_are.startswith('none, as') and 'validation' in judge.sets_are
 
 
 def test_the_folder_gives_back_what_it_was_given_and_the_table_names_the_best(tmp_path, test_units, strangers):

@@ -63,6 +63,8 @@ def test_paired_differences_are_in_points_and_split_by_their_interval():
     np.testing.assert_allclose(open_.error_x.array, [2.0])
     np.testing.assert_allclose(open_.error_x.arrayminus, [2.0])
     assert figure.layout.yaxis.ticktext == ('a<br>- b', 'c<br>- d')
+    figure = figures_scores.paired_differences(['a - b'], [0.02], [0.01], [0.03], 'AURC x1000', 1000)
+    assert (list(figure.data[0].x), figure.layout.xaxis.title.text) == ([20.0], 'difference x1000')
 
 
 def test_target_histogram_keeps_counts():

@@ -8,6 +8,8 @@ import htpy as h
 import pytest
 from markupsafe import Markup
 
+from failpred_jax.evaluate.table import format_value
+from failpred_jax.registry import METRICS
 from failpred_jax.report import figures_scores, style, words
 from failpred_jax.report.section import Section, json_block
 from failpred_jax.report.tables import MOST_SHOWN, Column, Table
@@ -131,3 +133,10 @@ def test_durations_and_lists_in_words():
 )
 def test_small_shares_keep_their_digits(value, digits, expected):
     assert words.metric_value(value, digits) == expected
+
+
+@pytest.mark.parametrize('value', [0.007748, 0.0, 0.0000019, 0.4])
+def test_thousandths_are_those_of_the_table_of_the_terminal(value):
+    metric = METRICS['aurc']
+    assert words.metric_value(value, scale=metric.scale) == format_value(value, metric)
+    assert words.points(-value, metric.scale).strip(f'+{words.MINUS}') == format_value(value, metric)

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from report.filling import fill, rows_of, text_of, with_measures
 
+from failpred_jax.evaluate.table import format_value
 from failpred_jax.metrics import threshold_counts
-from failpred_jax.report import curves
+from failpred_jax.registry import METRICS
+from failpred_jax.report import curves, style
+from failpred_jax.report.page import make_sections
 from failpred_jax.report.sections import images, verdict
 from failpred_jax.report.view import FEW, View
 from failpred_jax.results import (
@@ -55,6 +58,26 @@ def test_a_metric_is_shown_as_it_describes_itself_whatever_its_name(digits):
     assert 'title="What &#34;mine&#34; is.">Mine &amp;\u00a0\u2191</button>' in text
     assert '>unknown one</button>' in text
     assert {row['mine'] for row in rows_of(section, 'scores')} == {'0.5'}
+
+
+def test_a_metric_has_one_scale_in_every_table_sentence_and_figure(digits):
+    sections = {section.name: section for section in make_sections(View(digits))}
+    headings = [h for s in sections.values() for h in re.findall(r'>[^<>]*(?:AURC|AUGRC)[^<]*</button>', text_of(s))]
+    assert len(headings) >= 3 and all(' x1000' in heading for heading in headings)
+    assert all('AURC x1000' in t.split('</tr>')[1] for t in text_of(sections['differences']).split('<table')[1:])
+    (best, *_), metric = digits.measures.best['aurc'], METRICS['aurc']
+    told = format_value(digits.scores[best].metrics['aurc'], metric)
+    assert f'<b>{told} x1000</b>' in text_of(sections['verdict'])
+    assert f'>{told}<' in text_of(sections['scores'])
+    figure = sections['differences'].figures['paired_differences']
+    assert (figure.layout.xaxis.title.text, 'AURC x1000' in style.title_of(figure)) == ('difference x1000', True)
+    found = next(one for one in View(digits).comparisons if one.metric == 'aurc' and best in (one.a, one.b))
+    assert 1000 * found.difference in [pytest.approx(x) for trace in figure.data for x in trace.x]
+
+
+def test_columns_of_the_ece_name_their_bins(digits):
+    headings = re.findall(r'>(ECE\b[^<]*)</button>', text_of(fill('calibration', digits)))
+    assert headings and all('equal' in heading for heading in headings)
 
 
 @pytest.mark.parametrize(('num_errors', 'found'), [(12, '12 errors'), (747, '3 correct predictions'), (1, '1 error')])

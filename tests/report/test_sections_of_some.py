@@ -92,7 +92,7 @@ def test_seeds_section_shows_means_spreads_and_differences(digits):
     row = rows_of(section, 'seeds')[0]
     assert (float(row['aurc']), float(row['aurc_std'])) == (0.2, 0.1)
     assert rows_of(section, 'seed_differences')[0]['mean'] == '-0.01'
-    assert list(section.figures['seeds'].data[0].x) == pytest.approx([10, 20, 30])
+    assert list(section.figures['seeds'].data[0].x) == pytest.approx([100, 200, 300])
     assert 'seeds 0, 1 and 2. Accuracy 90.00 \u00b1 1.00\u202f%.' in text_of(section)
     assert 'Three seeds say little.' in text_of(section)
     assert fill('seeds', digits).parts == []

@@ -6,6 +6,7 @@ from typing import Any
 import htpy as h
 import numpy as np
 
+from failpred_jax.metrics.debiased_calibration import BIASED
 from failpred_jax.report import curves, figures_calibration, words
 from failpred_jax.report.section import Section, report_section
 from failpred_jax.report.tables import Column, Row, Table
@@ -91,7 +92,7 @@ def _add_table(section: Section, view: View) -> None:
     columns = [Column('score', 'score')]
     for metric in metrics:
         facts = view.facts(metric)
-        label = facts.label + view.arrow(metric)
+        label = view.heading(metric) + view.arrow(metric)
         columns.append(Column(metric, label, _cell(view, metric), True, facts.definition or facts.meaning))
     rows = [{'score': score, **found[score].calibration, '_marked': score == view.best} for score in scores]
     caption = (
@@ -116,8 +117,7 @@ def _add_calibrated(section: Section, view: View) -> None:
         'Each score was mapped to the probability of being right by Platt scaling, isotonic regression or beta '
         'calibration, fitted on validation data; the map that predicts held-out validation data best is shown. '
         'Calibration changes what a value says, and hardly how it ranks.',
-        'The ECE is biased upward: by chance alone, a calibrated confidence has one above 0, the larger the fewer '
-        f'{view.unit}s there are. The debiased ECE subtracts an estimate of that.',
+        BIASED,
         *(f'{score} was trained to predict {what}, not P(correct): before calibration, its figures show that.'
           for score in calibrated if (what := view.description(score).estimates)),
     )  # fmt: skip

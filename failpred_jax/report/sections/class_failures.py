@@ -42,11 +42,11 @@ def fill(view: View, section: Section) -> None:
                 keys.append(key)
                 continue
             facts = view.facts(metric)
-            label = f'{score} {facts.label}{view.arrow(metric)}'
+            label = f'{score} {view.heading(metric)}{view.arrow(metric)}'
             columns.append(Column(key, label, lambda v, _, m=metric: view.shown(m, v), True, facts.definition))
     caption = (
-        'Most errors first; shares in percent. A dash: undefined without an error or without a correct prediction. '
-        'The file has all scores.'
+        'Most errors first; shares in percent unless marked otherwise. A dash: undefined without an error or without a '
+        'correct prediction. The file has all scores.'
     )
     section.add_table(Table('class_failures', caption, columns, rows, keys))
 

@@ -45,7 +45,8 @@ def _add_figure(section: Section, view: View, metric: str, drawn: list[Compariso
         [found.difference for found in drawn],
         [found.low for found in drawn],
         [found.high for found in drawn],
-        facts.label,
+        view.heading(metric),
+        view.scale(metric),
     )
     side = {True: 'Right of 0 the first is better. ', False: 'Left of 0 the first is better. ', None: ''}
     clear = sum(found.low > 0 or found.high < 0 for found in drawn)
@@ -68,14 +69,18 @@ def _table(view: View) -> Table:
         }
         for found in view.comparisons
     ]
+
+    def points(value: float | None, row: Row) -> str:
+        return words.points(value, view.scale(row['metric']))
+
     has_p = any(words.is_number(found.p_adjusted) for found in view.comparisons)
     columns = [
-        Column('metric', 'metric', lambda value, _: view.facts(value).label),
+        Column('metric', 'metric', lambda value, _: view.heading(value)),
         Column('a', 'first'),
         Column('b', 'second'),
-        Column('difference', 'difference', _points, True, 'first minus second, in percentage points'),
-        Column('low', 'from', _points, True, 'lower end of the interval'),
-        Column('high', 'to', _points, True, 'upper end of the interval'),
+        Column('difference', 'difference', points, True, 'first minus second'),
+        Column('low', 'from', points, True, 'lower end of the interval'),
+        Column('high', 'to', points, True, 'upper end of the interval'),
         Column('a_wins', 'first is better', lambda value, _: words.percent(value, 0), True, 'share of resamples'),
     ]
     if has_p:
@@ -83,15 +88,9 @@ def _table(view: View) -> Table:
         columns.append(Column('p_adjusted', 'p, corrected', lambda value, _: words.number(value, 2), True, hint))
     columns.append(Column('is_distinguishable', 'distinguishable', _yes_or_no, hint='whether it is more than chance'))
     level = f'{view.run.interval * 100:g}{words.THIN}%'
-    caption = f'First minus second, in percentage points, with {level} intervals.'
+    caption = f'First minus second, in percentage points unless marked otherwise, with {level} intervals.'
     return Table('paired_differences', caption, columns, rows, ['p_value'] if has_p else [])
 
 
 def _yes_or_no(value: bool, _: Row) -> str:
     return 'yes' if value else 'no'
-
-
-def _points(value: float | None, _: Row) -> str:
-    if not words.is_number(value):
-        return words.DASH
-    return f'{value * 100:+.2f}'.replace('-', words.MINUS)

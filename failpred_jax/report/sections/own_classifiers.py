@@ -44,8 +44,8 @@ def _add(section: Section, view: View, kind: str, own: Measures) -> None:
     columns = [Column('score', 'score')]
     for metric in metrics:
         facts = view.facts(metric)
-        label = facts.label + view.arrow(metric)
+        label = view.heading(metric) + view.arrow(metric)
         columns.append(Column(metric, label, lambda v, _, m=metric: view.shown(m, v), True, facts.definition))
     rows: list[dict[str, Any]] = [{'score': name, **score.metrics} for name, score in own.scores.items()]
-    caption = 'How well its own confidences find its own errors; shares in percent.'
+    caption = 'How well its own confidences find its own errors; shares in percent unless marked otherwise.'
     section.add_table(Table(f'own_{kind}', caption, columns, rows))

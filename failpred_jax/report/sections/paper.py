@@ -27,7 +27,7 @@ def fill(view: View, section: Section) -> None:
         Column('ours', 'compared with', lambda value, _: value or words.DASH),
     ]
     for metric in paper.METRICS:
-        columns.append(Column(metric, f'{view.facts(metric).label}, here', _cell(view, metric), True))
+        columns.append(Column(metric, f'{view.heading(metric)}, here', _cell(view, metric), True))
         columns.append(Column(f'{metric}_paper', 'paper', _cell(view, metric), True))
     caption = (
         f'{experiment}: {paper.SOURCE}, in percent. The paper trained once, and on these data differences of a few '

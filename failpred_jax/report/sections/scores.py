@@ -32,7 +32,7 @@ def _add_table(section: Section, view: View) -> None:
     columns = [Column('score', 'score', lambda _, row: _score_cell(view, row['score']))]
     for metric in metrics:
         facts = view.facts(metric)
-        label = facts.label + view.arrow(metric)
+        label = view.heading(metric) + view.arrow(metric)
         columns.append(Column(metric, label, _value_cell(view, metric), True, facts.definition or facts.meaning))
     rows, more = [], {}
     for score in view.scores:
@@ -54,7 +54,7 @@ def _add_table(section: Section, view: View) -> None:
 
 
 def _caption(view: View) -> str:
-    sentences = ['Shares in percent; an arrow shows which direction is better.']
+    sentences = ['Shares in percent unless marked otherwise; an arrow shows which direction is better.']
     results = view.evaluation.scores.values()
     if any(result.intervals for result in results):
         # Of predictions from a file, pixels are resampled one by one; see docs/metrics.md.

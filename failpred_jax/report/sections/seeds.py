@@ -55,7 +55,7 @@ def _add_points(section: Section, view: View) -> None:
         label = view.facts(metric).label
         section.add_figure(
             'seeds',
-            figures_seeds.seed_points(found, label),
+            figures_seeds.seed_points(found, label, view.scale(metric)),
             'One point per seed; the vertical stroke is their mean.',
             f'{label} of {len(found)} scores over {len(view.evaluation.seeds)} seeds; means and spreads are in the '
             'table below.',
@@ -85,10 +85,10 @@ def _table(view: View, summary: SeedsSummary) -> Table:
         rows.append(row)
     columns = [Column('score', 'score', lambda value, _: view.label(value))]
     columns += [
-        Column(metric, view.facts(metric).label + view.arrow(metric), _spread_cell(view, metric), True)
+        Column(metric, view.heading(metric) + view.arrow(metric), _spread_cell(view, metric), True)
         for metric in metrics
     ]
-    caption = 'Mean and standard deviation over seeds; shares in percent.'
+    caption = 'Mean and standard deviation over seeds; shares in percent unless marked otherwise.'
     return Table('seeds', caption, columns, rows, [f'{metric}_std' for metric in metrics])
 
 
@@ -107,17 +107,17 @@ def _paired(view: View, summary: SeedsSummary) -> Table:
     keys = ('metric', 'a', 'b', 'mean', 'std', 'low', 'high', 'a_wins', 'num_seeds', 'p_value')
     rows = [{key: getattr(found, key) for key in keys} for found in summary.paired]
 
-    def points(value: float, _: Row) -> str:
-        return f'{value * 100:+.2f}'.replace('-', words.MINUS) if words.is_number(value) else words.DASH
+    def points(value: float, row: Row) -> str:
+        return words.points(value, view.scale(row['metric']))
 
-    def deviation(value: float, _: Row) -> str:
-        return f'{value * 100:.2f}' if words.is_number(value) else words.DASH
+    def deviation(value: float, row: Row) -> str:
+        return words.points(value, view.scale(row['metric'])).removeprefix('+')
 
     columns = [
-        Column('metric', 'metric', lambda value, _: view.facts(value).label),
+        Column('metric', 'metric', lambda value, _: view.heading(value)),
         Column('a', 'first'),
         Column('b', 'second'),
-        Column('mean', 'mean difference', points, True, 'first minus second, in percentage points'),
+        Column('mean', 'mean difference', points, True, 'first minus second'),
         Column('std', 'std', deviation, True, 'standard deviation over seeds'),
     ]
     if any(words.is_number(found.low) for found in summary.paired):
@@ -127,7 +127,7 @@ def _paired(view: View, summary: SeedsSummary) -> Table:
     if any(words.is_number(found.p_value) for found in summary.paired):
         columns.append(Column('p_value', 'p', lambda value, _: words.number(value, 2), True, 'of no difference'))
     shown = {column.key for column in columns}
-    caption = 'First minus second with the same seed, in percentage points.'
+    caption = 'First minus second with the same seed, in percentage points unless marked otherwise.'
     return Table('seed_differences', caption, columns, rows, [key for key in keys if key not in shown])
 
 

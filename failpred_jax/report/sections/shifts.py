@@ -12,6 +12,7 @@ from failpred_jax.report.section import Section, report_section
 from failpred_jax.report.tables import Column, Table
 from failpred_jax.report.view import View
 from failpred_jax.results import Interval
+from failpred_jax.results.decisions import digest_of_policy
 from failpred_jax.results.shift_choice import recommend, strangers_of
 from failpred_jax.results.shifted import Severity, Shifted, ShiftedSet
 
@@ -41,15 +42,15 @@ def fill(view: View, section: Section) -> None:
     others = [found for found in shifted.sets if found.description and not found.severities]
     if others:
         section.text('; '.join(f'{found.name}: {found.description}, {found.units:,} units' for found in others) + '.')
-    _add_severities(shifted, section)
+    _add_severities(view, shifted, section)
     _add_matrix(shifted, section)
     _add_table(shifted, section)
     for found in strangers_of(shifted):
-        _add_gallery(view, found, section)
+        _add_gallery(view, shifted, found, section)
     section.text(*shifted.notes)
 
 
-def _add_severities(shifted: Shifted, section: Section) -> None:
+def _add_severities(view: View, shifted: Shifted, section: Section) -> None:
     """Add accuracy, confidence and the errors among what is accepted, by severity."""
     corrupted = [found for found in shifted.sets if found.severities]
     if not corrupted:
@@ -86,6 +87,18 @@ def _add_severities(shifted: Shifted, section: Section) -> None:
         'Lines of accuracy, mean confidence and errors among accepted images over the severity of corruptions.',
     )
     section.add_table(_severity_table(corrupted, shifted))
+    section.text(f'Prediction sets: {shifted.sets_are}.' if shifted.sets_are else '', _made_anew(view, shifted))
+
+
+def _made_anew(view: View, shifted: Shifted) -> str:
+    """Return a sentence where the run's decisions are others than those that the shifted sets were judged by, or ''."""
+    decided = view.evaluation.decisions
+    if decided is None or not shifted.judged_by or digest_of_policy(decided.policy) == shifted.judged_by:
+        return ''
+    return (
+        'The decisions were made anew after the shifted inputs were measured: what is accepted by the policy and the '
+        'prediction sets here are those of the earlier ones; --mode=evaluate measures them by the new ones.'
+    )
 
 
 def _severity_table(corrupted: Sequence[ShiftedSet], shifted: Shifted) -> Table:
@@ -99,7 +112,8 @@ def _severity_table(corrupted: Sequence[ShiftedSet], shifted: Shifted) -> Table:
         ('set_coverage', 'sets that hold the class'),
     ):  # fmt: skip
         if any(math.isfinite(row[key] or math.nan) or row[key] == 0 for row in rows if row[key] is not None):
-            columns.append(Column(key, title, lambda v, _: words.percent(v, 1), True))
+            hint = '15 bins of equal width' if key == 'ece' else ''
+            columns.append(Column(key, title, lambda v, _: words.percent(v, 1), True, hint))
     columns.append(Column('set_size', 'classes in a set', lambda v, _: words.number(v, 3), True))
     return Table('severity', 'What each corruption does; severity 0 is the test set.', columns, rows)
 
@@ -192,7 +206,7 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _add_gallery(view: View, found: ShiftedSet, section: Section) -> None:
+def _add_gallery(view: View, shifted: Shifted, found: ShiftedSet, section: Section) -> None:
     """Add the strangers that are accepted with most confidence."""
     kept = view.evaluation.strangers
     place = next((k.partition('__')[2] for k in kept if k.startswith('set__') and str(kept[k]) == found.name), None)
@@ -202,7 +216,8 @@ def _add_gallery(view: View, found: ShiftedSet, section: Section) -> None:
     section.heading(f'Strangers of {found.name} that {score} accepts')
     share = found.accepted.get(score, math.nan)
     section.text(
-        f'{share:.1%} of them are over the threshold that accepts 95 % of the test images; the most confident first.'
+        f'{share:.1%} of them are over the threshold that accepts 95 % of the {shifted.threshold_from} {view.unit}s; '
+        'the most confident first.'
     )
     images, note = figures_images.as_pictures(np.asarray(kept[f'image__{place}']))
     section.text(note)

@@ -71,10 +71,14 @@ def _table(view: View, name: str, by: str, rows: list[dict[str, Any]]) -> Table:
     metrics = [metric for metric in view.columns if any(metric in row for row in rows)]
     for metric in metrics:
         facts = view.facts(metric)
-        label = facts.label + view.arrow(metric)
+        label = view.heading(metric) + view.arrow(metric)
         columns.append(Column(metric, label, _cell(view, metric), True, facts.definition or facts.meaning))
     ends = [f'{metric}_{end}' for metric in ('accuracy', *metrics) for end in ('low', 'high')]
-    caption = f'Metrics of {view.best}, shares in percent.' if by else 'Shares in percent.'
+    caption = (
+        f'Metrics of {view.best}, shares in percent unless marked otherwise.'
+        if by
+        else 'Shares in percent unless marked otherwise.'
+    )
     return Table(name, caption, columns, rows, list(ends if not by else ['score', *ends]))
 
 

@@ -62,7 +62,7 @@ def _best_score(view: View) -> h.Node:
         return 'The confidence scores cannot be compared: the failure metrics are undefined for this run.'
     metric = view.verdict_metric
     facts, ends = view.facts(metric), view.interval(view.best, metric)
-    spread = f' ({_level(view.run.interval)} interval {words.interval(*ends, 2)})' if ends else ''
+    spread = f' ({_level(view.run.interval)} interval {view.interval_with_unit(metric, ends)})' if ends else ''
     meaning = f', {facts.meaning}' if facts.meaning else ''
     sentence = [
         f'With only {view.scarce}, the scores can hardly be told apart. ' if view.scarce else '',
@@ -129,7 +129,7 @@ def _tiles(view: View) -> list[tuple[str, str, str]]:
             tiles.append((words.DASH, view.facts(metric).label, f'cannot be judged with {view.scarce}'))
             continue
         ends = view.interval(view.best, metric)
-        notes = [f'{view.best}, {words.interval(*ends)}' if ends else view.best]
+        notes = [f'{view.best}, {view.interval_with_unit(metric, ends, 1)}' if ends else view.best]
         notes += [f'only {view.scarce}'] if view.scarce else []
         # With many errors a random score has a high AUPR-Error too.
         notes += [f'{words.percent(view.error_rate)} by chance'] if metric == 'aupr_error' else []
