@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from failpred_jax.scores.density import ALPHAS, filter_levels
+from failpred_jax.scores.short_products import ShortPoints, shorten
 from failpred_jax.scores.subsample import describe, keep_per_class, keep_uniform
 from failpred_jax.types import Array
 
@@ -102,6 +103,11 @@ class Bank:
             points = jnp.asarray(self.points)
             in_class = jnp.asarray(np.tile(self.levels >= 0, self.chunk) & self.is_unit)
             return _prepare(points, jnp.asarray(self.is_unit), in_class, jnp.asarray(self.is_uniform))
+
+    @cached_property
+    def short(self) -> ShortPoints:
+        """The points less the center in bfloat16, computed once."""
+        return shorten(self.prepared.centered)
 
 
 @jax.jit

@@ -4,12 +4,13 @@ The costly part, the matrix product of all units with the bank, is the same for 
 reference form and the nearest neighbors of features of length 1. So scores say what they ask (`InClasses`, `Nearest`),
 and each block of units is multiplied once. As in neighbors.py the product only proposes: SPARE more candidates than are
 needed; their distances are then taken from the differences, so that answers are exact to float32 unless more than SPARE
-other points lie within the product's rounding of what is looked for.
+other points lie within the product's rounding of what is looked for. Where bfloat16 is fast it proposes, with what its
+rounding can hide counted in (short_products.py), and units for which the candidates prove nothing are multiplied again.
 """
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -24,11 +25,18 @@ from failpred_jax.scores.bank import NO_CLASS, Bank, Prepared, lengths, scaled_b
 from failpred_jax.scores.density import ALPHAS
 from failpred_jax.scores.neighbors import SPARE, rows_of
 from failpred_jax.scores.score import ScoreInputs
+from failpred_jax.scores.short_products import ShortPoints, largest_products, pays
 
-# Distances held at once: what the passes over them find in a cache, and what keeps the matrix product fast, chosen by
-# measuring on 2 CPU cores.
-_BLOCK_ENTRIES = 1 << 23
+# Distances held at once: few, for the passes over them to find them in a cache, but more where features are wide, since
+# a product reads all points for each block. Chosen by measuring on 2 CPU cores.
+_MIN_ENTRIES, _MAX_ENTRIES, _ENTRIES_A_FEATURE = 1 << 23, 1 << 25, 1 << 15
 _MIN_ROWS, _MAX_ROWS = 64, 512
+# In the first block, so many units without a proof end the use of bfloat16.
+_MAX_DOUBTFUL = 0.25
+# Of the nearest units, whose distances lie close together, more candidates in bfloat16.
+_SHORT_SPARE = 4 * SPARE
+# Of the squares of lengths, more than all that is computed in float32 beside the product is off by.
+_ROUNDING = 1e-5
 # Of the other classes' points as many are looked at before it is found out that they do not tell the nearest class.
 _MAX_OTHERS = 48
 # Differences held at once where many have to be taken: 64 MB.
@@ -85,7 +93,8 @@ def measure_distances(inputs: ScoreInputs, bank: Bank, asks: Sequence[Ask], told
     num_others = len(np.unique(bank.labels)) + SPARE
     if not is_traced:
         num_others = min(num_others, _MAX_OTHERS)
-    rows = 1 << int(math.log2(max(1, _BLOCK_ENTRIES // len(bank.is_unit))))
+    entries = min(max(features.shape[1] * _ENTRIES_A_FEATURE, _MIN_ENTRIES), _MAX_ENTRIES)
+    rows = 1 << int(math.log2(max(1, entries // len(bank.is_unit))))
     rows = min(max(rows, _MIN_ROWS), _MAX_ROWS)
     run = functools.partial(_block, asks=tuple(asks), chunk=bank.chunk, num_others=num_others)
     padding = -num_units % rows
@@ -96,23 +105,47 @@ def measure_distances(inputs: ScoreInputs, bank: Bank, asks: Sequence[Ask], told
         found = lax.map(lambda block: run(*block, *given), blocks)
         found = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_units], found)
         return [_nested(ask, answer) for ask, answer in zip(asks, found, strict=True)]
-    parts, ahead = [], []
-    for start in range(0, num_units, rows):
-        block = slice(start, start + rows)
-        # Two at a time: the candidates of one are looked for beside the product of the next.
-        ahead.append(run(features[block], predicted[block], *given))
-        if len(ahead) > 1:
-            parts.append(jax.device_get(ahead.pop(0)))
-        if told is not None:
-            told.add(min(rows, num_units - start))
-    parts += jax.device_get(ahead)
-    found = jax.tree.map(lambda *columns: np.concatenate(columns)[:num_units], *parts)
+    short = bank.short if pays(num_units, *bank.points.shape) else None
+    found = _in_passes(lambda at, short: run(features[at], predicted[at], *given, short), num_units, rows, short, told)
+    doubtful = np.flatnonzero(_doubtful(found)) if short is not None else np.zeros(0, int)
+    if len(doubtful):
+        at = np.pad(doubtful, (0, -len(doubtful) % rows))
+        again = _in_passes(lambda of, _: run(features[at[of]], predicted[at[of]], *given), len(doubtful), rows)
+        for column, exact in zip(jax.tree.leaves(found), jax.tree.leaves(again), strict=True):
+            column[doubtful] = exact
     answers = []
     for ask, answer in zip(asks, found, strict=True):
         if isinstance(ask, InClasses):
             answer = _with_sure(inputs, bank, ask, answer, num_others)
         answers.append(_nested(ask, answer))
     return answers
+
+
+def _in_passes(
+    run: Callable[[slice, ShortPoints | None], list[Any]],
+    num_units: int,
+    rows: int,
+    short: ShortPoints | None = None,
+    told: Phase | None = None,
+) -> list[Any]:
+    """Return the answers of all blocks of units, on the host; float32 proposes where bfloat16 soon proves little."""
+    parts, ahead = [], []
+    for start in range(0, num_units, rows):
+        # Two at a time: the candidates of one are looked for beside the product of the next.
+        ahead.append(run(slice(start, start + rows), short))
+        if len(ahead) > 1:
+            parts.append(jax.device_get(ahead.pop(0)))
+        if start == rows and short is not None and _doubtful(parts[0]).mean() > _MAX_DOUBTFUL:
+            short = None
+        if told is not None:
+            told.add(min(rows, num_units - start))
+    parts += jax.device_get(ahead)
+    return jax.tree.map(lambda *columns: np.concatenate(columns)[:num_units], *parts)
+
+
+def _doubtful(found: list[Any]) -> np.ndarray:
+    """Return for which units an answer is not known to be right: [N] bool."""
+    return ~np.all([answer[-1].reshape(len(answer[-1]), -1).all(axis=1) for answer in found], axis=0)
 
 
 def _sets(bank: Bank, ask: InClasses) -> jax.Array:
@@ -125,7 +158,7 @@ def _sets(bank: Bank, ask: InClasses) -> jax.Array:
 def _nested(ask: Ask, answer: Any) -> Any:
     """Return an answer as the caller is given it: what a filter keeps is what lies in its shell or further inside."""
     if isinstance(ask, Nearest):
-        return answer
+        return answer[0]
     own, other, _ = answer
     if ask.level is not None:
         return own, other
@@ -161,7 +194,7 @@ class _Block(NamedTuple):
       units: [B, D] float32.
       predicted: [B] int32.
       shifted: [B, D] float32, units less the center of the bank.
-      products: [B, chunk, num_chunks] float32, of shifted units and centered points.
+      products: [B, chunk, num_chunks] float32, of shifted units and centered points, or what they are at most.
       points: [R, D] float32.
       prepared: of the bank.
       labels: [num_chunks] int32.
@@ -176,7 +209,6 @@ class _Block(NamedTuple):
     labels: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=('asks', 'chunk', 'num_others'))
 def _block(
     units: jax.Array,
     predicted: jax.Array,
@@ -184,53 +216,81 @@ def _block(
     prepared: Prepared,
     labels: jax.Array,
     sets: tuple[jax.Array, ...],
+    short: ShortPoints | None = None,
     *,
     asks: tuple[Ask, ...],
     chunk: int,
     num_others: int,
 ) -> list[Any]:
     """Return the answers for a block of units [B, D] with predicted classes [B]."""
-    shifted = units - prepared.center[None]
-    # HIGHEST: a GPU's tensor cores would otherwise round the features to 10 bits.
-    products = jnp.dot(shifted, prepared.centered.T, precision=lax.Precision.HIGHEST)
-    products = products.reshape(len(units), chunk, -1)
+    # In programs of their own: in one, XLA makes loops that read the products once for several passes, and are slower.
+    shifted, products = _multiplied(units, prepared, short, chunk=chunk)
     block = _Block(units, predicted, shifted, products, points, prepared, labels)
     answers, left = [], list(sets)
     for ask in asks:
         if isinstance(ask, InClasses):
-            answers.append(_in_classes(block, left.pop(0), ask.nth, num_others))
+            options = {'nth': ask.nth, 'num_others': num_others}
+            answers.append(_in_classes(block, left.pop(0), **options, is_short=short is not None))
         else:
-            answers.append(_nearest(block, ask.k))
+            answers.append(_nearest(block, k=ask.k, is_short=short is not None))
     return answers
 
 
-def _in_classes(block: _Block, sets: jax.Array, nth: int, num_others: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+@functools.partial(jax.jit, static_argnames='chunk')
+def _multiplied(
+    units: jax.Array, prepared: Prepared, short: ShortPoints | None, *, chunk: int
+) -> tuple[jax.Array, jax.Array]:
+    """Return the units less the center, and their products [B, chunk, num_chunks] (or what they are at most)."""
+    shifted = units - prepared.center[None]
+    if short is None:
+        # HIGHEST: a GPU's tensor cores would otherwise round the features to 10 bits.
+        products = jnp.dot(shifted, prepared.centered.T, precision=lax.Precision.HIGHEST)
+    else:
+        products = largest_products(shifted, short)
+    return shifted, products.reshape(len(units), chunk, -1)
+
+
+@functools.partial(jax.jit, static_argnames=('nth', 'num_others', 'is_short'))
+def _in_classes(
+    block: _Block, sets: jax.Array, *, nth: int, num_others: int, is_short: bool
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return (own [B, L], other [B, L], whether the candidates tell the nearest other class [B, L])."""
     norms = block.prepared.squared_norms.reshape(block.products.shape[1:])
     best = jnp.max(2 * block.products - norms[None], axis=1)
     is_own = block.labels[None] == block.predicted[:, None]
 
-    def candidates(is_in: jax.Array, num: int) -> tuple[jax.Array, jax.Array]:
-        """Return rows [B, L, num] among the chunks [B, num_chunks], and their squared distances, inf for no unit."""
-        rows, is_there = _candidates(block, norms, best, is_in[:, None] & sets[None], num)
-        squares = jnp.sum((block.units[:, None, None] - rows_of(block.points, rows)) ** 2, axis=3)
-        return rows, jnp.where(is_there, squares, jnp.inf)
+    length = jnp.sum(block.shifted**2, axis=1)[:, None]
 
-    own = jnp.sort(candidates(is_own, nth + SPARE)[1], axis=2)
+    def candidates(is_in: jax.Array, num: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return rows [B, L, num] among the chunks [B, num_chunks], their squared distances (inf for no unit), and the
+        square [B, L] that the distance to no other one is below.
+        """
+        rows, value = _candidates(block, norms, best, is_in[:, None] & sets[None], num)
+        squares = jnp.sum((block.units[:, None, None] - rows_of(block.points, rows)) ** 2, axis=3)
+        # Not the last of them: where one place is read, XLA sorts everything in place of choosing the largest.
+        last = jnp.min(value, axis=2)
+        reach = jnp.where(last == -jnp.inf, jnp.inf, length - last - _ROUNDING * (length + jnp.abs(last)))
+        return rows, jnp.where(jnp.isfinite(value), squares, jnp.inf), reach
+
+    _, own, own_reach = candidates(is_own, nth + SPARE)
+    own = jnp.sort(own, axis=2)
     own = own[..., nth - 1] if own.shape[2] >= nth else jnp.full(own.shape[:2], jnp.inf)
-    rows, found = candidates(~is_own, 1 + SPARE if nth == 1 else num_others)
-    if nth == 1:
-        return jnp.sqrt(own), jnp.sqrt(jnp.min(found, axis=2)), jnp.ones(own.shape, bool)
-    other = _nth_of_a_class(found, block.labels[rows % len(block.labels)], nth)
-    # A class whose n-th is nearer has it among the candidates; and nothing is missed where these are all there are.
-    is_sure = jnp.isfinite(other) | jnp.isinf(found).any(axis=2)
+    rows, found, reach = candidates(~is_own, 1 + SPARE if nth == 1 else num_others)
+    other = jnp.min(found, axis=2) if nth == 1 else _nth_of_a_class(found, block.labels[rows % len(block.labels)], nth)
+    if is_short:
+        is_sure = (own <= own_reach) & (other <= reach)
+    elif nth == 1:
+        is_sure = jnp.ones(own.shape, bool)
+    else:
+        # A class whose n-th is nearer has it among the candidates; and nothing is missed where these are all there are.
+        is_sure = jnp.isfinite(other) | jnp.isinf(found).any(axis=2)
     return jnp.sqrt(own), jnp.sqrt(other), is_sure
 
 
 def _candidates(
     block: _Block, norms: jax.Array, best: jax.Array, within: jax.Array, num: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Return the rows of the `num` points that the product says are nearest in each set, and whether each is one.
+    """Return the rows of the `num` points that the product says are nearest in each set, and the values that say so.
 
     They lie in the `num` chunks with the best points, since any other chunk has `num` better ones before it.
 
@@ -242,7 +302,7 @@ def _candidates(
       num: static.
 
     Returns:
-      [B, L, num] int32 and bool; fewer where the bank has fewer rows.
+      [B, L, num] int32 and float32, falling, -inf for no point; fewer where the bank has fewer rows.
     """
     num_rows, num_sets, num_chunks = within.shape
     chunk_best, at = lax.top_k(jnp.where(within, best[:, None], -jnp.inf), min(num, num_chunks))
@@ -253,7 +313,7 @@ def _candidates(
     chunk = len(norms)
     values = jnp.moveaxis(values.reshape(num_rows, chunk, num_sets, -1), 1, 3).reshape(num_rows, num_sets, -1)
     value, place = lax.top_k(values, min(num, values.shape[2]))
-    return place % chunk * num_chunks + jnp.take_along_axis(at, place // chunk, axis=2), jnp.isfinite(value)
+    return place % chunk * num_chunks + jnp.take_along_axis(at, place // chunk, axis=2), value
 
 
 def _nth_of_a_class(squares: jax.Array, labels: jax.Array, nth: int) -> jax.Array:
@@ -265,20 +325,28 @@ def _nth_of_a_class(squares: jax.Array, labels: jax.Array, nth: int) -> jax.Arra
     return jnp.min(jnp.where(earlier >= nth - 1, squares, jnp.inf), axis=-1)
 
 
-def _nearest(block: _Block, k: int) -> jax.Array:
-    """Return the distances to the k nearest, of features of length 1: [B, k]."""
+@functools.partial(jax.jit, static_argnames=('k', 'is_short'))
+def _nearest(block: _Block, *, k: int, is_short: bool) -> tuple[jax.Array, jax.Array]:
+    """Return the distances to the k nearest, of features of length 1: [B, k], and whether the candidates tell: [B]."""
     prepared, (chunk, num_chunks) = block.prepared, block.products.shape[1:]
     # The product with the points themselves, from that of both less the center, over the points' lengths.
     back = jnp.dot(block.shifted, prepared.center, precision=lax.Precision.HIGHEST)[:, None, None]
     inverse, shift = (x.reshape(1, chunk, num_chunks) for x in (prepared.inverse, prepared.along - prepared.outside))
     values = (block.products + back) * inverse + shift
-    num = min(k + SPARE, chunk * num_chunks)
+    num = min(k + (_SHORT_SPARE if is_short else SPARE), chunk * num_chunks)
     _, at = lax.top_k(jnp.max(values, axis=1), min(num, num_chunks))
     inside = jnp.moveaxis(jnp.take_along_axis(values, at[:, None], axis=2), 1, 2).reshape(len(at), -1)
     value, place = lax.top_k(inside, min(num, inside.shape[1]))
     rows = place % chunk * num_chunks + jnp.take_along_axis(at, place // chunk, axis=1)
-    own = scaled_by(block.units, *lengths(block.units))
+    largest, length = lengths(block.units)
+    own = scaled_by(block.units, largest, length)
     others = scaled_by(rows_of(block.points, rows), prepared.largest[rows], prepared.length[rows])
     squares = jnp.where(jnp.isfinite(value), jnp.sum((own[:, None] - others) ** 2, axis=2), jnp.inf)
-    found = jnp.sqrt(jnp.sort(squares, axis=1)[:, :k])
-    return jnp.pad(found, ((0, 0), (0, k - found.shape[1])), constant_values=jnp.inf)
+    squares = jnp.sort(squares, axis=1)[:, :k]
+    is_sure = jnp.ones(len(squares), bool)
+    if is_short:
+        # Of length 1 both, so that a square is 2 less twice the product.
+        last = jnp.min(value, axis=1)
+        is_sure = (last == -jnp.inf) | (squares[:, -1] <= 2 - 2 * last / (largest * length) - _ROUNDING)
+    found = jnp.sqrt(squares)
+    return jnp.pad(found, ((0, 0), (0, k - found.shape[1])), constant_values=jnp.inf), is_sure

@@ -55,14 +55,12 @@ def recover_last_layer(given: FitInputs, name: str, centered: bool = False) -> L
     Raises:
       ScoreUnavailableError: there are no training features, or the logits are no linear function of the features.
     """
-    features, _ = given.training(name)
+    given.training(name)
     assert given.train is not None
-    rows = keep_uniform(len(features), given.key, MAX_ROWS)
-    inputs = np.asarray(features)[rows].astype(np.float64)
+    rows, mean, values, vectors = given.once(_directions)
+    inputs = _drawn(given, rows) - mean
     outputs = _logits(given.train.logits, centered)[rows]
-    mean, middle = inputs.mean(axis=0), outputs.mean(axis=0)
-    inputs -= mean
-    values, vectors = np.linalg.eigh(inputs.T @ inputs)
+    middle = outputs.mean(axis=0)
     kept = values > _NO_VARIANCE * max(values[-1], 0.0)
     basis = vectors[:, kept]
     weight = basis @ ((basis.T @ (inputs.T @ (outputs - middle))) / values[kept][:, None])
@@ -77,6 +75,37 @@ def recover_last_layer(given: FitInputs, name: str, centered: bool = False) -> L
             f'is off by {100 * relative:.2g} % of their size'
         )
     return LastLayer(weight, bias, mean, int(np.count_nonzero(~kept)))
+
+
+class _Directions(NamedTuple):
+    """In which directions training features vary: what every score that asks for the last layer needs of them.
+
+    Attributes:
+      rows: [R] of the training units, those that are read.
+      mean: [D] float64.
+      values: [D] float64, rising, the sum of squares along each direction.
+      vectors: [D, D] float64, the directions in columns.
+    """
+
+    rows: np.ndarray
+    mean: np.ndarray
+    values: np.ndarray
+    vectors: np.ndarray
+
+
+def _directions(given: FitInputs) -> _Directions:
+    features, _ = given.training('the last layer')
+    rows = keep_uniform(len(features), given.key, MAX_ROWS)
+    inputs = _drawn(given, rows)
+    mean = inputs.mean(axis=0)
+    inputs -= mean
+    return _Directions(rows, mean, *np.linalg.eigh(inputs.T @ inputs))
+
+
+def _drawn(given: FitInputs, rows: np.ndarray) -> np.ndarray:
+    """Return features of training units, as a new array of float64."""
+    assert given.train is not None
+    return np.asarray(given.train.features)[rows].astype(np.float64)
 
 
 def _logits(logits: jax.Array | np.ndarray, centered: bool) -> np.ndarray:

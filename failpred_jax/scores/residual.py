@@ -63,7 +63,11 @@ def distance_to(space: Space, features: Array) -> jax.Array:
 
 
 def fit_residual(given: FitInputs) -> tuple[Space, tuple[str, ...]]:
-    """Return the principal space of the training features around their mean, and a note."""
+    """Return the principal space of the training features around their mean, and a note; found once for all scores."""
+    return given.once(_fit)
+
+
+def _fit(given: FitInputs) -> tuple[Space, tuple[str, ...]]:
     features, _ = given.training('residual')
     rows = keep_uniform(len(features), given.key, MAX_ROWS)
     kept = np.asarray(features)[rows]

@@ -13,7 +13,7 @@ from failpred_jax.evaluate.scoring import Plan, compute_scores, fit_scores
 from failpred_jax.registry import SCORES
 from failpred_jax.scores import bank as bank_room
 from failpred_jax.scores import distances as room
-from failpred_jax.scores import mahalanobis, subsample
+from failpred_jax.scores import linear, mahalanobis, residual, subsample
 from failpred_jax.scores.bank import BY_CLASS, DENSITY, UNIFORM, make_bank
 from failpred_jax.scores.density import ALPHAS, filter_by_density
 from failpred_jax.scores.distances import InClasses, Nearest, measure_distances
@@ -99,6 +99,16 @@ def test_one_product_serves_all_scores(given, rng, monkeypatch):
     assert sums == [5]
 
 
+def test_directions_of_training_units_are_found_once(given, monkeypatch):
+    """What several scores read of them: for the last layer, and for the space of the residual."""
+    found = []
+    for module, name in ((linear, '_directions'), (residual, '_fit')):
+        make = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda of, make=make: found.append(make) or make(of))
+    fit_scores(plan_of('vim', 'fdbd', 'react', 'residual', 'sirc_residual'), given)
+    assert len(found) == 2
+
+
 @pytest.mark.parametrize('num_classes', [2, 40])
 def test_distances_in_classes_equal_loops(rng, num_classes):
     """With few units a class, and classes with one unit or none."""
@@ -142,7 +152,7 @@ def test_many_blocks_and_compiled_whole(given, monkeypatch):
     whole = measure_distances(given.val, bank, asks)
     traced = jax.jit(lambda inputs: measure_distances(inputs, bank, asks))(given.val)
     monkeypatch.setattr(room, '_MIN_ROWS', 16)
-    monkeypatch.setattr(room, '_BLOCK_ENTRIES', 1)
+    monkeypatch.setattr(room, '_MAX_ENTRIES', 1)
     told = []
     heard = type('Heard', (), {'add': lambda self, count: told.append(count)})()
     small = measure_distances(given.val, bank, asks, heard)
