@@ -102,7 +102,7 @@ def measure_distances(inputs: ScoreInputs, bank: Bank, asks: Sequence[Ask], told
     predicted = jnp.pad(jnp.asarray(predicted, jnp.int32), (0, padding))
     if is_traced:
         blocks = features.reshape(-1, rows, features.shape[1]), predicted.reshape(-1, rows)
-        found = lax.map(lambda block: run(*block, *given), blocks)
+        found = lax.map(lambda block: run(block[0], block[1], *given), blocks)
         found = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_units], found)
         return [_nested(ask, answer) for ask, answer in zip(asks, found, strict=True)]
     short = bank.short if pays(num_units, *bank.points.shape) else None
