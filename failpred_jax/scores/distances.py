@@ -172,7 +172,6 @@ def _with_sure(inputs: ScoreInputs, bank: Bank, ask: InClasses, answer: Any, num
     if not len(doubtful):
         return answer
     other = other.copy()
-    prepared = bank.prepared
     num_others = len(np.unique(bank.labels)) + SPARE
     rows = max(1, _MAX_DIFFERENCES // (num_others * bank.points.shape[1]))
     run = functools.partial(_block, asks=(ask,), chunk=bank.chunk, num_others=num_others)
@@ -181,7 +180,7 @@ def _with_sure(inputs: ScoreInputs, bank: Bank, ask: InClasses, answer: Any, num
         at = np.resize(doubtful[start : start + rows], rows)
         found = run(
             jnp.asarray(np.asarray(inputs.get('features'))[at], jnp.float32), jnp.asarray(predicted[at]),
-            jnp.asarray(bank.points), prepared, jnp.asarray(bank.labels), (_sets(bank, ask),),
+            jnp.asarray(bank.points), bank.prepared, jnp.asarray(bank.labels), (_sets(bank, ask),),
         )[0]  # fmt: skip
         other[at] = np.asarray(found[1])
     return own, other, is_sure
@@ -262,9 +261,7 @@ def _in_classes(
     length = jnp.sum(block.shifted**2, axis=1)[:, None]
 
     def candidates(is_in: jax.Array, num: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Return rows [B, L, num] among the chunks [B, num_chunks], their squared distances (inf for no unit), and the
-        square [B, L] that the distance to no other one is below.
-        """
+        """Return rows [B, L, num] of points in these chunks, their squared distances, one that no other is below."""
         rows, value = _candidates(block, norms, best, is_in[:, None] & sets[None], num)
         squares = jnp.sum((block.units[:, None, None] - rows_of(block.points, rows)) ** 2, axis=3)
         # Not the last of them: where one place is read, XLA sorts everything in place of choosing the largest.
