@@ -19,10 +19,8 @@ from failpred_jax.decide.choices import aurc
 from failpred_jax.decide.combining import ASSUMES, Combination, Compared, combine_components, compare_combinations
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.files import write_json, write_npz
-from failpred_jax.prediction_file import Units, parse_arrays
-from failpred_jax.prediction_file.dealing import deal_parts
+from failpred_jax.prediction_file import Units, parse_arrays, read_parts
 from failpred_jax.prediction_file.part import CONFIDENCE
-from failpred_jax.readers.reading import read_file
 
 PREFIXES = {'evaluated': '', 'validation': 'val_', 'calibration': 'cal_', 'training': 'train_'}
 CORRECT = 'correct_'
@@ -52,7 +50,7 @@ def combine_file(
     for rule in rules:
         if rule not in ASSUMES:
             raise UserError(f"--rules names '{rule}'{nearest(rule, ASSUMES)} (allowed: {', '.join(ASSUMES)})")
-    arrays = dict(deal_parts(read_file(predictions))[0])
+    arrays = read_parts(predictions)
     given = parse_arrays(arrays, f"'{predictions}'", right_at=right_at)
     names = _check(given, components, arrays)
     validation = given['validation']

@@ -88,7 +88,9 @@ def _crossfitted(workdir: Path, file: Path) -> Part:
     return Part('train', _softmax(logits), train.labels, None, lambda rows: images_of(train)[rows])
 
 
-def issues_of_file(path: Path, workdir: Path, train_origin: str = '', ignore_label: int | None = None) -> list[Path]:
+def issues_of_file(
+    path: Path, workdir: Path, train_origin: str = '', ignore_label: int | str | None = None
+) -> list[Path]:
     """Write the candidates among the labels of a file of predictions.
 
     Args:

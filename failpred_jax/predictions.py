@@ -90,7 +90,7 @@ def evaluate_predictions(
     calibration: Mapping[str, Array] | None = None,
     name: str = 'predictions',
     class_names: Sequence[str] | None = None,
-    ignore_label: int | None = None,
+    ignore_label: int | str | None = None,
     resamples: int = 1000,
     group: Array | None = None,
     ids: Array | None = None,
@@ -176,7 +176,7 @@ def _number(value: Any) -> float:
 
 def evaluate_file(
     path: Path,
-    ignore_label: int | None = None,
+    ignore_label: int | str | None = None,
     name: str = '',
     resamples: int = EvaluateConfig().resamples,
     right_at: float | None = None,

@@ -34,7 +34,7 @@ def score(
     predictions: Path,
     workdir: Path | None,
     force: bool = False,
-    ignore_label: int | None = None,
+    ignore_label: int | str | None = None,
     resamples: int | None = None,
     right_at: float | None = None,
     slice_by: Sequence[str] = (),
@@ -67,7 +67,7 @@ def score(
 
 class _How(NamedTuple):
     force: bool
-    ignore_label: int | None
+    ignore_label: int | str | None
     options: Mapping[str, Any]
     decisions: DecideConfig
     must_decide: bool
@@ -114,7 +114,7 @@ def workdir_of(predictions: Path, workdir: Path | None) -> Iterator[Path]:
 
 
 def scored(
-    predictions: Path, workdir: Path | None, ignore_label: int | None = None, right_at: float | None = None
+    predictions: Path, workdir: Path | None, ignore_label: int | str | None = None, right_at: float | None = None
 ) -> None:
     """Evaluate a file of predictions as `score` does, unless its WORKDIR has that already."""
     with workdir_of(predictions, workdir) as folder:

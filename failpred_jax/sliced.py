@@ -169,7 +169,7 @@ def _further(asked: Asked) -> Sequence[str] | None:
 
 
 def check_columns_of_file(
-    path: Path, names: Sequence[str], ignore_label: int | None = None, right_at: float | None = None
+    path: Path, names: Sequence[str], ignore_label: int | str | None = None, right_at: float | None = None
 ) -> None:
     """Raise UserError for names that are no columns to search, before anything is evaluated."""
     units = read_predictions(path, ignore_label, right_at)['evaluated']
@@ -185,7 +185,7 @@ def _properties_of(units: Units, names: Sequence[str] | None) -> tuple[dict[str,
 
 
 def slices_of_file(
-    path: Path, workdir: Path, asked: Asked, ignore_label: int | None = None, right_at: float | None = None
+    path: Path, workdir: Path, asked: Asked, ignore_label: int | str | None = None, right_at: float | None = None
 ) -> Path:
     """Search the units of a file of predictions.
 

@@ -22,11 +22,9 @@ from failpred_jax.errors import ScoreUnavailableError, UserError, nearest
 from failpred_jax.files import whole_file, write_json, write_npz
 from failpred_jax.metrics.weighted import values_of_units
 from failpred_jax.outcomes import is_correct
-from failpred_jax.prediction_file import Units, parse_arrays
-from failpred_jax.prediction_file.dealing import deal_parts
+from failpred_jax.prediction_file import Units, parse_arrays, read_parts
 from failpred_jax.prediction_file.part import CONFIDENCE
 from failpred_jax.prediction_file.unlabeled import read_unlabeled
-from failpred_jax.readers.reading import read_file
 from failpred_jax.results import Predictions, read_evaluation
 from failpred_jax.scores.logits import mcp
 from failpred_jax.scores.score import ScoreInputs
@@ -119,7 +117,7 @@ def _checked(scores: Sequence[str]) -> list[str]:
 
 
 def _of_file(path: Path, right_at: float | None) -> Labeled:
-    arrays = dict(deal_parts(read_file(path))[0])
+    arrays = read_parts(path)
     found = parse_arrays(arrays, f"'{path}'", right_at=right_at)
     if any(units.is_segmentation for units in found.values()) or any(f'{p}mask' in arrays for p in PREFIXES.values()):
         raise UserError('--mode=combine is for units that all count: leave out pixels and masked units first')

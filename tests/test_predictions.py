@@ -105,7 +105,7 @@ def test_everything_wrong_is_named_at_once(arrays):
     text = problems_of(bad)
     assert "'labels' has 1 values out of range, such as 7; with 3 classes they must be 0 to 2" in text
     assert "'logits' holds 1 values that are NaN or +infinity, first in unit 5" in text
-    assert "'confidence_mine' holds 60 NaN" in text
+    assert "'confidence_mine' is missing for 60 units (rows 1, 2, 3, 4, 5, ...)" in text
     assert "unknown array 'confidnce_other'" in text
     assert "'val_logits' (or probs, or log_probs) with 'val_labels' is missing" in text
 

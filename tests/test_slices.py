@@ -94,7 +94,13 @@ def test_columns_that_are_not_there_are_refused_with_those_that_are(arrays, tmp_
         (np.array(['b', 'a', '']), ['(empty)', 'a', 'b']),
         (np.array([True, False]), ['False', 'True']),
         (np.array([2, 1, 2]), ['1', '2']),
-        (np.array([1.0, np.nan]), ['1.0', '(missing)']),
+        (np.array([1.0, np.nan]), ['1', '(missing)']),
+        (np.array([0.0, np.nan, 12.0, -1.0]), ['-1', '0', '12', '(missing)']),
+        (np.arange(100) + 2**62, [f'{2**62 + i} to {2**62 + i + 19}' for i in range(0, 100, 20)]),
+        (
+            np.arange(25) * 1e-9 + 0.5,
+            [f'{0.5 + i * 1e-9:.17g} to {0.5 + (i + 4) * 1e-9:.17g}' for i in range(0, 25, 5)],
+        ),
         (np.arange(100), ['0 to 19', '20 to 39', '40 to 59', '60 to 79', '80 to 99']),
         (
             np.append(np.arange(20) / 2, np.nan),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from failpred_jax.commands.command import Command, Flag, Given
 from failpred_jax.commands.predict import OUTPUT
-from failpred_jax.commands.score import IGNORE_LABEL, PREDICTIONS, RESAMPLES, RIGHT_AT
+from failpred_jax.commands.score import IGNORE_LABEL, PREDICTIONS, RESAMPLES, RIGHT_AT, ignored
 from failpred_jax.errors import UserError
 from failpred_jax.registry import COMMANDS
 
@@ -39,7 +39,7 @@ def _run(given: Given) -> None:
             Path(flags['predictions']),
             Path(flags['workdir']) if flags['workdir'] else None,
             flags['force'],
-            ignore_label=flags['ignore_label'],
+            ignore_label=ignored(flags),
             right_at=flags['right_at'],
             resamples=flags['resamples'],
             decisions=session.decide_options(given.config, None, own),

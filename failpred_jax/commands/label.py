@@ -6,7 +6,7 @@ from failpred_jax.commands.command import Command, Flag, Given
 from failpred_jax.commands.decide import SCORE
 from failpred_jax.commands.monitor import POLICY
 from failpred_jax.commands.predict import INPUTS
-from failpred_jax.commands.score import IGNORE_LABEL, PREDICTIONS
+from failpred_jax.commands.score import IGNORE_LABEL, PREDICTIONS, ignored
 from failpred_jax.errors import UserError
 from failpred_jax.registry import COMMANDS
 
@@ -74,10 +74,10 @@ def _of_file(given: Given) -> None:
     if flags['issues']:
         # Before the file is evaluated, which takes longer.
         doubted.check_origin(flags['train_origin'])
-        scored_file.scored(file, workdir, flags['ignore_label'])
+        scored_file.scored(file, workdir, ignored(flags))
     with scored_file.workdir_of(file, workdir) as folder:
         if flags['issues']:
-            doubted.issues_of_file(file, folder, flags['train_origin'], flags['ignore_label'])
+            doubted.issues_of_file(file, folder, flags['train_origin'], ignored(flags))
         elif flags['audit']:
             labelled.estimate(Path(flags['audit']), folder)
         else:

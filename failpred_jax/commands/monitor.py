@@ -45,9 +45,12 @@ def _run(given: Given) -> None:
     if flags['alarms']:
         asked['alarms'] = tuple(name.strip() for name in flags['alarms'].split(','))
     state = Path(flags['state'])
-    monitor, num_new, num_repeated, num_rows = run_monitor(Path(flags['policy']), Path(flags['stream']), state, asked)
-    if said_of_rows := words.of_rows(num_rows, num_repeated):
+    ended = run_monitor(Path(flags['policy']), Path(flags['stream']), state, asked)
+    monitor, num_new = ended.monitor, ended.num_new
+    if said_of_rows := words.of_rows(ended.num_rows, ended.num_repeated):
         print(said_of_rows)
+    if ended.left:
+        print(words.of_left(ended.left, flags['stream']))
     print('\n'.join(words.summary(monitor, num_new)), flush=True)
     if not flags['without_page'] and importlib.util.find_spec('jax') and importlib.util.find_spec('plotly'):
         from failpred_jax.report.monitoring import build_page

@@ -1,6 +1,9 @@
 """The evaluation and report of anybody's predictions, without a model or a config."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from failpred_jax.commands.command import Command, Flag, Given
 from failpred_jax.errors import UserError
@@ -9,8 +12,13 @@ from failpred_jax.registry import COMMANDS
 PREDICTIONS = Flag(
     'predictions', str, '', 'FILE', 'labels, logits or probs, and more, as npz, csv, parquet, ... (docs/predictions.md)'
 )
-IGNORE_LABEL = Flag('ignore_label', int, None, 'LABEL', 'leave out the units of this label, such as -1 or 255')
-
+IGNORE_LABEL = Flag(
+    'ignore_label',
+    str,
+    None,
+    'LABEL',
+    'leave out the units of this label, such as -1 or unknown; nothing after the =: those without a label',
+)
 RESAMPLES = Flag(
     'resamples', int, None, 'N', 'bootstrap resamples behind the intervals (default 1000); 0 for no intervals'
 )
@@ -20,6 +28,12 @@ SLICE_BY = Flag(
 RIGHT_AT = Flag(
     'right_at', float, None, 'GRADE', 'where correct holds grades from 0 to 1: take those of at least GRADE as right'
 )
+
+
+def ignored(flags: Mapping[str, Any]) -> int | str | None:
+    """Return what --ignore_label says: a number, a word, '' for a missing label, or None for nothing."""
+    label = flags['ignore_label']
+    return int(label) if label is not None and re.fullmatch(r'-?[0-9]{1,18}', label.strip()) else label
 
 
 def _check(given: Given) -> None:
@@ -35,7 +49,7 @@ def _run(given: Given) -> None:
     flags = given.flags
     workdir = Path(flags['workdir']) if flags['workdir'] else None
     columns = [name.strip() for name in flags['slice_by'].split(',') if name.strip()]
-    options = {'ignore_label': flags['ignore_label'], 'right_at': flags['right_at'], 'slice_by': columns}
+    options = {'ignore_label': ignored(flags), 'right_at': flags['right_at'], 'slice_by': columns}
     if flags['resamples'] is not None:
         options['resamples'] = flags['resamples']
     scored_file.score(Path(flags['predictions']), workdir, flags['force'], **options)

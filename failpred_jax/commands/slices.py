@@ -4,7 +4,7 @@ from pathlib import Path
 
 from failpred_jax.commands.command import Command, Flag, Given
 from failpred_jax.commands.label import SEED
-from failpred_jax.commands.score import IGNORE_LABEL, PREDICTIONS, RIGHT_AT
+from failpred_jax.commands.score import IGNORE_LABEL, PREDICTIONS, RIGHT_AT, ignored
 from failpred_jax.errors import UserError
 from failpred_jax.registry import COMMANDS
 
@@ -45,13 +45,13 @@ def _run(given: Given) -> None:
     file, workdir = Path(flags['predictions']), Path(flags['workdir']) if flags['workdir'] else None
     if not flags['earlier']:
         if names and file.exists():
-            sliced.check_columns_of_file(file, names, flags['ignore_label'], flags['right_at'])
-        scored_file.scored(file, workdir, flags['ignore_label'], flags['right_at'])
+            sliced.check_columns_of_file(file, names, ignored(flags), flags['right_at'])
+        scored_file.scored(file, workdir, ignored(flags), flags['right_at'])
     with scored_file.workdir_of(file, workdir) as folder:
         if flags['earlier']:
             sliced.grown_of_files(Path(flags['earlier']), file, folder, asked)
         else:
-            sliced.slices_of_file(file, folder, asked, flags['ignore_label'], flags['right_at'])
+            sliced.slices_of_file(file, folder, asked, ignored(flags), flags['right_at'])
         if (folder / 'evaluation' / 'metrics.json').exists():
             session.build_report(folder)
 

@@ -17,6 +17,7 @@ from failpred_jax.evaluate.tally import RESAMPLES_SEED
 from failpred_jax.metrics import bootstrap_pieces, intervals, is_graded, main_columns, values_of_units
 from failpred_jax.metrics.working_points import binomial_interval
 from failpred_jax.results import Interval, Measures, Predictions, Slice, SliceScore
+from failpred_jax.slicing.values import edges_of, in_words
 
 # Fewer errors, or correct predictions, say nothing of how well they can be told apart.
 FEWEST = 5
@@ -87,7 +88,7 @@ def cut(values: np.ndarray) -> tuple[list[_Cut], int]:
         names = [str(name) or '(empty)' for name in distinct.tolist()]
     elif values.dtype.kind == 'b' or (values.dtype.kind in 'iuf' and _is_discrete(values)):
         distinct, place, count = np.unique(values, return_inverse=True, return_counts=True)
-        names = ['(missing)' if name != name else f'{name}' for name in distinct.tolist()]
+        names = [name or '(missing)' for name in in_words(distinct)]
     elif values.dtype.kind in 'iuf':
         return _bins(values), 0
     else:
@@ -104,14 +105,15 @@ def _is_discrete(values: np.ndarray) -> bool:
 
 def _bins(values: np.ndarray) -> list[_Cut]:
     missing = np.isnan(values) if values.dtype.kind == 'f' else np.zeros(len(values), bool)
-    known = values[~missing].astype(np.float64)
-    edges = np.unique(np.quantile(known, np.arange(1, NUM_BINS) / NUM_BINS, method='inverted_cdf'))
-    place = np.where(missing, -1, np.searchsorted(edges, values.astype(np.float64), side='left'))
+    edges = edges_of(values[~missing], NUM_BINS)
+    place = np.where(missing, -1, np.searchsorted(edges, values, side='left'))
+    inside = [values[place == number] for number in np.unique(place[~missing])]
+    # All at once, so that as many digits are shown as tell them apart.
+    ends = iter(in_words(np.array([end for bin_ in inside for end in (bin_.min(), bin_.max())])))
     cuts = []
-    for number in np.unique(place[~missing]):
-        inside = values[place == number]
-        low, high = inside.min(), inside.max()
-        cuts.append(_Cut(f'{low:g}' if low == high else f'{low:g} to {high:g}', place == number))
+    for number, low in zip(np.unique(place[~missing]), ends, strict=False):
+        high = next(ends)
+        cuts.append(_Cut(low if low == high else f'{low} to {high}', place == number))
     return cuts + ([_Cut('(missing)', missing)] if missing.any() else [])
 
 

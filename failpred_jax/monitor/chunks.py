@@ -1,6 +1,7 @@
 """A stream in parts, so that memory does not grow with it: text as it comes, parquet by its batches."""
 
 import contextlib
+import json
 import os
 import select
 import shutil
@@ -28,12 +29,18 @@ _BINARY = (b'PK\x03\x04', b'ARROW1', b'FEA1', b'\xff\xff\xff\xff', b'\x93NUMPY')
 Arrays = Mapping[str, np.ndarray]
 
 
-def read_chunks(stream: Path, waiting: Callable[[], Any] = contextlib.nullcontext) -> Iterator[tuple[Arrays, str]]:
+def read_chunks(
+    stream: Path, waiting: Callable[[], Any] = contextlib.nullcontext, left: list[str] | None = None
+) -> Iterator[tuple[Arrays, str]]:
     """Yield parts of a stream, (name -> [n] or [n, C], where it is for messages), in order.
+
+    The last line of a file of text that does not end with a newline may still be being written: half a number is a
+    number. Unless it is a whole JSON object, it is not read.
 
     Args:
       stream: a file of any format of readers/, or '-' for standard input.
       waiting: makes a context in which input of a pipe is waited for, and nothing else is done.
+      left: receives the line that is not read.
 
     Raises:
       NoRowsError: it has a header and no rows.
@@ -53,7 +60,7 @@ def read_chunks(stream: Path, waiting: Callable[[], Any] = contextlib.nullcontex
         yield from _of_parquet(stream)
     else:
         with stream.open('rb') as file:
-            yield from _of_text(lambda: file.read(BLOCK_BYTES), f"'{stream}'")
+            yield from _of_text(lambda: file.read(BLOCK_BYTES), f"'{stream}'", [] if left is None else left)
 
 
 def _is_whole(head: bytes) -> bool:
@@ -106,13 +113,18 @@ def _of_parquet(path: Path) -> Iterator[tuple[Arrays, str]]:
         raise UserError(f"'{path}' is damaged or cannot be read: {str(error).splitlines()[0][:300]}") from error
 
 
-def _of_text(read: Callable[[], bytes], where: str) -> Iterator[tuple[Arrays, str]]:
-    """Yield the parts of a csv table or of JSON lines, each of whole rows, as they can be read."""
+def _of_text(read: Callable[[], bytes], where: str, left: list[str] | None = None) -> Iterator[tuple[Arrays, str]]:
+    """Yield the parts of a csv table or of JSON lines, each of whole rows, as they can be read.
+
+    Where `left` is given, a last line that may still be being written goes there; else it is a row.
+    """
     kept, header, has_rows, is_json = b'', None, False, False
     while True:
         block = read()
         kept += block
-        cut = _end_of_rows(kept) if block else len(kept)
+        cut = _end_of_rows(kept) if block or left is not None else len(kept)
+        if not block and _is_object(kept[cut:]):
+            cut = len(kept)
         rows, kept = kept[:cut], kept[cut:]
         if header is None and rows.strip():
             rows = rows.removeprefix(b'\xef\xbb\xbf').lstrip()
@@ -124,10 +136,22 @@ def _of_text(read: Callable[[], bytes], where: str) -> Iterator[tuple[Arrays, st
             yield _parse(is_json, header or b'', rows, where), where
         if not block:
             break
+    if left is not None and kept.strip():
+        left.append(kept.decode(errors='replace').strip())
+    if header is None and kept.strip():
+        raise NoRowsError(f'{where} has no line that ends with a newline')
     if header is None:
         raise UserError(f'{where} is empty; give rows with a header')
     if not has_rows:
         raise NoRowsError(f'{where} has a header and no rows')
+
+
+def _is_object(line: bytes) -> bool:
+    """Return whether a line is JSON, which half of an object never is."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def _check_text(data: bytes, where: str) -> None:
@@ -157,4 +181,4 @@ def _parse(is_json: bool, header: bytes, rows: bytes, where: str) -> Arrays:
         data = data.decode('cp1252', errors='replace').encode()
     if is_json:
         return parse_json(data, where)
-    return parse_csv(data, where, as_text=_NAMES, can_be_one=True)
+    return parse_csv(data, where, as_text=_NAMES, is_part=True)

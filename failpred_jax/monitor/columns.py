@@ -11,7 +11,8 @@ from failpred_jax.monitor.estimates import pairwise_agreement
 from failpred_jax.monitor.reading import class_numbers, correctness, words
 from failpred_jax.monitor.reference import Reference
 from failpred_jax.monitor.scoring import score_of
-from failpred_jax.prediction_file.file import SYNONYMS, as_numpy
+from failpred_jax.prediction_file.file import as_numpy
+from failpred_jax.prediction_file.names import SYNONYMS, plain_names
 from failpred_jax.prediction_file.outputs import read_outputs
 
 OUTPUTS = ('logits', 'probs', 'log_probs')
@@ -138,15 +139,15 @@ def read_rows(
 
 
 def _named(arrays: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:
-    found = {}
+    found, ours = {}, plain_names(arrays)
     for name, value in arrays.items():
         try:
             array = as_numpy(value)
         except (ValueError, TypeError, RuntimeError) as error:
             raise UserError(f"{where}: '{name}' cannot be made an array: {error}") from error
-        if array.ndim == 2 and array.shape[1] == 1 and name not in OUTPUTS:
+        if array.ndim == 2 and array.shape[1] == 1 and ours[name] not in OUTPUTS:
             array = array[:, 0]
-        stem = SYNONYMS.get(name, name)
+        stem = SYNONYMS.get(ours[name], ours[name])
         if stem in found:
             raise UserError(f"{where}: '{name}' and '{stem}' mean the same; keep one")
         found[stem] = array

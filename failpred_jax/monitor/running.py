@@ -28,12 +28,14 @@ class Ended(NamedTuple):
       num_new: windows that were completed.
       num_repeated: rows at the beginning of the file that were counted in an earlier call.
       num_rows: rows that were counted in this call.
+      left: the last line of the file where it does not end with a newline, which is left for the next call; or ''.
     """
 
     monitor: Monitor
     num_new: int
     num_repeated: int = 0
     num_rows: int = 0
+    left: str = ''
 
 
 def run_monitor(policy: Path, stream: Path, state: Path, asked: dict) -> Ended:
@@ -60,14 +62,14 @@ def run_monitor(policy: Path, stream: Path, state: Path, asked: dict) -> Ended:
         raise UserError(f"--state is '{state}', but '{error.filename}' is no folder; name another place") from error
     with _locked(state):
         monitor = _opened(policy, state, asked)
-        before, rows_before, num_repeated = monitor.num_windows, monitor.num_rows, 0
+        before, rows_before, num_repeated, left = monitor.num_windows, monitor.num_rows, 0, ''
         table = Table(state.with_suffix('.csv'), monitor.num_windows)
         if str(stream) == PIPE:
             _follow(monitor, stream, state, table)
         else:
-            windows, num_repeated = _take_file(monitor, stream)
+            windows, num_repeated, left = _take_file(monitor, stream)
             _commit(monitor, windows, state, table)
-        return Ended(monitor, monitor.num_windows - before, num_repeated, monitor.num_rows - rows_before)
+        return Ended(monitor, monitor.num_windows - before, num_repeated, monitor.num_rows - rows_before, left)
 
 
 def _opened(policy: Path, state: Path, asked: dict) -> Monitor:
@@ -78,12 +80,13 @@ def _opened(policy: Path, state: Path, asked: dict) -> Monitor:
     return load(state, policy, wanted) if wanted != monitor.options else monitor
 
 
-def _take_file(monitor: Monitor, stream: Path) -> tuple[list[Window], int]:
-    """Feed what is new in a file; return the windows completed, and how many rows were counted before."""
+def _take_file(monitor: Monitor, stream: Path) -> tuple[list[Window], int, str]:
+    """Feed what is new in a file; return the windows completed, how many rows were counted before, and what is left."""
+    left: list[str] = []
 
     def parts() -> Iterator[tuple[Rows, Signature, str]]:
         with contextlib.suppress(NoRowsError):
-            for arrays, where in read_chunks(stream):
+            for arrays, where in read_chunks(stream, left=left):
                 yield *monitor.read(arrays, where), where
 
     # A file is read twice only where it may begin with rows that were counted.
@@ -95,7 +98,7 @@ def _take_file(monitor: Monitor, stream: Path) -> tuple[list[Window], int]:
         if first < len(rows.code):
             windows += monitor.take(rows.take(slice(first, None)), signature, where)
     monitor.files = with_file(monitor.files, digest.taken(), seen)
-    return windows, num_seen
+    return windows, num_seen, left[-1] if left else ''
 
 
 def _follow(monitor: Monitor, stream: Path, state: Path, table: Table) -> None:

@@ -104,6 +104,15 @@ def of_rows(num_rows: int, num_repeated: int) -> str:
     return f'{counted(num_repeated, "row")} {was} counted in an earlier call, {counted(num_rows, "row")} {is_new} new'
 
 
+def of_left(line: str, stream: str) -> str:
+    """Return what is said of a last line that does not end with a newline."""
+    shown = line if len(line) <= 60 else f'{line[:60]}...'
+    return (
+        f"the last line of '{stream}', '{shown}', does not end with a newline and may still be being written: it is "
+        f"left for the next call. If it is whole, end it: echo >> '{stream}'"
+    )
+
+
 def _accuracy(row: Mapping[str, Any]) -> str:
     method, said = 'atc', 'estimated accuracy (ATC)'
     if row['accuracy_difference'] != '':

@@ -1,6 +1,6 @@
 """New images from where people have them: a folder of pictures, one picture, a table of paths, or arrays."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
@@ -88,7 +88,7 @@ def open_images(path: Path, form: Form) -> NewImages:
             return _of_array(np.load(path, mmap_mode='r', allow_pickle=False), None, path)
         except DAMAGE as error:
             raise UserError(f"'{path}' cannot be read as an array ({error}); nothing is ever unpickled") from error
-    columns = dict(read_file(path))
+    columns = _lowered(read_file(path))
     ids = next((columns.pop(name) for name in IDS if name in columns), None)
     if 'images' in columns:
         return _of_array(columns['images'], ids, path)
@@ -108,6 +108,11 @@ def open_images(path: Path, form: Form) -> NewImages:
             f"begin at '{path.parent}'"
         )
     return _of_files(files, words if ids is None else ids.astype(str).tolist(), form)
+
+
+def _lowered(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return columns under names in small letters, as spreadsheets do not write them, where these are free."""
+    return {name.lower() if name.lower() not in columns else name: array for name, array in columns.items()}
 
 
 def _file_of(folder: Path, word: str) -> Path:

@@ -4,9 +4,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from failpred_jax.prediction_file.labels import as_words, is_missing, missing_problem
+from failpred_jax.prediction_file.places import Places
+
+# From here on, not every whole number is a float64.
+_EXACT = 2.0**53
+
 
 def read_group(
-    given: Mapping[str, np.ndarray], kept: np.ndarray, prefix: str, problems: list[str]
+    given: Mapping[str, np.ndarray], kept: np.ndarray, prefix: str, problems: list[str], places: Places
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return the group [N] int64 of each unit that is kept, and the names [G] of the groups; None for none.
 
@@ -15,35 +21,47 @@ def read_group(
       kept: flat, which units count.
       prefix: of the part, for messages.
       problems: sentences for the user, added to.
+      places: where the units are in the file.
     """
     if 'group' not in given:
         return None, None
+    missing = kept & is_missing(given['group'].reshape(-1))
     values = given['group'].reshape(-1)[kept]
     name = f"'{prefix}group'"
     if values.dtype.kind not in 'biufSU':
         problems.append(f'{name} has type {values.dtype}; it must hold words or numbers')
         return None, None
-    missing = int(np.isnan(values).sum()) if values.dtype.kind == 'f' else 0
-    if values.dtype.kind in 'SU':
-        values = _text(values)
-        missing = int((values == '').sum())
-    if missing:
-        problems.append(
-            f'{name} is missing for {missing:,} units; a unit that belongs to no other needs a value of its own'
-        )
+    if missing.any():
+        told = missing_problem(missing, f'{prefix}group', prefix, places)
+        problems.append(f'{told}; a unit that belongs to no other needs a value of its own')
         return None, None
+    if _are_rounded(values, name, problems):
+        return None, None
+    if values.dtype.kind in 'SU':
+        values = as_words(values)
     names, group = np.unique(values, return_inverse=True)
     return group.reshape(-1).astype(np.int64), names
 
 
-def read_ids(given: Mapping[str, np.ndarray], kept: np.ndarray) -> np.ndarray | None:
+def read_ids(given: Mapping[str, np.ndarray], kept: np.ndarray, prefix: str, problems: list[str]) -> np.ndarray | None:
     """Return the names [N] of the units that are kept, as words; None for none."""
     if 'id' not in given:
         return None
     values = given['id'].reshape(-1)[kept]
-    if values.dtype.kind == 'f' and np.isfinite(values).all() and (values == np.round(values)).all():
-        values = values.astype(np.int64)
-    return _text(values)
+    return None if _are_rounded(values, f"'{prefix}id'", problems) else as_words(values)
+
+
+def _are_rounded(values: np.ndarray, name: str, problems: list[str]) -> bool:
+    """Return whether these are whole numbers so large that decimals do not tell neighbors apart, and say so."""
+    if values.dtype.kind != 'f':
+        return False
+    large = np.isfinite(values) & (np.abs(values) >= _EXACT) & (values == np.round(values))
+    if large.any():
+        problems.append(
+            f'{name} holds whole numbers as decimals (float), such as {float(values[large][0]):.0f}: from 2^53 on '
+            'neighbors become equal; give them as integers or as words'
+        )
+    return bool(large.any())
 
 
 def read_weight(
@@ -68,9 +86,3 @@ def read_weight(
         problems.append(f"'{prefix}weight' is 0 for every unit")
         return None
     return values
-
-
-def _text(values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind == 'S':
-        return np.char.strip(np.char.decode(values, 'utf-8', 'replace'))
-    return np.char.strip(values.astype(str))

@@ -2,13 +2,25 @@
 
 import numpy as np
 
+from failpred_jax.prediction_file.labels import (
+    LEAVE_OUT_MISSING,
+    IgnoreLabel,
+    as_words,
+    is_missing,
+    leave_out,
+    missing_problem,
+)
+from failpred_jax.prediction_file.places import Places
+
 _TRUE, _FALSE = ('true', 't', 'yes', '1'), ('false', 'f', 'no', '0')
 
 
-def read_correct(correct: np.ndarray, kept: np.ndarray, prefix: str, problems: list[str]) -> np.ndarray | None:
+def read_correct(
+    correct: np.ndarray, kept: np.ndarray, prefix: str, problems: list[str], places: Places
+) -> np.ndarray | None:
     """Return `correct` as bool, or as float64 grades in [0, 1]; None, with a problem added, if it is neither."""
     if correct.dtype.kind in 'SU':
-        lowered = np.char.lower(np.char.strip(correct.astype(str)))
+        lowered = np.char.lower(as_words(correct))
         if np.isin(lowered[kept], (*_TRUE, *_FALSE)).all():
             return np.isin(lowered, _TRUE)
     elif correct.dtype.kind == 'b':
@@ -19,15 +31,13 @@ def read_correct(correct: np.ndarray, kept: np.ndarray, prefix: str, problems: l
             return np.where(kept, correct, 0).astype(bool)
         if np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1:
             return np.where(kept, correct, 0).astype(np.float64)
-    missing = int(np.isnan(correct[kept].astype(np.float64)).sum()) if correct.dtype.kind == 'f' else 0
-    if missing:
-        problems.append(
-            f"'{prefix}correct' has {missing:,} NaN, units that nobody judged; leave them out with '{prefix}mask'"
-        )
+    missing = kept & is_missing(correct)
+    if missing.any() and read_correct(correct, kept & ~missing, prefix, [], places) is not None:
+        problems.append(missing_problem(missing, f'{prefix}correct', prefix, places, LEAVE_OUT_MISSING))
         return None
     problems.append(
-        f"'{prefix}correct' must hold True and False (or 1 and 0), or grades from 0 to 1; it holds "
-        f'{correct.dtype} such as {correct[kept].reshape(-1)[:3].tolist()}'
+        f"'{prefix}correct' must hold true and false (or yes and no, 1 and 0), or grades from 0 to 1; it holds "
+        f'{_few(correct[kept], 4)}'
     )
     return None
 
@@ -44,11 +54,12 @@ def right_from(correct: np.ndarray | None, right_at: float | None, prefix: str, 
 def compared(
     predicted: np.ndarray,
     labels: np.ndarray,
-    ignore_label: int | None,
+    ignore_label: IgnoreLabel,
     kept: np.ndarray,
     prefix: str,
     notes: list[str],
     problems: list[str],
+    places: Places,
 ) -> tuple[np.ndarray | None, np.ndarray]:
     """Return whether what was predicted is the label, [...] bool (None, with a problem added), and which are kept.
 
@@ -57,21 +68,17 @@ def compared(
     if predicted.dtype.kind not in 'biufSU' or labels.dtype.kind not in 'biufSU':
         problems.append(f"'{prefix}labels' and '{prefix}predicted' must hold class numbers or class names")
         return None, kept
-    if ignore_label is not None:
-        void = labels == ignore_label if labels.dtype.kind in 'biuf' else _words(labels) == str(ignore_label)
-        if (void & kept).any():
-            notes.append(f'{int((void & kept).sum()):,} units of {prefix}labels have the label {ignore_label} and are '
-                         'left out')  # fmt: skip
-        kept = kept & ~void
-    missing = kept & (_is_missing(labels) | _is_missing(predicted))
-    if missing.any():
-        problems.append(
-            f"{int(missing.sum()):,} units lack a '{prefix}labels' or '{prefix}predicted'; leave them out with "
-            f"'{prefix}mask'"
-        )
+    kept = leave_out(labels, ignore_label, kept, f'{prefix}labels', notes)
+    is_lacking = False
+    for name, values, option in (('labels', labels, LEAVE_OUT_MISSING), ('predicted', predicted, '')):
+        missing = kept & is_missing(values)
+        if missing.any():
+            problems.append(missing_problem(missing, f'{prefix}{name}', prefix, places, option))
+            is_lacking = True
+    if is_lacking:
         return None, kept
     if predicted.dtype.kind in 'SU' or labels.dtype.kind in 'SU':
-        predicted, labels = _words(predicted), _words(labels)
+        predicted, labels = as_words(predicted), as_words(labels)
     right = predicted == labels
     if not right[kept].any() and not np.isin(predicted[kept], labels[kept]).any():
         problems.append(
@@ -90,7 +97,7 @@ def check_predicted(
     chosen = logits.argmax(axis=-1)
     if predicted.dtype.kind in 'SU':
         names = np.array(class_names or [str(i) for i in range(logits.shape[-1])])
-        differs = _words(predicted) != names[chosen]
+        differs = as_words(predicted) != names[chosen]
     else:
         differs = predicted != chosen
     if differs.any():
@@ -100,19 +107,6 @@ def check_predicted(
         )
 
 
-def _words(values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind == 'S':
-        values = np.char.decode(values, 'utf-8', 'replace')
-    if values.dtype.kind == 'f' and (values == np.round(values)).all():
-        values = values.astype(np.int64)
-    return np.char.strip(values.astype(str))
-
-
-def _is_missing(values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind == 'f':
-        return np.isnan(values)
-    return _words(values) == '' if values.dtype.kind in 'SU' else np.zeros(values.shape, bool)
-
-
-def _few(values: np.ndarray) -> str:
-    return ', '.join(map(repr, np.unique(values)[:3].tolist()))
+def _few(values: np.ndarray, most: int = 3) -> str:
+    distinct = np.unique(as_words(values) if values.dtype.kind in 'SU' else values)
+    return ', '.join(map(repr, distinct[:most].tolist())) + (', ...' if len(distinct) > most else '')

@@ -25,41 +25,27 @@ or 'train' of each; see dealing.py. Any other column [N] can be sliced by. Names
 misspellings.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from failpred_jax.errors import UserError, nearest
-from failpred_jax.prediction_file.dealing import deal_parts
-from failpred_jax.prediction_file.part import CONFIDENCE, Units, parse_part
+from failpred_jax.errors import UserError
+from failpred_jax.prediction_file.dealing import PREFIXES, Dealt, deal_parts
+from failpred_jax.prediction_file.labels import IgnoreLabel, as_words
+from failpred_jax.prediction_file.names import PARTS, as_called, name_problem, plain_names, stem_of
+from failpred_jax.prediction_file.part import Units, parse_part
 from failpred_jax.prediction_file.shifts import check_columns, is_shift, parse_shift, split_shifts
 from failpred_jax.readers.reading import PIPE, read_file
 
-PARTS = {'': 'evaluated', 'val_': 'validation', 'train_': 'training', 'cal_': 'calibration'}
-SINGLE = (
-    'labels', 'logits', 'probs', 'log_probs', 'correct', 'predicted', 'features', 'mask', 'group', 'id', 'weight',
-    'mc_probs', 'ensemble_probs',
-)  # fmt: skip
-# What other tools call the same things.
-SYNONYMS = {
-    'label': 'labels', 'y_true': 'labels', 'target': 'labels', 'targets': 'labels', 'probabilities': 'probs',
-    'logprobs': 'log_probs', 'groups': 'group', 'ids': 'id', 'confidence': 'confidence_confidence',
-    'prediction': 'predicted', 'predictions': 'predicted', 'y_pred': 'predicted',
-}  # fmt: skip
 
-# Too near to the names of columns that people slice by, such as 'height' and 'predictor'.
-UNLIKELY = ('weight', 'predicted', 'id')
-
-
-def read_predictions(path: Path, ignore_label: int | None = None, right_at: float | None = None) -> dict[str, Units]:
+def read_predictions(path: Path, ignore_label: IgnoreLabel = None, right_at: float | None = None) -> dict[str, Units]:
     """Return part -> Units: 'evaluated', perhaps 'validation', 'training', 'calibration', 'ood_<name>', 'shift_<name>'.
 
     Args:
       path: of a file in any format of readers/, or '-' for standard input.
-      ignore_label: units of this label are left out; None where there is none.
+      ignore_label: units of this label are left out, with '' those without one; None where there is none.
       right_at: grades of at least this are right; None leaves grades as they are.
 
     Raises:
@@ -70,10 +56,18 @@ def read_predictions(path: Path, ignore_label: int | None = None, right_at: floa
     return parse_arrays(arrays, where, ignore_label, arrays.notes, right_at)
 
 
+def read_parts(path: Path) -> dict[str, Any]:
+    """Return the arrays of a file by name, those of a column of parts dealt to the parts; nothing else is looked at."""
+    stored = read_file(path)
+    ours = plain_names(stored)
+    where = 'standard input' if str(path) == PIPE else f"'{path}'"
+    return dict(deal_parts({ours[name]: value for name, value in stored.items()}, where).arrays)
+
+
 def parse_arrays(
     arrays: Mapping[str, Any],
     where: str,
-    ignore_label: int | None = None,
+    ignore_label: IgnoreLabel = None,
     notes: tuple[str, ...] = (),
     right_at: float | None = None,
 ) -> dict[str, Units]:
@@ -82,54 +76,85 @@ def parse_arrays(
     Args:
       arrays: as the module describes: NumPy or JAX arrays, tensors on any device, or anything NumPy can convert.
       where: the name of the file, for messages.
-      ignore_label: units of this label are left out; None where there is none.
+      ignore_label: units of this label are left out, with '' those without one; None where there is none.
       notes: what the reader of the file had to say; they become those of the evaluated part.
       right_at: grades of at least this are right; None leaves grades as they are.
     """
-    arrays, dealt = deal_parts(arrays)
+    ours = plain_names(arrays)
+    dealt = deal_parts({ours[name]: value for name, value in arrays.items()}, where)
     problems: list[str] = []
+    parts, class_names, called = _sorted_out(dealt, {our: name for name, our in ours.items()}, problems)
+    found, of_parts = {}, []
+    for prefix, part in PARTS.items():
+        if parts[part] or not prefix:
+            rows = dealt.rows.get(prefix)
+            units = parse_part(parts[part], prefix, class_names, ignore_label, of_parts, right_at, rows)
+            if units is not None:
+                found[part] = units
+    for part in (name for name in parts if is_shift(name)):
+        units = parse_shift(part, parts[part], class_names, ignore_label, of_parts, right_at)
+        if units is not None:
+            found[part] = units
+    # Those of one part speak of its arrays alone, so a name is the user's wherever it stands.
+    problems += [as_called(problem, called) for problem in of_parts]
+    if not problems:
+        problems += _check_together(found)
+    if problems:
+        raise UserError('\n'.join([f'the predictions in {where} have problems:', *(f'  - {p}' for p in problems)]))
+    found['evaluated'] = found['evaluated'].with_notes((*notes, *dealt.notes, *_shifted(found['evaluated'])))
+    return found
+
+
+def _sorted_out(
+    dealt: Dealt, theirs: Mapping[str, str], problems: list[str]
+) -> tuple[dict[str, dict[str, np.ndarray]], tuple[str, ...], dict[str, str]]:
+    """Return part -> its arrays under our names, the names of the classes, and our names -> the user's.
+
+    Args:
+      dealt: the arrays.
+      theirs: names of columns -> as the user wrote them.
+      problems: sentences for the user, added to.
+    """
     parts: dict[str, dict[str, np.ndarray]] = {name: {} for name in PARTS.values()}
-    class_names: tuple[str, ...] = ()
-    shifted = split_shifts(list(arrays), problems)
-    for name, value in arrays.items():
+    called: dict[str, str] = {}
+    names = np.array([], str)
+    shifted = split_shifts(list(dealt.arrays), problems)
+    for name, value in dealt.arrays.items():
+        prefix = next((p for p in PREFIXES if name.startswith(p)), '')
+        written = theirs.get(name.removeprefix(prefix) if dealt.rows else name, name)
         try:
             array = as_numpy(value)
         except (ValueError, TypeError, RuntimeError) as error:
-            problems.append(f"'{name}' cannot be made an array: {error}")
+            problems.append(f"'{written}' cannot be made an array: {error}")
             continue
         if name == 'class_names':
-            class_names = _names(array, problems)
+            names = array
             continue
         if name in shifted:
             part, stem = shifted[name]
             parts.setdefault(part, {})[stem] = array
             continue
-        prefix = next((p for p in ('val_', 'train_', 'cal_') if name.startswith(p)), '')
-        stem = _stem(name.removeprefix(prefix), array)
-        problem = _name_problem(name, stem, array)
+        stem = stem_of(name.removeprefix(prefix), array)
         part = parts[PARTS[prefix]]
+        problem = name_problem(written, stem, array)
         if problem:
             problems.append(problem)
         elif stem in part:
-            problems.append(f"'{name}' and '{prefix}{stem}' mean the same; keep one")
+            problems.append(f"'{written}' and '{prefix}{stem}' mean the same; keep one")
         else:
             part[stem] = array
-    found = {}
-    for prefix, part in PARTS.items():
-        if parts[part] or not prefix:
-            units = parse_part(parts[part], prefix, class_names, ignore_label, problems, right_at)
-            if units is not None:
-                found[part] = units
-    for part in (name for name in parts if is_shift(name)):
-        units = parse_shift(part, parts[part], class_names, ignore_label, problems, right_at)
-        if units is not None:
-            found[part] = units
-    if not problems:
-        problems += _check_together(found)
-    if problems:
-        raise UserError('\n'.join([f'the predictions in {where} have problems:', *(f'  - {p}' for p in problems)]))
-    found['evaluated'] = found['evaluated'].with_notes((*notes, *dealt, *_shifted(found['evaluated'])))
-    return found
+            called[prefix + stem] = written
+    class_names = _names(names, problems)
+    if names.dtype.kind in 'iu' and class_names != tuple(map(str, range(len(class_names)))):
+        for part in parts.values():
+            part |= {name: _named(part[name]) for name in ('labels', 'predicted') if name in part}
+    return parts, class_names, called
+
+
+def _named(labels: np.ndarray) -> np.ndarray:
+    """Return whole numbers as words: where classes are named by numbers, labels are these and no places in a list."""
+    is_numbers = labels.dtype.kind in 'iuf' and (labels.ndim != 2 or labels.shape[1] == 1)
+    return as_words(labels) if is_numbers else labels
 
 
 def _shifted(units: Units) -> list[str]:
@@ -196,42 +221,6 @@ def _names(array: np.ndarray, problems: list[str]) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         problems.append("'class_names' has the same name twice; every class needs a name of its own")
     return names
-
-
-def _stem(name: str, array: np.ndarray) -> str:
-    """Return what an array is called here, without the prefix of its part."""
-    stem = SYNONYMS.get(name, name)
-    if stem == 'predicted' and _are_fractions(array):
-        return 'probs'
-    # Predictions of several numbers per unit are outputs, under a name that does not tell which.
-    return name if stem == 'predicted' and array.ndim == 2 and array.shape[1] > 1 else stem
-
-
-def _are_fractions(array: np.ndarray) -> bool:
-    """Return whether these are no classes but probabilities of class 1, as a model with one sigmoid predicts them."""
-    is_column = array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)
-    if array.dtype.kind != 'f' or not is_column or not array.size:
-        return False
-    return bool(((array >= 0) & (array <= 1)).all() and (array != np.round(array)).any())
-
-
-def _name_problem(name: str, stem: str, array: np.ndarray) -> str:
-    """Return what is wrong with the name of an array, or ''."""
-    if stem in SINGLE or (stem.startswith(CONFIDENCE) and stem != CONFIDENCE):
-        return ''
-    if stem in ('weights', 'sample_weight'):
-        # Weights of training stand in many files, and are none of the evaluation.
-        return f"'{name}' is not ignored: name it 'weight' if units shall count by it, else drop the column"
-    if re.fullmatch(r'arr_[0-9]+', stem):
-        return f"'{name}' was saved without a name; name the arrays: numpy.savez(FILE, labels=..., logits=...)"
-    known_names = (*(known for known in SINGLE if known not in UNLIKELY), 'class_names', 'confidence_')
-    # Any column may be one to slice by; only what can hardly be meant otherwise is a misspelling.
-    hint = nearest(stem, known_names, 0.75 if array.ndim == 1 else 0.6)
-    if hint or array.ndim != 1:
-        known = ', '.join((*SINGLE, CONFIDENCE + '<name>', 'class_names'))
-        also = 'each also with val_, train_, cal_, ood_<name>_ or shift_<name>_ before it'
-        return f"unknown array '{name}'{hint} (known: {known}, {also})"
-    return ''
 
 
 def _check_together(found: Mapping[str, Units]) -> list[str]:

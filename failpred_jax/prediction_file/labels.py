@@ -2,19 +2,77 @@
 
 import numpy as np
 
+from failpred_jax.errors import numbered
+from failpred_jax.prediction_file.places import Places
+
+# What units are left out by: a number, a word, or '' for what is missing.
+IgnoreLabel = int | str | None
 # Labels that other tools use for "no class".
 USUAL_VOID = (-1, 255)
+LEAVE_OUT_MISSING = '--ignore_label= (and nothing after it), or with '
+
+
+def leave_out(
+    labels: np.ndarray, ignore_label: IgnoreLabel, kept: np.ndarray, name: str, notes: list[str]
+) -> np.ndarray:
+    """Return which units are kept, shaped as `kept`, without those of the ignored label; with '', those without any."""
+    if ignore_label is None or labels.size != kept.size:
+        return kept
+    labels = labels.reshape(kept.shape)
+    if ignore_label == '':
+        void = kept & is_missing(labels)
+    elif labels.dtype.kind in 'SU':
+        void = kept & (as_words(labels) == str(ignore_label))
+    else:
+        void = kept & (labels == ignore_label) if isinstance(ignore_label, int) else np.zeros(kept.shape, bool)
+    if void.any():
+        what = 'without a label' if ignore_label == '' else f'with the label {ignore_label}'
+        notes.append(f"left out by '{name}': {numbered(int(void.sum()), 'unit')} {what}")
+    return kept & ~void
+
+
+def is_missing(values: np.ndarray) -> np.ndarray:
+    """Return which values are NaN, or words without a letter."""
+    if values.dtype.kind == 'f':
+        return np.isnan(values)
+    return as_words(values) == '' if values.dtype.kind in 'SU' else np.zeros(values.shape, bool)
+
+
+def as_words(values: np.ndarray) -> np.ndarray:
+    """Return values as words without blanks around them; whole numbers without a decimal point, NaN as ''."""
+    if values.dtype.kind == 'S':
+        values = np.char.decode(values, 'utf-8', 'replace')
+    if values.dtype.kind == 'f':
+        known = np.where(np.isfinite(values), values, 0)
+        is_whole = (np.abs(known) < 2**53).all() and (known == np.round(known)).all()
+        text = known.astype(np.int64).astype(str) if is_whole else values.astype(str)
+        return np.where(np.isnan(values), '', np.where(np.isfinite(values), text, values.astype(str)))
+    return np.char.strip(values.astype(str))
+
+
+def missing_problem(missing: np.ndarray, name: str, prefix: str, places: Places, what: str = '') -> str:
+    """Return what is said of units of which something is missing, bool, and what to do about them.
+
+    `what` is the option, if there is one, that leaves them out.
+    """
+    count = int(missing.sum())
+    those = 'row' if count == 1 else 'rows'
+    return (
+        f"'{name}' is missing for {numbered(count, 'unit')} ({places.named(missing)}): fill it in, take the {those} "
+        f"out, or leave out such units with {what}a column '{prefix}mask' that is False there"
+    )
 
 
 def read_labels(
     labels: np.ndarray,
     num_classes: int,
     class_names: tuple[str, ...],
-    ignore_label: int | None,
+    ignore_label: IgnoreLabel,
     kept: np.ndarray,
     prefix: str,
     notes: list[str],
     problems: list[str],
+    places: Places,
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Return labels as int32 in [0, C), shaped as `kept`, and which units are kept; None if they are not usable.
 
@@ -22,12 +80,17 @@ def read_labels(
       labels: as given.
       num_classes: C.
       class_names: C names, or () if there are none.
-      ignore_label: units of this label are left out; None where there is none.
+      ignore_label: units of this label are left out, with '' those without one; None where there is none.
       kept: which units count so far, bool; labels of the others may hold anything.
       prefix: of the part, for messages.
       notes, problems: sentences for the user, added to.
+      places: where the units are in the file.
     """
     name = f'{prefix}labels'
+    kept = leave_out(labels, ignore_label, kept, name, notes)
+    if labels.size == kept.size and (missing := is_missing(labels.reshape(kept.shape)) & kept).any():
+        problems.append(missing_problem(missing, name, prefix, places, LEAVE_OUT_MISSING))
+        return None
     if labels.dtype.kind in 'SU':
         found = _from_words(labels.reshape(kept.shape), num_classes, class_names, kept, name, problems)
         return None if found is None else (found, kept)
@@ -40,23 +103,11 @@ def read_labels(
             return None
         labels = found
     if labels.dtype.kind == 'f':
-        nothing = np.isnan(labels)
-        if (nothing & kept).any():
-            problems.append(
-                f"'{name}' has {int((nothing & kept).sum()):,} NaN, units without a label; leave them out with "
-                f"'{prefix}mask'"
-            )
-            return None
         with np.errstate(invalid='ignore'):
             whole = labels == np.round(labels)
         if not whole[kept].all():
             problems.append(f"'{name}' holds numbers such as {labels[kept & ~whole][0]:g}; a label is a whole number")
             return None
-    if ignore_label is not None:
-        left_out = kept & (labels == ignore_label)
-        if left_out.any():
-            notes.append(f'{int(left_out.sum()):,} units of {name} have the label {ignore_label} and are left out')
-        kept = kept & ~left_out
     problem = _range_problem(labels[kept], num_classes, name, prefix)
     if problem:
         problems.append(problem)
@@ -92,14 +143,20 @@ def _from_words(
     unknown = [word for word in distinct.tolist() if word not in class_names]
     if unknown:
         problems.append(
-            f"'{name}' holds {', '.join(map(repr, unknown[:4]))}, which 'class_names' does not have "
-            f'({", ".join(class_names[:8])}{", ..." if len(class_names) > 8 else ""})'
+            f"'{name}' holds {', '.join(map(repr, unknown[:4]))}, which 'class_names' (or the columns' names) does not "
+            f'have ({", ".join(class_names[:8])}{", ..." if len(class_names) > 8 else ""}){_numbers_meant(unknown)}'
         )
         return None
     number_of = {word: i for i, word in enumerate(class_names)}
     numbers = np.array([number_of[word] for word in distinct.tolist()], np.int32)
     places = np.minimum(np.searchsorted(distinct, words), len(distinct) - 1)
     return np.where(kept, numbers[places], 0).astype(np.int32)
+
+
+def _numbers_meant(unknown: list[str]) -> str:
+    if not all(word.isascii() and word.removeprefix('-').isdecimal() for word in unknown):
+        return ''
+    return '; if labels are numbers of classes, and not their names, number the columns from 0, or name no classes'
 
 
 def _from_one_hot(

@@ -212,9 +212,12 @@ def _probabilities(
                 'probs / probs.sum(-1, keepdims=True)'
             )
         else:
+            # Of samples there are probabilities alone.
+            remedy = f"name them '{full.replace('probs', 'logits')}'"
+            if full.endswith(('mc_probs', 'ensemble_probs')):
+                remedy = f'give their softmax, scipy.special.softmax({full}, axis=-1)'
             problems.append(
-                f"'{full}' has values outside [0, 1], from {low:.4g} to {high:.4g}; are they logits? Then name them "
-                f"'{full.replace('probs', 'logits')}'"
+                f"'{full}' has values outside [0, 1], from {low:.4g} to {high:.4g}; are they logits? Then {remedy}"
             )
         return None
     off = np.abs(sums - 1)

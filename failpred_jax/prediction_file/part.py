@@ -7,19 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import softmax
 
-from failpred_jax.prediction_file.belonging import read_group, read_ids, read_weight
+from failpred_jax.errors import numbered
 from failpred_jax.prediction_file.correctness import check_predicted, compared, read_correct, right_from
-from failpred_jax.prediction_file.labels import read_labels
+from failpred_jax.prediction_file.fields import CONFIDENCE, NO_SLICES, OUTPUTS, SAMPLES, flattened, taken
+from failpred_jax.prediction_file.labels import IgnoreLabel, leave_out, read_labels
+from failpred_jax.prediction_file.names import vague_names
 from failpred_jax.prediction_file.outputs import LOG_FLOOR, Outputs, read_outputs
-
-CONFIDENCE = 'confidence_'
-OUTPUTS = ('logits', 'probs', 'log_probs')
-SAMPLES = ('mc_probs', 'ensemble_probs')
-# What has a meaning of its own, so that it is no further column to slice by.
-NO_SLICES = (*OUTPUTS, 'labels', 'predicted', 'correct', 'features', 'mask', 'group', 'id', 'weight')
-
-# Where only these say what is right, units can be told apart by them.
-COMPARED = {'labels': 'true_class', 'predicted': 'predicted_class'}
+from failpred_jax.prediction_file.places import Places
 
 
 @dataclass(frozen=True)
@@ -99,9 +93,10 @@ def parse_part(
     given: Mapping[str, np.ndarray],
     prefix: str,
     class_names: tuple[str, ...],
-    ignore_label: int | None,
+    ignore_label: IgnoreLabel,
     problems: list[str],
     right_at: float | None = None,
+    rows: np.ndarray | None = None,
 ) -> Units | None:
     """Return the units of one part, or None, having added what is wrong to `problems`.
 
@@ -109,36 +104,32 @@ def parse_part(
       given: arrays by name, without their prefix.
       prefix: of the part, for messages.
       class_names: of all parts; () if the file has none.
-      ignore_label: units of this label are left out.
+      ignore_label: units of this label are left out, with '' those without one.
       problems: sentences for the user, added to.
       right_at: grades of at least this are right, others wrong; None leaves grades as they are.
+      rows: where the units stood in the file, from 0; None where it holds no others.
     """
     before, given = len(problems), _without_single_columns(given)
     shape = _unit_shape(given, prefix, problems)
     if len(problems) > before:
         return None
-    kept, notes = np.ones(shape, bool), []
+    kept, notes, places = np.ones(shape, bool), [], Places(rows, int(np.prod(shape[1:])))
     if 'mask' in given:
         kept &= _mask(given['mask'], prefix, problems)
-    labels = outputs = correct = None
-    if any(name in given for name in OUTPUTS):
-        labels, outputs, kept = _classes(given, kept, class_names, ignore_label, prefix, notes, problems)
-    if 'correct' in given:
-        correct = right_from(read_correct(given['correct'], kept, prefix, problems), right_at, prefix, notes)
-    elif 'predicted' in given and not any(name in given for name in OUTPUTS):
-        correct, kept = compared(given['predicted'], given['labels'], ignore_label, kept, prefix, notes, problems)
+    labels, outputs, kept = _classes(given, kept, class_names, ignore_label, prefix, notes, problems, places)
+    correct, kept = _correct(given, kept, ignore_label, right_at, prefix, notes, problems, places)
     if not kept.any():
         problems.append(f'no unit of the {prefix or "evaluated "}part is left after the mask and the ignored label')
         return None
     flat = kept.reshape(-1)
-    units = _flattened(given, flat, prefix, problems)
+    units = flattened(given, flat, prefix, problems, places)
     if len(problems) > before:
         return None
     correct = None if correct is None else correct.reshape(-1)[flat]
     logits = probs = None
     if labels is not None and outputs is not None:
-        labels, logits = labels.reshape(-1)[flat], _taken(outputs.logits, flat)
-        probs = None if outputs.probs is None else _taken(outputs.probs, flat)
+        labels, logits = labels.reshape(-1)[flat], taken(outputs.logits, flat)
+        probs = None if outputs.probs is None else taken(outputs.probs, flat)
         if outputs.kind != 'logits':
             notes += _zero_labels(labels, logits, prefix)
         correct = None if correct is None else _agreeing(correct, labels, logits, prefix, problems)
@@ -153,6 +144,27 @@ def parse_part(
     )  # fmt: skip
 
 
+def _correct(
+    given: Mapping[str, np.ndarray],
+    kept: np.ndarray,
+    ignore_label: IgnoreLabel,
+    right_at: float | None,
+    prefix: str,
+    notes: list[str],
+    problems: list[str],
+    places: Places,
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """Return what the file says of being right (None where it says nothing), and which units are kept."""
+    if 'correct' in given:
+        if ignore_label == '':
+            kept = leave_out(given['correct'], ignore_label, kept, f'{prefix}correct', notes)
+        correct = read_correct(given['correct'], kept, prefix, problems, places)
+        return right_from(correct, right_at, prefix, notes), kept
+    if 'predicted' in given and not any(name in given for name in OUTPUTS):
+        return compared(given['predicted'], given['labels'], ignore_label, kept, prefix, notes, problems, places)
+    return None, kept
+
+
 def _without_single_columns(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the arrays with [N, 1], as a frame of one column comes, as [N]."""
     return {
@@ -165,25 +177,41 @@ def _classes(
     given: Mapping[str, np.ndarray],
     kept: np.ndarray,
     class_names: tuple[str, ...],
-    ignore_label: int | None,
+    ignore_label: IgnoreLabel,
     prefix: str,
     notes: list[str],
     problems: list[str],
+    places: Places,
 ) -> tuple[np.ndarray | None, Outputs | None, np.ndarray]:
-    """Return labels and outputs (None where they are not usable), and which units are kept."""
-    name = next(name for name in OUTPUTS if name in given)
+    """Return labels and outputs (None where they are not there, or not usable), and which units are kept."""
     labels = None
+    name = next((name for name in OUTPUTS if name in given), '')
+    if not name:
+        return None, None, kept
     outputs = read_outputs(given[name], name, kept.shape, prefix, kept, notes, problems)
     is_one_column = given[name].shape in (kept.shape, (*kept.shape, 1))
     # The last axis holds the classes, if there is one at all; read_outputs has said so if there is none.
     num_classes = 2 if is_one_column else given[name].shape[-1] if given[name].ndim else 0
     if class_names and len(class_names) != num_classes:
-        problems.append(f"'class_names' has {len(class_names)} names, but there are {num_classes} classes")
+        problems.append(_names_problem(class_names, num_classes, prefix + name))
     elif 'labels' in given and num_classes >= 2:
-        found = read_labels(given['labels'], num_classes, class_names, ignore_label, kept, prefix, notes, problems)
+        found = read_labels(
+            given['labels'], num_classes, class_names, ignore_label, kept, prefix, notes, problems, places
+        )
         if found is not None:
             labels, kept = found
     return labels, outputs, kept
+
+
+def _names_problem(class_names: tuple[str, ...], num_classes: int, outputs: str) -> str:
+    if len(class_names) == 1 and num_classes == 2:
+        only = f'{outputs}_{class_names[0]}'
+        return (
+            f"'{only}' is the only column of outputs, and one name does not say which class is the other: add the "
+            f"column '{outputs}_NAME' of the other class, or call the one column '{outputs}' and the labels 1 "
+            f"('{class_names[0]}') and 0"
+        )
+    return f"'class_names' has {numbered(len(class_names), 'name')}, but there are {num_classes} classes"
 
 
 def _unit_shape(given: Mapping[str, np.ndarray], prefix: str, problems: list[str]) -> tuple[int, ...]:
@@ -194,7 +222,7 @@ def _unit_shape(given: Mapping[str, np.ndarray], prefix: str, problems: list[str
         problems.append(f"'{prefix}{outputs[0]}' and '{prefix}{outputs[1]}' are both there; keep one")
     has_outcome = 'correct' in given or {'labels', 'predicted'} <= given.keys()
     if not outputs and not has_outcome:
-        there = f'; what is there: {", ".join(list(given)[:12])}' if given else ''
+        there = f'; what is there: {", ".join(map(repr, list(given)[:12]))}{vague_names(given)}' if given else ''
         both = 'it' if 'labels' in given else 'both'
         problems.append(
             f"'{prefix}logits' (or probs, or log_probs) with '{prefix}labels' is missing; add {both}, or give "
@@ -250,12 +278,6 @@ def _misshapen(given: Mapping[str, np.ndarray], shape: tuple[int, ...], prefix: 
     return problems
 
 
-def _taken(rows: np.ndarray, flat: np.ndarray) -> np.ndarray:
-    """Return the rows of [..., D] that are kept: [N, D]; all of them are not copied."""
-    rows = rows.reshape(-1, rows.shape[-1])
-    return rows if flat.all() else rows[flat]
-
-
 def _mask(array: np.ndarray, prefix: str, problems: list[str]) -> np.ndarray:
     words = {'true': True, 'false': False, '1': True, '0': False}
     if array.dtype.kind in 'US':
@@ -266,54 +288,6 @@ def _mask(array: np.ndarray, prefix: str, problems: list[str]) -> np.ndarray:
         return array.astype(bool)
     problems.append(f"'{prefix}mask' holds other values than True and False (or 1 and 0)")
     return np.ones(array.shape, bool)
-
-
-def _flattened(given: Mapping[str, np.ndarray], flat: np.ndarray, prefix: str, problems: list[str]) -> dict:
-    """Return the fields of Units that are kept as they are given, of the units that are kept."""
-    confidences, slices, samples = {}, {}, {}
-    for name, array in given.items():
-        if name.startswith(CONFIDENCE):
-            values = array.reshape(-1)[flat]
-            confidences[name.removeprefix(CONFIDENCE)] = values
-            problem = _confidence_problem(values)
-            if problem:
-                problems.append(f"'{prefix}{name}' {problem}")
-        elif name in SAMPLES:
-            samples[name] = _samples(array.reshape(-1, *array.shape[-2:])[flat], prefix + name, problems)
-        elif name not in NO_SLICES:
-            slices[name] = array.reshape(-1)[flat]
-        elif name in COMPARED and not any(output in given for output in OUTPUTS):
-            slices[COMPARED[name]] = array.reshape(-1)[flat]
-    features = given.get('features')
-    if features is not None:
-        features = _taken(features, flat)
-        if features.dtype.kind not in 'biuf' or not np.isfinite(features).all():
-            problems.append(f"'{prefix}features' holds values that are not finite numbers")
-        else:
-            features = features.astype(np.float32, copy=False)
-    group, group_names = read_group(given, flat, prefix, problems)
-    return {
-        'confidences': confidences, 'slices': slices, 'samples': samples, 'features': features, 'group': group,
-        'group_names': group_names, 'ids': read_ids(given, flat), 'weight': read_weight(given, flat, prefix, problems),
-    }  # fmt: skip
-
-
-def _confidence_problem(values: np.ndarray) -> str:
-    if values.dtype.kind in 'US':
-        return f"holds words, such as '{values[0]!s}'; it must hold numbers, without thousands separators and units"
-    if values.dtype.kind not in 'biuf':
-        return f'has type {values.dtype}; it must hold numbers'
-    if values.dtype.kind == 'f' and np.isnan(values).any():
-        return f'holds {int(np.isnan(values).sum())} NaN; a ranking needs numbers (infinities are allowed)'
-    return ''
-
-
-def _samples(array: np.ndarray, name: str, problems: list[str]) -> np.ndarray:
-    if array.shape[1] < 2:
-        problems.append(f"'{name}' holds {array.shape[1]} distribution per unit; there must be at least 2")
-    every = np.ones(array.shape[:2], bool)
-    found = read_outputs(array, 'probs', array.shape[:2], name.removesuffix('probs'), every, [], problems)
-    return array if found is None or found.probs is None else found.probs
 
 
 def _zero_labels(labels: np.ndarray, logits: np.ndarray, prefix: str) -> list[str]:

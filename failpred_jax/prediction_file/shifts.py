@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from failpred_jax.prediction_file.labels import IgnoreLabel
 from failpred_jax.prediction_file.part import CONFIDENCE, OUTPUTS, Units, parse_part
 
 STRANGERS, LABELED = 'ood', 'shift'
@@ -50,7 +51,7 @@ def parse_shift(
     part: str,
     given: Mapping[str, np.ndarray],
     class_names: tuple[str, ...],
-    ignore_label: int | None,
+    ignore_label: IgnoreLabel,
     problems: list[str],
     right_at: float | None,
 ) -> Units | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from failpred_jax.errors import UserError
 from failpred_jax.prediction_file.file import parse_arrays
+from failpred_jax.prediction_file.names import plain_names
 from failpred_jax.prediction_file.part import CONFIDENCE, OUTPUTS, Units
 from failpred_jax.readers.reading import PIPE, read_file
 
@@ -29,7 +30,9 @@ def read_unlabeled(path: Path, may_have_labels: bool = True) -> tuple[Units, dic
     Raises:
       UserError: naming everything that is wrong with the file.
     """
-    arrays = read_file(path)
+    stored = read_file(path)
+    ours = plain_names(stored)
+    arrays = {ours[name]: value for name, value in stored.items()}
     where = 'standard input' if str(path) == PIPE else f"'{path}'"
     known = [name for name in arrays if name in OUTCOMES]
     if known and not may_have_labels:
@@ -39,7 +42,7 @@ def read_unlabeled(path: Path, may_have_labels: bool = True) -> tuple[Units, dic
         )
     given = {name: value for name, value in arrays.items() if name not in OUTCOMES}
     predicted = next((given.pop(name) for name in ('predicted', 'prediction', 'y_pred') if name in given), None)
-    found = parse_arrays({**given, **_stand_in(given, where)}, where, notes=tuple(arrays.notes))
+    found = parse_arrays({**given, **_stand_in(given, where)}, where, notes=tuple(stored.notes))
     units = found.pop('evaluated')
     notes = tuple(note for note in units.notes if 'own label' not in note and 'no unit has the label 0' not in note)
     dropped = [name for name in arrays if name in OUTCOMES]

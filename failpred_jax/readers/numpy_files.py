@@ -12,7 +12,7 @@ from failpred_jax.errors import UserError
 from failpred_jax.files import DAMAGE
 from failpred_jax.readers.reading import FORMATS, Arrays, Format
 
-_ZIP, _NPY = b'PK\x03\x04', b'\x93NUMPY'
+ZIP, _NPY = b'PK\x03\x04', b'\x93NUMPY'
 
 
 # Of a zip: the part of a member's header whose length is known, and where in it the lengths of the others are.
@@ -29,6 +29,8 @@ def _read_npz(path: Path, in_place: bool = False) -> Arrays:
             archive = np.load(file, allow_pickle=False)
         except DAMAGE as error:
             raise UserError(f"'{path}' is no npz archive, or is damaged: {error}") from error
+        if any(name.startswith('xl/') for name in archive.files):
+            raise UserError(f"'{path}' is an Excel workbook, which is not read here; save its sheet as CSV")
         twice = sorted({name for name in archive.files if archive.files.count(name) > 1})
         if twice:
             raise UserError(f"'{path}' holds two arrays named {', '.join(map(repr, twice))}; keep one of each")
@@ -110,7 +112,7 @@ FORMATS.register('npz')(
     Format(
         'NumPy archive',
         ('.npz',),
-        lambda path, head: head.startswith(_ZIP) and not _is_torch(head),
+        lambda path, head: head.startswith(ZIP) and not _is_torch(head) and not zipped_table(head),
         _read_npz,
         map=functools.partial(_read_npz, in_place=True),
     )
@@ -119,6 +121,14 @@ FORMATS.register('npy')(Format('NumPy array', ('.npy',), lambda path, head: head
 FORMATS.register('folder')(
     Format('folder of .npy files', ('/',), lambda path, head: path.is_dir() and any(path.glob('*.npy')), _read_folder)
 )
+
+
+def zipped_table(head: bytes) -> str:
+    """Return the name of the table that a zip archive begins with, as pandas writes x.csv.zip; '' for anything else."""
+    if not head.startswith(ZIP):
+        return ''
+    name = head[_HEADER : _HEADER + int.from_bytes(head[26:28], 'little')].decode(errors='replace').lower()
+    return name if name.endswith(('.csv', '.tsv', '.txt', '.jsonl', '.ndjson', '.json')) else ''
 
 
 def _is_torch(head: bytes) -> bool:

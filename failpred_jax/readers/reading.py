@@ -60,7 +60,11 @@ def read_file(path: Path, in_place: bool = False) -> Arrays:
     """
     if str(path) == PIPE:
         with spooled_input() as file:
-            return read_file(file)
+            try:
+                return read_file(file)
+            except UserError as error:
+                # The file is ours, and gone.
+                raise type(error)(str(error).replace(f"'{file}'", 'standard input')) from error
     if not path.exists():
         raise UserError(f"there is no file '{path}'; give one of: {_known()}")
     head = b''

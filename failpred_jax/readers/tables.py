@@ -1,24 +1,29 @@
 """Tables: csv, tsv and their relatives, parquet, Arrow and feather, JSON lines, all read by Arrow."""
 
 import bz2
+import contextlib
+import csv
 import gzip
 import io
 import json
 import lzma
 import re
+import zipfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.feather
 import pyarrow.json
 import pyarrow.parquet
 
-from failpred_jax.errors import NoRowsError, UserError
+from failpred_jax.errors import NoRowsError, UserError, numbered
 from failpred_jax.files import DAMAGE, decode_text
 from failpred_jax.readers.columns import to_arrays
+from failpred_jax.readers.numpy_files import ZIP, zipped_table
 from failpred_jax.readers.reading import FORMATS, Arrays, Format
 
 _COMPRESSED: dict[bytes, Callable[[Any], Any]] = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ\x00': lzma.open}
@@ -26,6 +31,9 @@ _ZSTD = b'\x28\xb5\x2f\xfd'
 _DELIMITERS = (',', ';', '\t', '|')
 # Excel's own first line, which says what separates the cells.
 _SEP_LINE = re.compile(rb'\s*"?sep=(?P<sep>[,;\t|])"?[ \t]*\r?\n', re.IGNORECASE)
+# What is named so is no quantity: 007 and 18446744073709551615 are kept as they are written.
+_IDENTITY = re.compile(r'(.*[_ .-])?(id|ids|group|groups)', re.IGNORECASE)
+_WHOLE = '^(0|-?[1-9][0-9]{0,18})$'
 # Arrow guesses types from the first block; a table this size is one block, so that all of it is looked at.
 _BLOCK_BYTES = 2**30
 
@@ -34,6 +42,8 @@ def _content(path: Path) -> bytes:
     """Return the content of a text file, decompressed, as UTF-8 without a byte order mark."""
     data = path.read_bytes()
     try:
+        if data.startswith(ZIP):
+            data = _zipped(data, path)
         for magic, opener in _COMPRESSED.items():
             if data.startswith(magic):
                 with opener(io.BytesIO(data)) as file:
@@ -45,46 +55,125 @@ def _content(path: Path) -> bytes:
     return decode_text(data).encode()
 
 
+def _zipped(data: bytes, path: Path) -> bytes:
+    """Return the one table of a zip archive."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = [name for name in archive.namelist() if not name.endswith('/') and not name.startswith('__MACOSX')]
+        if len(names) == 1:
+            return archive.read(names[0])
+    raise UserError(f"'{path}' is a zip archive of {len(names)} files, such as '{names[0]}'; unpack it, and name one")
+
+
 def _read_csv(path: Path) -> Arrays:
     data = _content(path)
     if b'\x00' in data[:4096]:
-        raise UserError(f"'{path}' is binary and of no format that is read here")
+        with path.open('rb') as file:
+            packed = file.read(8).startswith((*_COMPRESSED, _ZSTD, ZIP))
+        hint = f'; only tables are read compressed: unpack it first (gunzip {path.name})' if packed else ''
+        raise UserError(f"'{path}' is binary and of no format that is read here{hint}")
     return parse_csv(data, f"'{path}'")
 
 
-def parse_csv(data: bytes, where: str, as_text: Collection[str] = (), can_be_one: bool = False) -> Arrays:
+def parse_csv(data: bytes, where: str, as_text: Collection[str] = (), is_part: bool = False) -> Arrays:
     """Return the arrays of a table of text.
 
     Args:
       data: UTF-8 with a header line.
       where: the name of the file, for messages.
       as_text: columns whose cells stay words, whatever they look like.
-      can_be_one: whether a table of one column makes sense.
+      is_part: whether these are some rows of a stream, of which every one counts, and one column may be enough.
     """
     told = _SEP_LINE.match(data)
-    data = data[told.end() :] if told else data
+    data, notes = _without_comments((data[told.end() :] if told else data).lstrip(b'\r\n'))
     first = data.lstrip().split(b'\n', 1)[0].decode()
     delimiter = told['sep'].decode() if told else max(_DELIMITERS, key=first.count)
     comma = delimiter != ',' and _has_decimal_commas(data, delimiter)
+    identity = [name for name in _header(data, delimiter) if _IDENTITY.fullmatch(name.strip()) and name not in as_text]
+    if not is_part:
+        notes += _cut_off(data, delimiter)
     try:
         table = pyarrow.csv.read_csv(
-            io.BytesIO(data.lstrip(b'\r\n')),
+            io.BytesIO(data),
             read_options=pyarrow.csv.ReadOptions(block_size=min(max(len(data), 1) + 1, _BLOCK_BYTES)),
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=b'"' in data),
             convert_options=pyarrow.csv.ConvertOptions(
-                decimal_point=',' if comma else '.', column_types=dict.fromkeys(as_text, pa.string())
+                decimal_point=',' if comma else '.', column_types=dict.fromkeys((*as_text, *identity), pa.string())
             ),
         )
     except pa.ArrowInvalid as error:
-        raise UserError(f'{where} cannot be read as a table: {_plain(error)}') from error
+        short = '' if data.endswith((b'\n', b'\r')) else '; the last line has no newline: was the file cut off?'
+        raise UserError(f'{where} cannot be read as a table: {_plain(error)}{short}') from error
+    if not is_part:
+        table = _without_empty_end(table, notes)
     if table.num_rows == 0:
         raise NoRowsError(f'{where} has a header and no rows')
-    if table.num_columns == 1 and not can_be_one and not any(d in first for d in _DELIMITERS):
+    if table.num_columns == 1 and not is_part and not any(d in first for d in _DELIMITERS):
         raise UserError(
             f"{where} has one column, '{first.strip()[:60]}'; give a table with a header and columns labels, "
             'logits_0, logits_1, ... separated by commas, semicolons, tabs or |'
         )
-    return to_arrays(table, where, as_text)
+    arrays = to_arrays(_with_whole_numbers(table, identity), where, as_text)
+    return Arrays(arrays, (*notes, *arrays.notes))
+
+
+def _header(data: bytes, delimiter: str) -> list[str]:
+    """Return the names of the columns as Arrow will have them."""
+    with contextlib.suppress(csv.Error):
+        return next(csv.reader(io.StringIO(data[: 2**20].decode(errors='replace'), None), delimiter=delimiter), [])
+    return []
+
+
+def _without_empty_end(table: pa.Table, notes: list[str]) -> pa.Table:
+    """Return a table without the rows at its end in which every cell is empty, as Excel leaves them."""
+    rows = table.num_rows
+    while rows and all(column[rows - 1].as_py() in (None, '') for column in table.columns):
+        rows -= 1
+    if 0 < rows < table.num_rows:
+        left = table.num_rows - rows
+        notes.append(f'{numbered(left, "row")} at the end without any value {"is" if left == 1 else "are"} left out')
+        return table.slice(0, rows)
+    return table
+
+
+def _with_whole_numbers(table: pa.Table, names: Collection[str]) -> pa.Table:
+    """Return a table with columns of words as int64 where each word is how such a number is written."""
+    for name in names:
+        place = table.column_names.index(name)
+        words = pc.call_function('utf8_trim_whitespace', [table.column(place)])
+        is_whole = pc.call_function('match_substring_regex', [words], pc.MatchSubstringOptions(_WHOLE))
+        with contextlib.suppress(pa.ArrowInvalid):  # beyond int64
+            if pc.call_function('all', [is_whole]).as_py() and not words.null_count:
+                table = table.set_column(place, name, words.cast(pa.int64()))
+    return table
+
+
+def _without_comments(data: bytes) -> tuple[bytes, list[str]]:
+    """Return a table without the lines before its header that begin with '#', and notes; '# a,b' may be the header."""
+    notes = []
+    while data.startswith(b'#') and b'\n' in data:
+        line, rest = data.split(b'\n', 1)
+        following = rest.split(b'\n', 1)[0]
+        cells = {line.count(d.encode()) for d in _DELIMITERS if line.count(d.encode()) == following.count(d.encode())}
+        if max(cells, default=0) > 0:
+            # As numpy.savetxt writes a header.
+            return data.lstrip(b'# '), notes
+        notes.append(f"the line '{line.decode().strip()[:60]}' is left out: it is a comment")
+        data = rest
+    return data, notes
+
+
+def _cut_off(data: bytes, delimiter: str) -> list[str]:
+    """Return a sentence if a table seems to end within a number: without a newline, and in a shorter cell than any."""
+    rows = data[-(2**16) :].split(b'\n')[1:]
+    if len(rows) < 3 or not rows[-1].strip():
+        return []
+    *lengths, last = (len(row.strip().rpartition(delimiter.encode())[2]) for row in rows if row.strip())
+    if last >= min(lengths):
+        return []
+    return [
+        f"the last line, '{rows[-1].decode(errors='replace').strip()[-60:]}', does not end with a newline, and its "
+        'last cell is shorter than any other: was the file cut off?'
+    ]
 
 
 def _has_decimal_commas(data: bytes, delimiter: str) -> bool:
@@ -110,7 +199,7 @@ def parse_json(data: bytes, where: str) -> Arrays:
         else:
             options = pyarrow.json.ReadOptions(block_size=min(max(len(data), 1) + 1, _BLOCK_BYTES))
             table = pyarrow.json.read_json(io.BytesIO(data), read_options=options)
-    except (pa.ArrowException, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (pa.ArrowException, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise UserError(
             f'{where} cannot be read as JSON lines, one object per line such as '
             f'{{"labels": 3, "logits": [0.1, 2.0]}}: {_plain(error)}'
@@ -146,12 +235,16 @@ def _read_with(read: Callable[[Path], pa.Table], path: Path) -> Arrays:
 
 def _starts_with_json(path: Path, head: bytes) -> bool:
     start = head.removeprefix(b'\xef\xbb\xbf').lstrip()[:1]
-    return start in (b'{', b'[') or _suffix(path) in ('.jsonl', '.ndjson', '.json')
+    return start in (b'{', b'[') or _suffix(Path(zipped_table(head)) if head.startswith(ZIP) else path) in (
+        '.jsonl',
+        '.ndjson',
+        '.json',
+    )
 
 
 def _suffix(path: Path) -> str:
     """Return the suffix of the content: '.csv' of 'x.csv.gz'."""
-    kept = [s.lower() for s in path.suffixes if s.lower() not in ('.gz', '.bz2', '.xz', '.zst', '.piped')]
+    kept = [s.lower() for s in path.suffixes if s.lower() not in ('.gz', '.bz2', '.xz', '.zst', '.zip', '.piped')]
     return kept[-1] if kept else ''
 
 

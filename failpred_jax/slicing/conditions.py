@@ -1,5 +1,6 @@
 """What a slice can be made of: values and ranges of columns, classes, clusters and levels of confidence."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.slicing.units import SliceUnits
+from failpred_jax.slicing.values import edges_of, in_words
 
 CLUSTER, PREDICTED, CONFIDENCE = 'cluster', 'predicted class', 'confidence'
 # Numbers with more distinct values are cut at quantiles; of words, the most frequent ones are looked at.
@@ -78,15 +80,11 @@ def _of_column(name: str, values: np.ndarray) -> Iterator[Condition]:
         words = np.char.decode(values, 'utf-8', 'replace') if values.dtype.kind == 'S' else values
         yield from _of_words(name, words)
     elif values.dtype.kind == 'b' or (values.dtype.kind in 'iuf' and _is_discrete(values)):
-        yield from _of_words(name, np.array([_number(v) for v in values.tolist()]))
+        yield from _of_words(name, np.array(in_words(values)))
     elif values.dtype.kind in 'iuf':
-        yield from _of_numbers(name, values.astype(np.float64))
+        yield from _of_numbers(name, values)
     else:
         raise UserError(f"column '{name}' has type {values.dtype}; it must hold words, numbers or truth values")
-
-
-def _number(value: float | bool) -> str:
-    return '' if value != value else str(value) if isinstance(value, bool) else f'{value:g}'
 
 
 def _is_discrete(values: np.ndarray) -> bool:
@@ -103,13 +101,13 @@ def _of_words(column: str, words: np.ndarray) -> Iterator[Condition]:
 
 def _of_numbers(column: str, values: np.ndarray) -> Iterator[Condition]:
     """Yield bins of about equally many units, and what is up to and over each of their edges."""
-    missing = np.isnan(values)
+    missing = np.isnan(values) if values.dtype.kind == 'f' else np.zeros(len(values), bool)
     if missing.any():
         yield Condition(column, f'{column} = (missing)', missing)
-    known = values[~missing]
-    edges = np.unique(np.quantile(known, np.arange(1, NUM_BINS) / NUM_BINS, method='inverted_cdf'))
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
-        yield Condition(column, f'{low:g} < {column} <= {high:g}', (values > low) & (values <= high))
-    for edge in edges:
-        yield Condition(column, f'{column} <= {edge:g}', values <= edge)
-        yield Condition(column, f'{column} > {edge:g}', values > edge)
+    edges = edges_of(values[~missing], NUM_BINS)
+    names = in_words(edges)
+    for (low, high), (from_, to) in zip(itertools.pairwise(edges), itertools.pairwise(names), strict=True):
+        yield Condition(column, f'{from_} < {column} <= {to}', (values > low) & (values <= high))
+    for edge, name in zip(edges, names, strict=True):
+        yield Condition(column, f'{column} <= {name}', values <= edge)
+        yield Condition(column, f'{column} > {name}', values > edge)

@@ -23,6 +23,7 @@ from e2e.wrong_input import (
     SCORE,
     SHIFTS,
     TRAIN_FILE,
+    archive,
     config_file,
     file,
     flags,
@@ -33,6 +34,7 @@ from e2e.wrong_input import (
     shift_file,
     shifts,
     stream,
+    table,
 )  # fmt: skip
 from PIL import ImageFont
 
@@ -228,7 +230,30 @@ CASES = {
     'percentages as logits': predictions(logits=np.tile([70, 20, 10], (8, 1))),
     'probabilities that do not sum to 1': predictions(logits=None, probs=np.full((8, 3), 0.4)),
     'a table with a short line': file('p.csv', TABLE + b'0,1.0\n', SCORE, '--predictions={tmp}/p.csv'),
+    'a table that ends within a row': table('labels,logits_0,logits_1,logits_2\n0,1,2,3\n0,1.0'),
     'a table with a word in it': file('p.csv', TABLE + b'0,1,2,high\n', SCORE, '--predictions={tmp}/p.csv'),
+    'a confidence that is no number': table('Label,Prediction,Confidence\n1,1,0.5\n1,0,12%\n'),
+    'a row without a label': table('label,prediction,confidence\n1,1,0.5\n,0,0.1\n'),
+    'a row without a prediction': table('label,prediction,confidence\n1,1,0.5\n1,,0.1\n'),
+    'a row without a confidence': table('label,prediction,confidence\n1,1,0.5\n1,0,\n'),
+    'a row without a group': table('correct,confidence,group\n1,0.5,a\n0,0.1,\n'),
+    'a row that nobody judged': table('correct,confidence\n1,0.5\n,0.1\n'),
+    'a correctness in other words': table('correct,confidence\nja,0.5\nnein,0.1\n'),
+    'ids that decimals do not tell apart': predictions(id=np.full(8, 1e20)),
+    'a row of no part': table('part,correct,confidence\ntest,1,0.5\n,0,0.1\n'),
+    'a part that may be any': table('part,correct,confidence\ntest,1,0.5\nholdout,0,0.1\n'),
+    'a table without rows to evaluate': table('part,correct,confidence\nval,1,0.5\nval,0,0.1\ncal,1,1\n'),
+    'names of other tools': table('y,prob_0,prob_1\n1,0.5,0.5\n'),
+    'a score without a name': table('correct,confidence_\n1,0.5\n'),
+    'one column that names its class': table('labels,probs_yes\nyes,0.5\nno,0.5\n'),
+    'labels that the columns do not name': table('labels,probs_1,probs_2\n0,0.5,0.5\n1,0.5,0.5\n'),
+    'a number of a class twice': table('labels,probs_1,probs_01\n1,0.5,0.5\n'),
+    'logits of dropout passes as probabilities': predictions(mc_probs=np.full((8, 2, 3), -1.0)),
+    'an archive of two tables': archive('p.zip', 'a.csv', 'b.csv'),
+    'a workbook': archive('p.xlsx', '[Content_Types].xml', 'xl/workbook.xml'),
+    'arrays that were compressed again': file(
+        'p.npz.gz', gzip.compress(b'PK\0\0'), SCORE, '--predictions={tmp}/p.npz.gz'
+    ),
     'predictions into the WORKDIR of a run': lambda tmp, finished: (
         *predictions()(tmp, finished), *copy(nothing)(tmp, finished)[:0],
     ),

@@ -1,5 +1,7 @@
 """Wrong input on disk and on the command line: makers (a folder, a finished run) -> the words to start with."""
 
+import zipfile
+
 import numpy as np
 from data.records_on_disk import small_set
 from monitor.population import written
@@ -73,6 +75,23 @@ def config_file(line):
     """Return a maker of a config file that sets an option in its fifth line."""
     head = 'from failpred_jax.config import default_config\n\ndef get_config():\n    config = default_config()\n'
     return file('mine.py', f'{head}    {line}\n    return config\n'.encode(), '--config={tmp}/mine.py')
+
+
+def table(text):
+    """Return a maker of a table to score."""
+    return file('p.csv', text.encode(), SCORE, '--predictions={tmp}/p.csv')
+
+
+def archive(name, *members):
+    """Return a maker of a zip archive to score, with a small text under each name."""
+
+    def make(tmp, finished):
+        with zipfile.ZipFile(tmp / name, 'w') as out:
+            for member in members:
+                out.writestr(member, 'labels,probs\n1,0.5\n')
+        return (SCORE, f'--predictions={tmp / name}')
+
+    return make
 
 
 def records(change):

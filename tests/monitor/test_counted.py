@@ -71,6 +71,39 @@ def test_a_file_that_was_rewritten_is_refused(taken, policy, rng, tmp_path, chan
     assert state.read_bytes() == kept
 
 
+@pytest.mark.parametrize('form', ['csv', 'jsonl'])
+def test_a_file_that_is_still_being_written_is_the_whole_file_in_the_end(form, policy, rng, tmp_path):
+    table = frame(rng, 130).drop(columns='labels').dropna()
+    whole = table.to_csv(index=False) if form == 'csv' else table.to_json(orient='records', lines=True)
+    stream, once = tmp_path / f'stream.{form}', tmp_path / 'once.json'
+    stream.write_text(whole)
+    running.run_monitor(policy, stream, once, {'window': 50})
+    for part in range(3):
+        # Wherever it ends, in the header or a number or at a line's end: each line is counted once, and whole.
+        state, counted = tmp_path / f'{part}.json', 0
+        for end in [*sorted(rng.integers(1, len(whole), 6).tolist()), len(whole)]:
+            stream.write_text(whole[:end])
+            ended = running.run_monitor(policy, stream, state, {'window': 50})
+            counted += ended.num_rows
+            lines = whole[:end].split('\n')
+            is_object = form == 'jsonl' and lines[-1].endswith('}')
+            assert ended.left == ('' if is_object else lines[-1].strip())
+            assert counted == max(0, len(lines) - 1 - (form == 'csv') + is_object)
+        assert left(state) == left(once)
+
+
+def test_a_line_that_is_left_is_said_with_what_ends_it(policy, tmp_path):
+    stream, state = tmp_path / 'today.csv', tmp_path / 'monitor.json'
+    stream.write_text('id,confidence_mine\na,0.5\nb,0.25')
+    code, out, _ = monitor(policy, stream, state, '--without_page')
+    assert code == 0 and "'b,0.25', does not end with a newline" in out and f"echo >> '{stream}'" in out
+    assert '1 waits for the next' in out
+    with stream.open('a') as file:
+        file.write('\n')
+    code, out, _ = monitor(policy, stream, state, '--without_page')
+    assert code == 0 and '1 row was counted in an earlier call, 1 row is new' in out and 'newline' not in out
+
+
 def test_rows_without_names_are_known_again_from_twenty_on(taken, rng):
     confidence, _ = units(rng, 60)
     table = pd.DataFrame({'confidence_mine': confidence})

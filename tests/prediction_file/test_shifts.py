@@ -54,7 +54,7 @@ def test_columns_to_slice_by_keep_their_names(arrays):
         ({'ood_far_away_logits': np.zeros((24, 3))}, "'ood_far_away_confidence_mine' has shape (25,)"),
         ({'shift_dark_labels': None}, "'shift_dark_labels' is missing"),
         ({'shift_dark_labels': np.full(30, 7)}, 'shift_dark_labels'),
-        ({'ood_far_away_confidence_mine': np.full(25, np.nan)}, 'holds 25 NaN'),
+        ({'ood_far_away_confidence_mine': np.full(25, np.nan)}, 'is missing for 25 units'),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(arrays, change, message):

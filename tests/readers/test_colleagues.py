@@ -29,10 +29,22 @@ def test_percentages_are_fractions_and_it_is_said(separator, cells, tmp_path):
     assert any("'confidence' holds percentages" in note for note in found.notes)
 
 
-@pytest.mark.parametrize('cells', ['"1,299.99"\n0,"2,000.50"', '97.3%\n0,high'])
-def test_words_that_are_no_numbers_are_shown(cells, tmp_path):
-    (tmp_path / 'a.csv').write_text(f'correct,confidence_mine\n1,{cells}\n')
-    with pytest.raises(UserError, match=r"'confidence_mine' holds words, such as '(1,299\.99|97\.3%)'; it must hold"):
+@pytest.mark.parametrize('name', ['confidence', 'Confidence Mine', 'confidence_mine'])
+@pytest.mark.parametrize(
+    ('cells', 'told'),
+    [
+        ('"1,299.99"\n0,"2,000.50"', r"'1,299\.99' \(rows 1, 2\)"),
+        ('97.3%\n0,high', r"'97\.3%' \(rows 1, 2\)"),
+        ('0.97\n0,12%\n1,0.5\n1,3%', r"'12%' \(rows 2, 4\)"),
+        # Two files one after the other, with the header of each.
+        ('0.97\ncorrect,confidence\n1,0.5', r"'confidence' \(row 2\)"),
+    ],
+)
+def test_the_first_cell_that_is_no_number_is_shown_with_its_row_and_column(cells, told, name, tmp_path):
+    (tmp_path / 'a.csv').write_text(
+        f'predicted,label,{name}\n' + ''.join(f'a,{row}\n' for row in f'1,{cells}'.split('\n'))
+    )
+    with pytest.raises(UserError, match=rf"'{name}' holds words, such as {told}; it must hold"):
         read_predictions(tmp_path / 'a.csv')
 
 

@@ -195,7 +195,7 @@ def test_integers_beyond_float64_stay_exact(tmp_path):
 
 BROKEN = {
     'twins': ('a.csv', b'labels,confidence_a,confidence_a\n0,1,2\n', 'several columns named .confidence_a'),
-    'gap': ('a.csv', b'labels,logits_0,logits_2\n0,1,2\n', 'without gaps'),
+    'gap': ('a.csv', b'labels,features_0,features_2\n0,1,2\n', 'without gaps'),
     'superscript': ('a.csv', 'labels,logits_²\n0,1\n'.encode(), None),
     'ragged': ('a.csv', b'labels,logits_0\n0,1\n0\n', 'Expected 2 columns'),
     'no rows': ('a.csv', b'labels,logits_0\n', 'no rows'),

@@ -1,5 +1,7 @@
 """Slices: nothing where nothing is, what is planted where it is, exact tests, and groups that are in one half each."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -10,6 +12,7 @@ from failpred_jax.slicing import SliceUnits, find_failing, find_grown
 from failpred_jax.slicing.conditions import conditions_of, confidence_levels
 from failpred_jax.slicing.testing import holm, more_in_second, more_than
 from failpred_jax.slicing.units import halves, one_of_each
+from failpred_jax.slicing.values import edges_of
 
 
 def test_nothing_is_found_where_nothing_is():
@@ -41,6 +44,29 @@ def test_groups_that_err_together_are_no_slices():
             for group in range(40):
                 assert len(set(found.searched[made.group == group])) == 1
     assert false >= 2
+
+
+@pytest.mark.parametrize('start', [0, 10**7, 2**53, 2**62])
+@pytest.mark.parametrize('num', [5, 60])
+def test_conditions_of_whole_numbers_do_not_depend_on_how_large_they_are(start, num, rng):
+    ages = rng.integers(0, num, 500)
+    found = [
+        conditions_of(SliceUnits(rng.random(500) < 0.1, None, None, {'age': ages + shift}, None, None), None)
+        for shift in (0, start)
+    ]
+    assert len(found[0]) == len(found[1]) >= num - 1 if num < 12 else 8
+    for small, large in zip(*found, strict=True):
+        assert np.array_equal(small.mask, large.mask)
+    assert len({one.name for one in found[1]}) == len(found[1])
+
+
+def test_edges_are_those_of_quantiles(rng):
+    for size in (1, 7, 40, 999):
+        values = rng.normal(size=size).round(1)
+        for bins in (3, 5, 8):
+            asked = [Fraction(k, bins) for k in range(1, bins)]
+            slow = {min(v for v in values if np.mean(values <= v) >= float(q) - 1e-12) for q in asked}
+            assert edges_of(values, bins).tolist() == sorted(slow)
 
 
 def test_tests_are_exact(rng):
