@@ -15,6 +15,7 @@ from failpred_jax.errors import UserError, nearest
 from failpred_jax.evaluate.resampling import group_of
 from failpred_jax.evaluate.tally import RESAMPLES_SEED
 from failpred_jax.metrics import bootstrap_pieces, intervals, is_graded, main_columns, values_of_units
+from failpred_jax.metrics.weighted import in_range
 from failpred_jax.metrics.working_points import binomial_interval
 from failpred_jax.results import Interval, Measures, Predictions, Slice, SliceScore
 from failpred_jax.slicing.values import edges_of, in_words
@@ -127,7 +128,7 @@ def _measured(
     correct, graded = test.correct[one.mask], is_graded(test.correct)
     group = group_of(test.about)
     group = None if group is None else group[one.mask]
-    weight = test.about.weight if by == WEIGHT else None
+    weight = in_range(test.about.weight) if by == WEIGHT and test.about.weight is not None else None
     grade = correct.astype(np.float64)
     num_errors = 0 if graded else int(np.count_nonzero(grade == 0))
     found = Slice(

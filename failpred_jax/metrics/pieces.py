@@ -18,6 +18,7 @@ from failpred_jax.metrics.weighted import (
     best_graded_aurc,
     falling_levels,
     graded_names,
+    in_range,
     is_graded,
     values_of_units,
     weighted_values,
@@ -76,7 +77,7 @@ def bootstrap_pieces(
     Reference: Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 3.8 (clusters); Kish, Survey
       Sampling, 1965, section 11.7 (the effective number).
     """
-    correct = np.asarray(correct)
+    correct, weight = np.asarray(correct), None if weight is None else in_range(weight)
     grade, graded = correct.astype(np.float64), is_graded(correct)
     is_plain = group is None and weight is None and not graded
     piece = np.arange(len(grade)) if group is None else np.unique(group, return_inverse=True)[1].reshape(-1)

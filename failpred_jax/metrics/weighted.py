@@ -17,6 +17,8 @@ from failpred_jax.types import Array
 
 # Two sums that differ by less than this share of the whole are equal up to rounding.
 ROUNDING = 1e-9
+# Of the largest weight, as a power of 2, up to which weights are taken in their own unit.
+_MOST_EXPONENT = 100
 # Why a metric has no value for grades.
 UNGRADED = 'undefined: it needs right or wrong, and correct holds grades (right_at=0.5 makes them right or wrong)'
 
@@ -111,6 +113,16 @@ def best_graded_aurc(weight: np.ndarray, risk: np.ndarray) -> np.ndarray:
     return _ratio(area, weight.sum(axis=-1))
 
 
+def in_range(weight: np.ndarray) -> np.ndarray:
+    """Return weights [N] float64 in another unit where products of theirs would leave float64.
+
+    No figure depends on the unit but 'num_errors', their sum over what is wrong. The factor is a power of 2, which
+    changes no digit.
+    """
+    exponent = int(np.frexp(weight.max(initial=0))[1])
+    return weight if abs(exponent) <= _MOST_EXPONENT else np.ldexp(weight, -exponent)
+
+
 def falling_levels(confidence: np.ndarray) -> tuple[np.ndarray, int]:
     """Return the place [N] of each unit among the distinct confidences, the highest being 0, and how many there are."""
     distinct, place = np.unique(confidence, return_inverse=True)
@@ -125,7 +137,7 @@ def values_of_units(
     Args:
       confidence: [N] of any real type, ranked exactly.
       correct: [N] bool, or float grades in [0, 1].
-      weight: [N] float64 >= 0, or None for 1 each.
+      weight: [N] float64 >= 0, or None for 1 each; their unit does not matter (`in_range`).
       points: operating points.
 
     Returns:
@@ -143,7 +155,7 @@ def values_of_units(
             'numbers (infinities are allowed): repair the score, or mask those units'
         )
     grade = correct.astype(np.float64)
-    weight = np.ones(len(grade)) if weight is None else weight
+    weight = np.ones(len(grade)) if weight is None else in_range(weight)
     level, count = falling_levels(confidence)
     right, wrong = (np.bincount(level, values, count) for values in (weight * grade, weight * (1 - grade)))
     found = {name: float(value) for name, value in weighted_values(right, wrong, points).items()}

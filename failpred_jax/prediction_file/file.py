@@ -33,6 +33,7 @@ import numpy as np
 
 from failpred_jax.errors import UserError
 from failpred_jax.prediction_file.dealing import PREFIXES, Dealt, deal_parts
+from failpred_jax.prediction_file.frames import without_frames
 from failpred_jax.prediction_file.labels import IgnoreLabel, as_words
 from failpred_jax.prediction_file.names import PARTS, as_called, name_problem, plain_names, stem_of
 from failpred_jax.prediction_file.part import Units, parse_part
@@ -81,8 +82,8 @@ def parse_arrays(
       right_at: grades of at least this are right; None leaves grades as they are.
     """
     ours = plain_names(arrays)
-    dealt = deal_parts({ours[name]: value for name, value in arrays.items()}, where)
     problems: list[str] = []
+    dealt = deal_parts(without_frames({ours[name]: value for name, value in arrays.items()}, problems), where)
     parts, class_names, called = _sorted_out(dealt, {our: name for name, our in ours.items()}, problems)
     found, of_parts = {}, []
     for prefix, part in PARTS.items():

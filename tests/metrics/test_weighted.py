@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
 
+from failpred_jax import evaluate_predictions
 from failpred_jax.metrics import (
     bootstrap_pieces,
     graded_names,
@@ -71,6 +73,29 @@ def test_whole_weights_count_units_as_often(units, rng):
     expected = score_metrics(np.repeat(confidence, weight), np.repeat(right, weight))
     assert values_of_units(confidence, right, weight.astype(float)) == pytest.approx(expected)
     assert values_of_units(confidence, right) == pytest.approx(score_metrics(confidence, right))
+
+
+@pytest.mark.parametrize('scale', [1e-300, 1e-160, 1e-30, 1e30, 1e160, 1e300])
+def test_the_unit_of_weights_does_not_matter(units, rng, scale):
+    confidence, correct = units
+    weight = rng.gamma(1, size=len(correct))
+    given = {'a': confidence, 'b': rng.normal(size=len(correct))}
+    expected = bootstrap_pieces(given, correct, None, weight, num_resamples=50)
+    found = bootstrap_pieces(given, correct, None, weight * scale, num_resamples=50)
+    rows = [m for m, name in enumerate(expected.metrics) if name != 'num_errors']
+    np.testing.assert_allclose(found.values[rows], expected.values[rows], rtol=1e-9)
+    np.testing.assert_allclose(found.samples[rows], expected.samples[rows], rtol=1e-5, atol=1e-6)
+    assert found.support == expected.support
+    of_units = values_of_units(confidence, correct, weight * scale)
+    assert of_units['auroc'] == pytest.approx(roc_auc_score(correct, confidence, sample_weight=weight), rel=1e-9)
+    precision = average_precision_score(~correct, -confidence, sample_weight=weight)
+    assert of_units['aupr_error'] == pytest.approx(precision, rel=1e-9)
+    slices = []
+    for one in (weight, weight * scale):
+        table = evaluate_predictions(correct=correct, confidences=given, weight=one, resamples=20)
+        slices.append(table.evaluation.measures.slices[0])
+    assert slices[1].accuracy == pytest.approx(slices[0].accuracy)
+    assert slices[1].scores['a'].metrics == pytest.approx(slices[0].scores['a'].metrics)
 
 
 def test_grades_come_to_right_and_wrong_in_the_limit(units):
