@@ -40,12 +40,12 @@ def without_frames(arrays: Mapping[str, Any], problems: list[str]) -> dict[str, 
         columns = _classes(by_class[name], places[name][1])
         numbers = [str(number) for number in range(len(columns))]
         wanted = numbers if sorted(columns) == sorted(numbers) and sorted(columns) != sorted(names) else names
-        if not wanted:
+        if not wanted and len(set(columns)) == len(columns):
             names = wanted = columns
-            found |= {'class_names': np.array(names)} if len(set(names)) == len(names) else {}
+            # Numbers stay numbers: labels are then these, and no places in a list.
+            are_numbers = all(column.isdecimal() for column in columns)
+            found['class_names'] = np.array(columns, int if are_numbers else str)
         found[name] = _in_order(frames[name], columns, wanted, name, 'the classes are', problems)
-    if given is None and names and all(name.lstrip('-').isdecimal() for name in names):
-        found |= {name: _as_words(found[name]) for name, (_, stem) in places.items() if stem in (*_LABELS, 'predicted')}
     features = [name for name in frames if places[name][1] == 'features']
     for name in features[1:]:
         first = [_word(column) for column in _columns(frames[features[0]])]
@@ -83,8 +83,9 @@ def _in_order(
     if columns == wanted and len(set(columns)) == len(columns):
         return values
     if len(set(columns)) < len(columns) or set(columns) != set(wanted):
+        but = f', but {others} {_some(wanted)}' if wanted else ', some alike'
         problems.append(
-            f"the columns of '{name}' are named {_some(columns)}, but {others} {_some(wanted)}; rename the columns, "
+            f"the columns of '{name}' are named {_some(columns)}{but}; rename the columns, "
             f'or give the numbers alone, in that order: {name}.to_numpy()'
         )
         return values
@@ -93,14 +94,6 @@ def _in_order(
 
 def _some(names: list[str]) -> str:
     return ', '.join(names[:_SHOWN]) + (', ...' if len(names) > _SHOWN else '')
-
-
-def _as_words(labels: Any) -> Any:
-    """Return numbers of classes that are called by numbers as their names, so that none is taken for a place."""
-    values = np.asarray(labels)
-    if values.ndim != 1 or values.dtype.kind not in 'iuf' or not np.isfinite(values).all():
-        return labels
-    return np.array([_word(value) for value in values.tolist()])
 
 
 def _place(name: str) -> tuple[str, str]:
