@@ -37,7 +37,8 @@ from failpred_jax.types import Array
 PRICE = 0.05
 # Of the line, in degrees: 0 is the ranker alone, 90 the stranger score alone.
 ANGLES = tuple(range(91))
-# Of a run, the first that is there: a trained ranker before the network's own.
+# Of a run, the first that is there and ranks validation errors no worse than the last: a trained ranker before the
+# network's own.
 RANKERS = ('confidnet', 'learned_from_features', 'mcp')
 STRANGERS = ('knn_distance', 'residual', 'mahalanobis', 'trust_score')
 
@@ -206,16 +207,40 @@ def _column(inputs: ScoreInputs, name: str) -> Array:
 
 def _fit(given: FitInputs) -> tuple[NamedAxes, tuple[str, ...]]:
     columns = given.val.columns or {}
-    ranker = next((name for name in RANKERS if name in columns), 'mcp')
     stranger = next((name for name in STRANGERS if name in columns), None)
     if stranger is None:
         raise ScoreUnavailableError(
             f'two_scores reads a score that tells strangers; ask for one: {", ".join(STRANGERS)}'
         )
-    pair = _column(given.val, ranker), _column(given.val, stranger)
     correct = np.asarray(is_correct(given.val.logits, given.val_labels))
-    fitted, notes = fit_two_scores(*pair, correct)
-    return NamedAxes({ranker: fitted.ranker, stranger: fitted.stranger}), (f'{ranker} and {stranger}', *notes)
+    ranker, worse = _ranker(given.val, correct)
+    fitted, notes = fit_two_scores(_column(given.val, ranker), _column(given.val, stranger), correct)
+    named = NamedAxes({ranker: fitted.ranker, stranger: fitted.stranger})
+    return named, (f'{ranker} and {stranger}', *worse, *notes)
+
+
+def _ranker(val: ScoreInputs, correct: np.ndarray) -> tuple[str, tuple[str, ...]]:
+    """Return the ranker, and a sentence on each that was passed over since it ranks validation errors worse than mcp.
+
+    A trained ranker may have learned nothing. The validation units' columns come from fits that have not seen the
+    label of the unit, so that it is not flattered.
+    """
+    least, worse = _augrc(_column(val, RANKERS[-1]), correct), []
+    for name in (name for name in RANKERS[:-1] if name in (val.columns or {})):
+        risk = _augrc(_column(val, name), correct)
+        if risk <= least:
+            return name, tuple(worse)
+        worse.append(
+            f'not {name}, which ranks the {int((~correct).sum()):,} validation errors worse than {RANKERS[-1]} (AUGRC '
+            f'{1000 * risk:.3g} and {1000 * least:.3g} x1000)'
+        )
+    return RANKERS[-1], tuple(worse)
+
+
+def _augrc(values: Array, correct: np.ndarray) -> float:
+    """Return the AUGRC of units that are ranked by values [N]."""
+    found = np.asarray(jax.device_get(values)).astype(np.float64)
+    return _risk(found, found, correct)
 
 
 @score(

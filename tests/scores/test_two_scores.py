@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from failpred_jax.errors import ScoreUnavailableError, UserError
 from failpred_jax.metrics import ranking_metrics
@@ -155,11 +156,30 @@ def of_run(columns, rng):
 
 def test_in_a_run_it_takes_the_first_scores_that_are_there(rng):
     columns = {name: rng.normal(size=90) for name in ('residual', 'knn_distance', 'confidnet', 'mcp', 'two')}
-    found = as_fit(SCORES['two_scores'].fit(of_run(columns, rng)))
+    given = of_run(columns, rng)
+    # No worse than mcp on these units.
+    columns['confidnet'] = columns['mcp'] + (given.val.logits.argmax(axis=1) == given.val_labels)
+    found = as_fit(SCORES['two_scores'].fit(given))
     assert list(found.fitted.axes) == ['confidnet', 'knn_distance'] and found.notes[0] == 'confidnet and knn_distance'
+    assert not any(note.startswith('not ') for note in found.notes)
     alone = as_fit(SCORES['two_scores'].fit(of_run({'residual': columns['residual']}, rng)))
     assert list(alone.fitted.axes) == ['mcp', 'residual']
     with pytest.raises(ScoreUnavailableError, match='ask for one: knn_distance, residual'):
         SCORES['two_scores'].fit(of_run({'mcp': columns['mcp']}, rng))
     with pytest.raises(ScoreUnavailableError, match='fitted on knn_distance, which these units do not have'):
         SCORES['two_scores'].fn(ScoreInputs(np.zeros((3, 4)), columns={'confidnet': np.zeros(3)}), found.fitted)
+
+
+@pytest.mark.parametrize('trained', ['confidnet', 'learned_from_features'])
+def test_a_trained_ranker_is_chosen_where_it_ranks_validation_errors_no_worse_than_mcp(rng, trained):
+    columns = {name: rng.normal(size=90) for name in ('knn_distance', 'mcp')}
+    given = of_run(columns, rng)
+    correct = given.val.logits.argmax(axis=1) == given.val_labels
+    for values in [rng.normal(size=90) + shift * correct for shift in np.linspace(-1, 1, 21)] + [columns['mcp']]:
+        columns[trained] = values
+        found = as_fit(SCORES['two_scores'].fit(given._replace(val=given.val._replace(columns=columns))))
+        # At one accuracy a smaller AUGRC is a greater AUROC.
+        no_worse = roc_auc_score(correct, values) >= roc_auc_score(correct, columns['mcp'])
+        assert next(iter(found.fitted.axes)) == (trained if no_worse else 'mcp')
+        said = [note for note in found.notes if note.startswith(f'not {trained}, which ranks the')]
+        assert len(said) == (0 if no_worse else 1)
