@@ -12,8 +12,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line (the process's own, if none is given) and return its exit code."""
     argv = sys.argv if argv is None else argv
     terminal.never_fail_to_print()
+    is_help = any(word in command_line.HELP for word in argv[1:])
     try:
-        if any(word in command_line.HELP for word in argv[1:]):
+        if is_help:
             print(command_line.help_text(), flush=True)
         elif '--version' in command_line.with_two_dashes(argv[1:]):
             print(f'failpred_jax {__version__}', flush=True)
@@ -24,6 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if ending is None:
             endings.end_of_one_of_several()
             raise
+        if is_help and isinstance(error, BrokenPipeError):
+            # `--help | head` has read what it wanted.
+            return endings.leave(ending.code, is_agreed=False)
         return endings.leave_after(ending)
     return endings.leave(0, is_agreed=True)
 

@@ -1,6 +1,7 @@
 """What is said on the command line, and what the program says when it ends."""
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,15 @@ def test_the_help_tells_of_every_command_and_every_flag():
             assert f'--{flag.name}' in text
     for flag in (*command_line.SHARED, *command_line.JOB):
         assert f'--{flag.name}' in text
+
+
+def test_a_reader_that_has_read_enough_of_the_help_is_told_nothing():
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, '-m', 'failpred_jax', '--help']
+    done = subprocess.run(words, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, '')
 
 
 def test_help_and_a_misspelled_flag_are_answered_without_jax():
@@ -216,3 +226,10 @@ def test_a_share_that_is_no_number_is_told_how_to_be_written(value, words):
     with pytest.raises(UserError) as found:
         command_line.parse(['main.py', '--mode=decide', '--predictions=p.npz', f'--risk={value}'])
     assert str(found.value).startswith(words)
+
+
+@pytest.mark.parametrize('word', ['--audit=back.csv', '--issues'])
+def test_flags_of_another_way_to_label_are_told_to_be_left_out(word):
+    name = word.partition('=')[0]
+    with pytest.raises(UserError, match=f'--inputs and --budget go with --strategy=NAME; leave them out with {name}'):
+        parse('--mode=label', '--workdir=x', word, '--inputs=folder')

@@ -50,7 +50,9 @@ def _check(given: Given) -> None:
         if flags['budget'] is None:
             raise UserError('--strategy needs --budget=N, how many to label')
     elif flags['inputs'] or flags['budget'] is not None:
-        raise UserError('--inputs and --budget go with --strategy=NAME')
+        alone = next((name for name in ('audit', 'issues') if flags[name]), '')
+        leave = f'; leave them out with --{alone}' if alone else ''
+        raise UserError(f'--inputs and --budget go with --strategy=NAME{leave}')
     if flags['seed'] < 0:
         raise UserError(f'--seed is {flags["seed"]}; it must be 0 or greater')
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from failpred_jax.errors import numbered
 from failpred_jax.evaluate.operating import PER_CLASS
 from failpred_jax.metrics import Metric, compared, main_columns
 from failpred_jax.metrics.debiased_calibration import BIASED
@@ -71,7 +72,9 @@ def _score_table(title: str, measures: Measures, run: RunDescription) -> list[st
 def _accuracy(classifier: ClassifierResult) -> str:
     share = percent(classifier.metrics.get('accuracy', math.nan))
     return (
-        f'mean grade {share} in' if classifier.is_graded else f'accuracy {share}, {classifier.num_errors:,} errors in'
+        f'mean grade {share} in'
+        if classifier.is_graded
+        else f'accuracy {share}, {numbered(classifier.num_errors, "error")} in'
     )
 
 

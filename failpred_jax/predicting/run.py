@@ -10,7 +10,7 @@ import tqdm
 
 from failpred_jax import compiler, processes
 from failpred_jax.console import say
-from failpred_jax.errors import UserError
+from failpred_jax.errors import UserError, numbered
 from failpred_jax.files import DAMAGE, read_npz
 from failpred_jax.predicting.inputs import Form, NewImages, open_images
 from failpred_jax.predicting.maps import MapWriter, check_folder
@@ -56,7 +56,7 @@ def predict_file(workdir: Path, inputs: Path, output: Path, scores: Sequence[str
     (check_folder if predictor.is_segmenter else check_table)(output)
     scores = predictor.asked(scores)
     images = open_images(inputs, Form(predictor.image_shape, predictor.resizes))
-    say(f'{len(images):,} images; {", ".join(scores)}')
+    say(f'{numbered(len(images), "image")}; {", ".join(scores)}')
     policy = predictor.policy
     if policy is None:
         say(f'no decisions: {predictor.no_policy}')

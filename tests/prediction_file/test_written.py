@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from failpred_jax.commands.score import ignored
 from failpred_jax.errors import UserError
+from failpred_jax.predicting.inputs import Form, open_images
 from failpred_jax.prediction_file import parse_arrays, read_predictions
 
 N = 30
@@ -249,3 +251,10 @@ def test_records_that_nobody_needs_are_left_out(tmp_path):
     pa.parquet.write_table(pa.table({**columns, 'labels': columns['box']}), tmp_path / 'x.parquet')
     with pytest.raises(UserError, match="column 'labels' holds struct"):
         read_predictions(tmp_path / 'x.parquet')
+
+
+@pytest.mark.parametrize('name', ['path', 'Path', 'FILENAME', 'Image_Path'])
+def test_a_column_of_paths_may_have_capitals(name, tmp_path):
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / 'a.png')
+    (tmp_path / 'x.csv').write_text(f'ID,{name}\n007,a.png\n')
+    assert open_images(tmp_path / 'x.csv', Form((8, 8, 1), False)).ids.tolist() == ['007']

@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import shutil
+from types import SimpleNamespace
 
 import ml_dtypes
 import numpy as np
@@ -170,6 +171,14 @@ def test_a_pipe_is_read_by_its_content(arrays, tmp_path, monkeypatch):
 
     monkeypatch.setattr('sys.stdin', Pipe())
     assert np.array_equal(read_file('-')['logits'], arrays['logits'])
+
+
+@pytest.mark.parametrize('content', [b'', b'a\n', b'PK\x03\x04 no', b'a,b\n'])
+def test_what_is_wrong_with_a_pipe_is_said_of_standard_input(content, monkeypatch):
+    monkeypatch.setattr('sys.stdin', SimpleNamespace(buffer=io.BytesIO(content)))
+    with pytest.raises(UserError, match='^standard input ') as error:
+        read_file('-')
+    assert 'piped' not in str(error.value)
 
 
 def test_columns_named_by_class_keep_their_names(tmp_path):
