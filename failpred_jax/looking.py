@@ -1,13 +1,14 @@
 """`--mode=check`: what the data of an experiment are, and what deserves attention, before anything is trained."""
 
 import itertools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 
-from failpred_jax import data as data_room
 from failpred_jax.config import Config
 from failpred_jax.console import say
+from failpred_jax.data import Data, load_data
 from failpred_jax.data.contact_sheet import make_sheet
 from failpred_jax.data.look import Remark, class_counts, look_at, pixel_statistics
 from failpred_jax.errors import UserError
@@ -18,11 +19,16 @@ _PRINTED = 20
 CHECK = 'check'
 
 
-def check(config: Config, workdir: Path) -> Path:
+def check(config: Config, workdir: Path, find_obstacles: Callable[[Data], Iterable[str]] = lambda data: ()) -> Path:
     """Print what the data are, and write it with a contact sheet into a new folder `check` of the WORKDIR.
 
     Nothing is trained, and nothing that is there is changed: where a run has its split, that is looked at; else the
     split that a run would draw.
+
+    Args:
+      config: the experiment.
+      workdir: where its run lives, or would.
+      find_obstacles: returns what would stop a run with these data.
 
     Returns:
       The folder.
@@ -31,7 +37,7 @@ def check(config: Config, workdir: Path) -> Path:
       UserError: the data cannot be loaded, or the folder cannot be written.
     """
     split_file = workdir / 'split.npz'
-    data = data_room.load_data(config.data, split_file if split_file.exists() else None)
+    data = load_data(config.data, split_file if split_file.exists() else None)
     info = data.info
     parts = data.parts
     counts = {name: class_counts(examples, info) for name, examples in parts.items()}
@@ -52,7 +58,8 @@ def check(config: Config, workdir: Path) -> Path:
     remarks = [Remark(text) for text in data.warnings]
     known = {remark.text for remark in remarks}
     remarks += [remark for remark in look_at(parts, info, config.data) if remark.text not in known]
-    told = [f'- {remark.text}' for remark in remarks] or ['- nothing deserves attention']
+    told = [f'- a run would stop with: {why}' for why in find_obstacles(data)]
+    told = [*told, *(f'- {remark.text}' for remark in remarks)] or ['- nothing deserves attention']
     for line in [*lines, *table[: _PRINTED + 2]]:
         say(line)
     if info.num_classes > _PRINTED:
@@ -66,7 +73,7 @@ def check(config: Config, workdir: Path) -> Path:
     return folder
 
 
-def _normalization(config: Config, data: data_room.Data) -> list[str]:
+def _normalization(config: Config, data: Data) -> list[str]:
     mean, std = (_rounded(values) for values in pixel_statistics(data.train))
     line = f'- pixels in [0, 1]: mean {mean}, standard deviation {std} (of the training part)'
     given = tuple(np.round(config.data.mean, 4).tolist()), tuple(np.round(config.data.std, 4).tolist())

@@ -69,13 +69,7 @@ def prepare_run(config: Config, workdir: Path) -> PreparedRun:
     with listen(seconds), phase('reading the data', is_shown=False):
         data = _load_data(config.data, workdir)
     processes.from_main(lambda: _check_same_data(workdir, data))
-    head_train = data.train
-    if config.confidence.targets == 'validation':
-        head_train, data = data_room.split_validation(data, config.data.split_seed)
-    elif config.confidence.targets == 'crossfit':
-        check_can_crossfit(data.info)
-    network = make_network(config.model, data.info)
-    _check_classifier(config, network)
+    data, head_train, network = _network_and_parts(config, data)
     program = _make_program(config, data, network)
     head_program = program
     if config.confidence.targets == 'crossfit':
@@ -94,6 +88,29 @@ def prepare_run(config: Config, workdir: Path) -> PreparedRun:
     return PreparedRun(
         config, workdir, described, data, head_train, network, program, head_program, stages, store, seconds
     )  # fmt: skip
+
+
+def check_run(config: Config, data: data_room.Data) -> None:
+    """Find what would stop a run with these data, before it is started; nothing is written.
+
+    Raises:
+      UserError: as in `prepare_run`.
+    """
+    devices.check_batch_size(config.evaluate.batch_size, 'config.evaluate.batch_size')
+    data, head_train, _ = _network_and_parts(config, data)
+    make_stages(config, len(data.train.labels), len(head_train.labels))
+
+
+def _network_and_parts(config: Config, data: data_room.Data) -> tuple[data_room.Data, Examples, Network]:
+    """Return the parts that the stages work with, what the confidence is learned from, and the network for both."""
+    head_train = data.train
+    if config.confidence.targets == 'validation':
+        head_train, data = data_room.split_validation(data, config.data.split_seed)
+    elif config.confidence.targets == 'crossfit':
+        check_can_crossfit(data.info)
+    network = make_network(config.model, data.info)
+    _check_classifier(config, network)
+    return data, head_train, network
 
 
 def _check_same_data(workdir: Path, data: data_room.Data) -> None:

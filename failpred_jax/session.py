@@ -19,6 +19,7 @@ from failpred_jax.results import read_evaluation
 from failpred_jax.results.beside import files_beside, with_beside
 from failpred_jax.results.decisions import POLICY
 from failpred_jax.several_seeds import SeveralSeeds
+from failpred_jax.shift.images import check_paths
 from failpred_jax.stopping import Stop, Stopped
 from failpred_jax.workdir import Workdir
 
@@ -49,6 +50,8 @@ def opened(
         )
     if config.decide.score and config.decide.score not in SCORES:
         raise UserError(f'config.decide.score: {SCORES.unknown(config.decide.score)}')
+    # Before the data are read, which may take long.
+    processes.from_main(lambda: check_paths(config.evaluate.shifts))
     compiler.keep_compilations()
     stop = Stop()
     with stop.on_signal():

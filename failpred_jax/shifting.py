@@ -33,7 +33,7 @@ from failpred_jax.results import Evaluation, Predictions, read_evaluation
 from failpred_jax.results.shifted import Shifted, ShiftedSet, read_gallery, read_shifted, write_shifted
 from failpred_jax.scores.score import ScoreInputs
 from failpred_jax.shift.corruption import corrupt
-from failpred_jax.shift.images import EXCLUDED, Form, ShiftImages, draw, expand, load_shift
+from failpred_jax.shift.images import EXCLUDED, Form, ShiftImages, check_paths, draw, expand, load_shift
 from failpred_jax.threads import in_stages
 
 FOLDER = 'shift'
@@ -49,6 +49,7 @@ def check_shifts(config: Config, data: Data) -> None:
     Raises:
       UserError: as in `measure_shifts`.
     """
+    check_paths(config.evaluate.shifts)
     asked = expand(config.evaluate.shifts)
     _check_task(asked, data)
 

@@ -1,17 +1,31 @@
 """A look at the data of an experiment before anything is trained."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from failpred_jax.commands.command import Command, Given
 from failpred_jax.registry import COMMANDS
 
+if TYPE_CHECKING:
+    from failpred_jax.data import Data
+
 
 def _run(given: Given) -> None:
-    from failpred_jax import looking, processes
+    from failpred_jax import looking, prepared, processes, shifting
     from failpred_jax.config import read_config
+    from failpred_jax.errors import UserError
 
     config = read_config(given.config)
-    processes.from_main(lambda: looking.check(config, Path(given.workdir)))
+
+    def obstacles(data: 'Data') -> Iterator[str]:
+        for look in (prepared.check_run, shifting.check_shifts):
+            try:
+                look(config, data)
+            except UserError as error:
+                yield str(error)
+
+    processes.from_main(lambda: looking.check(config, Path(given.workdir), obstacles))
 
 
 COMMANDS.register('check')(

@@ -70,6 +70,7 @@ class Table:
         )
         num = len(self.rows)
         more = f' The first {MOST_SHOWN} of {num} rows; the file holds all.' if num > MOST_SHOWN else ''
+        more += f' The table scrolls: {min(num, MOST_SHOWN)} rows.' if num > TALL else ''
         return h.figure('.table')[
             region[
                 h.table('.sortable', id=f'table-{self.name}')[

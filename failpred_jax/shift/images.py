@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +67,15 @@ def load_shift(asked: str, form: Form) -> ShiftImages:
         return found
     except UserError as error:
         raise UserError(f"config.evaluate.shifts, '{asked}': {error}") from error
+
+
+def check_paths(asked: tuple[str, ...]) -> None:
+    """Raise a UserError if a file or folder that a set is read from is not there; nothing is read."""
+    for word in asked:
+        kind, _, argument = word.partition(':')
+        what = {'FILE': 'file', 'DIR': 'folder'}.get(SHIFTS.fact(kind, 'argument') if kind in SHIFTS else '')
+        if what and not Path(argument).expanduser().exists():
+            raise UserError(f"config.evaluate.shifts, '{word}': there is no {what} {argument}")
 
 
 def expand(asked: tuple[str, ...]) -> list[tuple[str, tuple[int, ...]]]:

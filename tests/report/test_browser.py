@@ -2,9 +2,12 @@
 
 import json
 import shutil
+import subprocess
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from failpred_jax import report
 
@@ -269,3 +272,35 @@ def test_pngs_are_written(tmp_path):
     (path,) = export.write_pngs({'risk_coverage': figure}, tmp_path / 'figures')
     assert path.read_bytes().startswith(b'\x89PNG')
     assert path.stat().st_size > 5000
+
+
+def test_a_screenshot_without_a_window_shows_the_figures(hostile, tmp_path):
+    page = report.build(hostile, tmp_path / 'shown', png=False)
+    without = tmp_path / 'hidden.html'
+    without.write_text(page.read_text().replace('</head>', '<style>.plot { visibility: hidden }</style></head>'))
+    words = [*FLAGS, f'--user-data-dir={tmp_path / "profile"}', '--window-size=1280,9000', '--hide-scrollbars']
+    found = []
+    for address in (page, without):
+        file = tmp_path / f'{address.stem}.png'
+        asked = [BROWSER, *words, f'--screenshot={file}', address.as_uri()]
+        subprocess.run(asked, check=True, capture_output=True, timeout=120)
+        with Image.open(file) as picture:
+            found.append(np.asarray(picture.convert('RGB')))
+    rows = (found[0] != found[1]).any(axis=(1, 2))
+    # The curves alone are some 800 points high.
+    assert rows.sum() > 1500
+
+
+def test_a_long_table_scrolls_on_the_page_and_is_whole_on_paper(opened):
+    cut = (
+        "const frame = document.querySelector('.scroll'); frame.classList.add('tall'); const row ="
+        "frame.querySelector('tbody tr'); for (let i = 0; i < 60; i++) row.after(row.cloneNode(true));"
+        'return frame.scrollHeight > frame.clientHeight + 1'
+    )
+    assert opened.execute_script(cut)
+    opened.execute_cdp_cmd('Emulation.setEmulatedMedia', {'media': 'print'})
+    try:
+        whole = "const f = document.querySelector('.scroll.tall'); return f.scrollHeight <= f.clientHeight + 1"
+        assert opened.execute_script(whole)
+    finally:
+        opened.execute_cdp_cmd('Emulation.setEmulatedMedia', {'media': ''})

@@ -102,7 +102,16 @@
     },
     { rootMargin: '600px' },
   );
-  const start = () => window.setTimeout(() => plots.forEach((plot) => near.observe(plot)), 0);
+  // What is in view is drawn at once: a screenshot without a window is taken once the page has loaded, before any
+  // observer is called. The rest waits until it comes near.
+  const isInView = (plot) => {
+    const { top, bottom, width } = plot.getBoundingClientRect();
+    return width > 0 && bottom > 0 && top < window.innerHeight;
+  };
+  const start = () => {
+    plots.filter(isInView).forEach(draw);
+    window.setTimeout(() => plots.forEach((plot) => near.observe(plot)), 0);
+  };
   if (document.readyState === 'complete') start();
   else window.addEventListener('load', start);
 

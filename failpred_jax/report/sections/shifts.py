@@ -104,16 +104,19 @@ def _made_anew(view: View, shifted: Shifted) -> str:
 def _severity_table(corrupted: Sequence[ShiftedSet], shifted: Shifted) -> Table:
     rows = [_severity_row('none', shifted.unshifted, shifted)]
     rows += [_severity_row(found.name, row, shifted) for found in corrupted for row in found.severities]
+    hints = {
+        'ece': '15 bins of equal width',
+        'set_coverage': 'share of prediction sets that hold the true class',
+    }
     columns = [Column('corruption', 'corruption'), Column('severity', 'severity', lambda v, _: str(v), True)]
     for key, title in (
         ('accuracy', 'accuracy'), ('ece', f'ECE of {shifted.reference}'), ('auroc', f'AUROC of {shifted.reference}'),
         ('accepted', 'accepted'), ('accepted_error', 'errors among accepted'),
         ('policy_accepted', 'accepted by the policy'), ('policy_error', 'errors among these'),
-        ('set_coverage', 'sets that hold the class'),
+        ('set_coverage', 'set holds class'),
     ):  # fmt: skip
         if any(math.isfinite(row[key] or math.nan) or row[key] == 0 for row in rows if row[key] is not None):
-            hint = '15 bins of equal width' if key == 'ece' else ''
-            columns.append(Column(key, title, lambda v, _: words.percent(v, 1), True, hint))
+            columns.append(Column(key, title, lambda v, _: words.percent(v, 1), True, hints.get(key, '')))
     columns.append(Column('set_size', 'classes in a set', lambda v, _: words.number(v, 3), True))
     return Table('severity', 'What each corruption does; severity 0 is the test set.', columns, rows)
 
