@@ -5,7 +5,7 @@ from pathlib import Path
 
 from failpred_jax import run_evaluation
 from failpred_jax.config import Config
-from failpred_jax.console import say
+from failpred_jax.console import phase, say
 from failpred_jax.prepared import prepare_run
 from failpred_jax.shifting import check_shifts, measure_shifts
 from failpred_jax.stages import start_state
@@ -49,7 +49,8 @@ class Experiment:
           examples: to train on; None for those that the config says.
         """
         result = self.store.result(folder)
-        start = start_state(stage, self.run.network, self.config.seed, previous)
+        with phase('making the first weights'):
+            start = start_state(stage, self.run.network, self.config.seed, previous)
         if result is None:
             # Only here: a finished baseline does not need the file any more.
             start = with_initial_weights(self.config, self.run.data.info, stage, start)

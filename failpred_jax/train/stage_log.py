@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import os
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +13,12 @@ from typing import Any
 import tqdm
 
 from failpred_jax import processes
-from failpred_jax.console import say_once
+from failpred_jax.console import phase, say, say_once
 from failpred_jax.errors import UserError
 from failpred_jax.files import write_text
+
+# Seconds between two lines on how far training is, where there is no bar: from the first, ever twice as long.
+FIRST_WAIT, LONGEST_WAIT = 10.0, 300.0
 
 
 def _make_summary_writer(folder: Path) -> Any:
@@ -43,7 +47,10 @@ class StageLog:
         self._path = folder / 'metrics.csv'
         self._writes = processes.is_main_process()
         self._rows = read_metrics(self._path) if self._writes else []
-        self._writer = _make_summary_writer(folder / 'tensorboard') if self._writes else None
+        with phase('loading TensorBoard'):
+            self._writer = _make_summary_writer(folder / 'tensorboard') if self._writes else None
+        self._name, self._num_steps = name, num_steps
+        self._told, self._wait = time.monotonic(), FIRST_WAIT
         self._bar = tqdm.tqdm(
             total=num_steps,
             initial=first_step,
@@ -54,9 +61,14 @@ class StageLog:
         )
 
     def progress(self, step: int, loss: float, accuracy: float, examples_per_second: float) -> None:
-        """Move the progress bar to `step`."""
+        """Move the progress bar to `step`; where there is no terminal, say now and then how far it is."""
         self._bar.set_postfix_str(f'loss {loss:.4g}, accuracy {accuracy:.2%}, {examples_per_second:,.0f} examples/s')
         self._bar.update(step - self._bar.n)
+        now = time.monotonic()
+        if not self._bar.disable or step >= self._num_steps or now - self._told < self._wait:
+            return
+        say(f'{self._name}: step {step:,} of {self._num_steps:,}, loss {loss:.4g}, accuracy {accuracy:.2%}')
+        self._told, self._wait = now, min(2 * self._wait, LONGEST_WAIT)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Add a row to the CSV, which appears whole, and to TensorBoard. NaN is an undefined value."""
