@@ -13,7 +13,7 @@ from typing import Any
 from absl import flags
 
 from failpred_jax.commands.command import Command, Flag, Given
-from failpred_jax.errors import UserError, nearest
+from failpred_jax.errors import DeclarationError, UserError, nearest
 from failpred_jax.registry import COMMANDS
 from failpred_jax.values import converted
 
@@ -80,7 +80,9 @@ def _own_flags() -> dict[str, Flag]:
     for mode in COMMANDS:
         for flag in COMMANDS[mode].flags:
             if found.setdefault(flag.name, flag) != flag:
-                raise ValueError(f"command '{mode}' declares --{flag.name}, which is another flag; choose another name")
+                raise DeclarationError(
+                    f"command '{mode}' declares --{flag.name}, which is another flag; choose another name"
+                )
     return {name: flag for name, flag in found.items() if flag not in (*SHARED, *JOB)}
 
 

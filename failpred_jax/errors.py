@@ -1,6 +1,7 @@
 """The one kind of error that a user, not a programmer, has to read."""
 
 import difflib
+import traceback
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -12,6 +13,10 @@ class UserError(Exception):
 
     `main.py` prints the message without a traceback and exits with code 2.
     """
+
+
+class DeclarationError(UserError, ValueError):
+    """What a score, a model or anything else that was added declares of itself is wrong."""
 
 
 class NoRowsError(UserError):
@@ -33,6 +38,14 @@ def nearest(given: str, allowed: Iterable[str], cutoff: float = 0.6) -> str:
     """Return `; did you mean 'x'?` for the nearest of `allowed`, or '' if none is as like it as `cutoff` (1: equal)."""
     matches = difflib.get_close_matches(given, list(allowed), n=1, cutoff=cutoff)
     return f"; did you mean '{matches[0]}'?" if matches else ''
+
+
+def line_of(error: BaseException, file: str) -> str:
+    """Return ' in line 3' for the last line of a file that an exception went through, or ''."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    if isinstance(error, SyntaxError) and error.filename == file:
+        lines.append(error.lineno)
+    return f' in line {lines[-1]}' if lines else ''
 
 
 def numbered(num: int, noun: str) -> str:

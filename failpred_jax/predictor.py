@@ -24,6 +24,7 @@ from failpred_jax.devices import num_devices
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.evaluate.collect import Reader, Weights, missing_needs
 from failpred_jax.evaluate.evaluation import TEST, evaluation_key
+from failpred_jax.evaluate.faults import drop_undefined
 from failpred_jax.evaluate.scoring import Fitted, Plan, compute_scores
 from failpred_jax.finished_run import FinishedRun, read_run, read_stage
 from failpred_jax.models.network import make_network
@@ -203,6 +204,7 @@ class Predictor:
         plan = self._plan(self.scores)
         with unchecked_samples():
             values, lost = compute_scores(plan, inputs, Fitted(self.run.fits.values), is_told=False)
+        values = drop_undefined(values, lost)
         return values, {name: why for name, why in lost.items() if name in self.scores}
 
     def _decide(

@@ -6,12 +6,13 @@ that an option can be checked against names without importing the room that impl
 """
 
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from failpred_jax.errors import UserError, nearest
+from failpred_jax.errors import DeclarationError, UserError, line_of, nearest
 
 
 def _home(entry: Any) -> tuple[str, str] | None:
@@ -27,6 +28,21 @@ def _is_same_cell(one: Any, other: Any) -> bool:
     """Return whether both are of the same name in a notebook, whose cells are run again and again."""
     home = _home(other)
     return home is not None and home[0] == '__main__' and home == _home(one)
+
+
+def _import(module: str) -> None:
+    """Import a module that may be anybody's.
+
+    Raises:
+      UserError: it fails; the message names its file and line.
+    """
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        spec = importlib.util.find_spec(module)
+        file = spec.origin if spec and spec.origin else module
+        what = str(error) if isinstance(error, UserError) else f'{type(error).__name__}: {error}'
+        raise UserError(f"'{file}' cannot be imported: it failed{line_of(error, file)}: {what}") from error
 
 
 class Registry:
@@ -56,12 +72,12 @@ class Registry:
           facts: what it declares of itself; see the registry for what there is to declare.
 
         Raises:
-          ValueError: the name is taken, or a fact is none of the registry's. A notebook's cell that is run again may
-            register again what it registered.
+          DeclarationError: the name is taken, or a fact is none of the registry's. A notebook's cell that is run again
+            may register again what it registered.
         """
         unknown = set(facts) - set(self._default_facts)
         if unknown:
-            raise ValueError(
+            raise DeclarationError(
                 f"{self.kind} '{name}' declares {', '.join(sorted(unknown))}, which is not among: "
                 f'{", ".join(self._default_facts) or "nothing"}'
             )
@@ -70,7 +86,7 @@ class Registry:
             if name in self._entries and not _is_same_cell(self._entries[name], entry):
                 first = _home(self._entries[name])
                 where = f' (the first is {".".join(first)})' if first else ''
-                raise ValueError(f"{self.kind} '{name}' is registered twice; choose another name{where}")
+                raise DeclarationError(f"{self.kind} '{name}' is registered twice; choose another name{where}")
             self._entries[name] = entry
             self._facts[name] = self._default_facts | facts
             self._options.pop(name, None)
@@ -88,7 +104,7 @@ class Registry:
             try:
                 package = importlib.import_module(self.package)
                 for module in sorted(found.name for found in pkgutil.iter_modules(package.__path__)):
-                    importlib.import_module(f'{self.package}.{module}')
+                    _import(f'{self.package}.{module}')
             except BaseException:
                 # Half of the names would be worse than the same error again.
                 self._is_loaded = False

@@ -64,3 +64,29 @@ def test_a_package_that_fails_to_import_fails_every_time():
     for _ in range(2):
         with pytest.raises(ModuleNotFoundError):
             list(broken)
+
+
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        (
+            'from failpred_jax.scores.score import score\n'
+            "score('mine', needs=['logits', 'featurs'], description='', reference='')",
+            "line 2: score 'mine' needs 'featurs'; did you mean 'features'? (allowed: logits, features, ",
+        ),
+        ('import nonesuch_package', "line 1: ModuleNotFoundError: No module named 'nonesuch_package'"),
+        ('\n\n1 / 0', 'line 3: ZeroDivisionError: division by zero'),
+        ('def f(:', 'line 1: SyntaxError: '),
+    ],
+)
+def test_a_file_that_was_added_and_fails_is_told_its_line(text, said, tmp_path, monkeypatch):
+    package = tmp_path / f'{tmp_path.name}_package'
+    package.mkdir()
+    (package / '__init__.py').touch()
+    (package / 'mine.py').write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = Registry('thing', package.name)
+    for _ in range(2):
+        with pytest.raises(UserError) as error:
+            list(found)
+        assert str(error.value).startswith(f"'{package / 'mine.py'}' cannot be imported: it failed in {said}")

@@ -3,14 +3,13 @@
 import importlib.machinery
 import inspect
 import sys
-import traceback
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import ml_collections
 
-from failpred_jax.errors import UserError
+from failpred_jax.errors import UserError, line_of
 
 # The name that a config file has as a module.
 _MODULE = 'failpred_config_file'
@@ -52,10 +51,7 @@ def load_config(path: str, argument: str | None) -> ml_collections.ConfigDict:
 
 def config_file_problem(error: BaseException, file: str) -> str:
     """Return in which line of the config file it failed and why."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    if isinstance(error, SyntaxError) and error.filename == file:
-        lines.append(error.lineno)
-    where = f"the config file '{file}' failed" + (f' in line {lines[-1]}' if lines else '')
+    where = f"the config file '{file}' failed{line_of(error, file)}"
     # ConfigDict hands on what its keys raise as an AttributeError.
     ours = next((cause for cause in (error, *error.args) if isinstance(cause, UserError)), None)
     return f'{where}: {ours}' if ours else f'{where}: {type(error).__name__}: {error}'

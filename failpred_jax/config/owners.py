@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
-from failpred_jax.errors import nearest
+from failpred_jax.errors import DeclarationError, nearest
 from failpred_jax.registry import Registry
 
 
@@ -32,16 +32,20 @@ class OwnerSection:
         """Return name -> dataclass of options, of all registered things that this section may name and that own any.
 
         Raises:
-          ValueError: a name that cannot stand in a config, or that means two things there.
+          DeclarationError: a name that cannot stand in a config, or that means two things there.
         """
         own = {f.name for f in dataclasses.fields(cls)}
         found: dict[str, type] = {}
         for registry in cls.NAMED_BY.values():
             for name, kind in registry.options().items():
                 if not name.isidentifier():
-                    raise ValueError(f"{registry.kind} '{name}' owns options; name it with letters, digits and _ only")
+                    raise DeclarationError(
+                        f"{registry.kind} '{name}' owns options; name it with letters, digits and _ only"
+                    )
                 if name in own or name in found:
-                    raise ValueError(f"{registry.kind} '{name}' owns options, but {cls.__name__} has another '{name}'")
+                    raise DeclarationError(
+                        f"{registry.kind} '{name}' owns options, but {cls.__name__} has another '{name}'"
+                    )
                 found[name] = kind
         return found
 

@@ -28,6 +28,7 @@ class Settable(ml_collections.ConfigDict):
     """
 
     # Until it is told, as while it is copied, it knows of no option and is a ConfigDict like any other.
+    _fields: dict[str, Any]
     _kind: type | None = None
     _known: Mapping[str, Entry] = MappingProxyType({})
     _path: str = 'config'
@@ -80,4 +81,5 @@ class Settable(ml_collections.ConfigDict):
         return copied
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: v for name, v in super().__getstate__().items() if name not in ('_kind', '_known', '_path')}
+        state: Any = super().__getstate__()
+        return {name: v for name, v in state.items() if name not in ('_kind', '_known', '_path')}

@@ -12,6 +12,7 @@ from failpred_jax.console import phase
 from failpred_jax.errors import UserError
 from failpred_jax.evaluate.calibrating import calibrate_scores
 from failpred_jax.evaluate.comparing import compare_scores, reference_of
+from failpred_jax.evaluate.faults import drop_undefined
 from failpred_jax.evaluate.fits import Fits
 from failpred_jax.evaluate.operating import with_operating
 from failpred_jax.evaluate.parts import Part, Parts
@@ -132,7 +133,10 @@ def predict_part(part: Part, plan: Plan, fitted: Fitted) -> Predictions:
     inputs = part.inputs._replace(labels=labels)
     lacking = {need for need in inputs._fields if getattr(inputs, need) is None} - {'columns'}
     scores = tuple(score for score in plan.scores if not score.needs & lacking)
-    computed = compute_scores(Plan(scores, {}), inputs, fitted, part.confidences)[0] if scores else {}
+    computed = {}
+    if scores:
+        computed, lost = compute_scores(Plan(scores, {}), inputs, fitted, part.confidences)
+        computed = drop_undefined(computed, lost)
     confidences = {**part.confidences, **{k: v for k, v in computed.items() if k not in part.confidences}}
     return Predictions(labels, logits, part.outcome(), confidences, part.about)
 
@@ -146,6 +150,7 @@ def count_units(parts: Parts, plan: Plan, fitted: Fitted, options: EvaluateConfi
     computed, unavailable = {}, {}
     if plan.scores:
         computed, unavailable = compute_scores(plan, test.inputs._replace(labels=labels), fitted, test.confidences)
+        computed = drop_undefined(computed, unavailable)
     # Scores that came with the units first: they are what the units were given for.
     confidences = {**test.confidences, **{k: v for k, v in computed.items() if k not in test.confidences}}
     with phase('measuring metrics', len(confidences) + 1, 'scores') as measuring:

@@ -19,6 +19,7 @@ from failpred_jax.console import phase
 from failpred_jax.data.lazy import blocks
 from failpred_jax.errors import given
 from failpred_jax.evaluate.collect import Reader
+from failpred_jax.evaluate.faults import drop_undefined
 from failpred_jax.evaluate.parts import PixelStream
 from failpred_jax.evaluate.pixel_totals import ClassTotals, ScoreTotals, bootstrap_images, valid_pixels
 from failpred_jax.evaluate.scoring import Fitted, Plan, compute_scores
@@ -121,11 +122,12 @@ def count_pixels(
     sample = draw_pixels(test.labels, info.ignore_label, options.sample_pixels, stream.seed)
     kept: dict[str, list[np.ndarray]] = {'logits': [], **{name: [] for name in totals}}
     for number, label, pixels, confidences, lost in _told(_images(stream.reader, plan, fitted, test), len(test.labels)):
+        labels, mask = _flat_labels(label, info.ignore_label)
+        drop_undefined({name: confidences[name][mask] for name in totals if name in confidences}, lost)
         # A score that a single image cannot have is no score of the set.
         for name in [name for name in totals if name in lost]:
             del totals[name], kept[name]
             unavailable[name] = f'test image {number}: {lost[name]}'
-        labels, mask = _flat_labels(label, info.ignore_label)
         logits = np.asarray(pixels.logits)
         correct = classes.add(logits, labels, mask)
         places = sample.places[number][sample.mask[number]]

@@ -11,6 +11,7 @@ import numpy as np
 from failpred_jax.blocks import in_blocks, to_host
 from failpred_jax.console import phase
 from failpred_jax.errors import ScoreUnavailableError, UserError
+from failpred_jax.evaluate.faults import by_itself, checked
 from failpred_jax.registry import SCORES
 from failpred_jax.scores.bank import Bank, make_bank
 from failpred_jax.scores.crossfit import held_out_values, validation_folds
@@ -124,15 +125,11 @@ def fit_scores(plan: Plan, inputs: FitInputs, own: Mapping[str, np.ndarray] | No
         given = inputs
         if score.combines:
             given = inputs._replace(val=inputs.val._replace(columns=_usable(columns)))
-        try:
-            with phase(f'fitting {score.name}'):
-                fit = None if score.fit is None else as_fit(score.fit(given))
-                columns[score.name] = held_out_values(score, given, fit, folds)
-        except ScoreUnavailableError as error:
-            unavailable[score.name] = str(error)
-            continue
-        if fit is not None:
-            values[score.name], notes[score.name] = fit.fitted, fit.notes
+        with by_itself(score.name, unavailable, score.fn), phase(f'fitting {score.name}'):
+            fit = None if score.fit is None else as_fit(score.fit(given))
+            columns[score.name] = checked(held_out_values(score, given, fit, folds), len(given.val_labels))
+            if fit is not None:
+                values[score.name], notes[score.name] = fit.fitted, fit.notes
     return Fitted(values, notes, unavailable, columns)
 
 
@@ -159,20 +156,21 @@ def compute_scores(
     """
     found, unavailable = dict(own or {}), dict(fitted.unavailable)
     inputs = inputs._replace(shared=Shared())
-    asked = [
-        score.distances.of_units(fitted.values[score.name])
-        for score in plan.scores
-        if score.distances is not None and score.name in fitted.values
-    ]
+    asked = []
+    for score in plan.scores:
+        if score.distances is not None and score.name in fitted.values:
+            with by_itself(score.name, unavailable, score.fn):
+                asked.append(score.distances.of_units(fitted.values[score.name]))
     _measure_together(inputs, [question for question in asked if question is not None], is_told)
     for score in _in_order(plan):
         if score.name in unavailable:
             continue
-        try:
-            with phase(f'computing {score.name}') if is_told else contextlib.nullcontext():
-                found[score.name] = _compute(score, inputs, fitted.values, found, is_compiled)
-        except ScoreUnavailableError as error:
-            unavailable[score.name] = str(error)
+        with (
+            by_itself(score.name, unavailable, score.fn),
+            phase(f'computing {score.name}') if is_told else contextlib.nullcontext(),
+        ):
+            values = _compute(score, inputs, fitted.values, found, is_compiled)
+            found[score.name] = checked(values, len(inputs.logits), may_be_undefined=True)
     return {score.name: found[score.name] for score in plan.scores if score.name in found}, unavailable
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from failpred_jax.errors import ScoreUnavailableError
+from failpred_jax.errors import DeclarationError, ScoreUnavailableError, nearest
 from failpred_jax.registry import SCORES
 from failpred_jax.scores.bank import Bank, make_bank
 from failpred_jax.types import Array, PyTree
@@ -234,9 +234,11 @@ class Score:
 
     def __post_init__(self):
         if self.role not in ROLES:
-            raise ValueError(f"score '{self.name}' has the role '{self.role}'; allowed: {', '.join(map(repr, ROLES))}")
+            raise DeclarationError(
+                f"score '{self.name}' has the role '{self.role}'; allowed: {', '.join(map(repr, ROLES))}"
+            )
         if self.reads_label != ('labels' in self.needs):
-            raise ValueError(f"score '{self.name}': a score is a 'bound' exactly if it needs 'labels'")
+            raise DeclarationError(f"score '{self.name}': a score is a 'bound' exactly if it needs 'labels'")
 
     @property
     def reads_label(self) -> bool:
@@ -277,12 +279,16 @@ def score(
       fit: see `Score`, as all that follows.
 
     Raises:
-      ValueError: if `name` is taken, `needs` names what is no field of ScoreInputs, or `role` is none or does not fit.
+      DeclarationError: `name` is taken, `needs` names what is no field of ScoreInputs, or `role` does not fit.
     """
     needs = frozenset(needs)
     unknown = needs - set(ScoreInputs._fields)
     if unknown:
-        raise ValueError(f"score '{name}' needs {sorted(unknown)}; ScoreInputs has {list(ScoreInputs._fields)}")
+        wrong = min(unknown)
+        raise DeclarationError(
+            f"score '{name}' needs '{wrong}'{nearest(wrong, ScoreInputs._fields)} (allowed: "
+            f'{", ".join(f for f in ScoreInputs._fields if f != "shared")})'
+        )
 
     def add(fn: ScoreFn) -> ScoreFn:
         entry = Score(

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from failpred_jax import console, evaluate_predictions
 from failpred_jax.errors import ScoreUnavailableError, UserError
 from failpred_jax.evaluate.scoring import ORDER, Fitted, Plan, compute_scores, drop_normalized, fit_scores, make_plan
 from failpred_jax.registry import SCORES
@@ -155,3 +156,61 @@ def test_scores_that_are_compiled_whole_are_the_same_and_those_in_numpy_are_not_
     assert not unavailable and list(found) == ['mine', 'mcp', 'doctor_alpha', 'tcp']
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-6)
+
+
+def fault(kind):
+    """Return a score that does something wrong."""
+
+    def fn(inputs, *fitted):
+        values = np.asarray(inputs.logits)[:, 0]
+        if kind == 'raises':
+            raise KeyError('no such thing')
+        return {'shape': values[:, None], 'scalar': np.float32(1), 'nan': np.where(values > 2, np.nan, values)}[kind]
+
+    return fn
+
+
+FAULTS = {
+    'raises': "it failed: KeyError: 'no such thing' (test_scoring.py in line ",
+    'shape': 'it failed: it returned values of shape (20, 1); it must be (20,), one per unit',
+    'scalar': 'it failed: ',
+    'nan': 'it failed: 17 of its 20 values are NaN; a ranking needs numbers',
+}
+
+
+@pytest.mark.parametrize('has_validation', [True, False])
+@pytest.mark.parametrize('kind', FAULTS)
+def test_a_score_that_fails_is_named_and_the_others_are_as_without_it(kind, has_validation, monkeypatch, capsys):
+    """In the table, in the file of figures and on the terminal: with its name and the reason."""
+    monkeypatch.setattr(console, '_told', set())
+    logits = np.arange(60, dtype=np.float32).reshape(20, 3) % 7
+    labels = np.arange(20) % 3
+    logits[:, 0] = np.arange(20)
+    part = {'logits': logits, 'labels': labels}
+    given: dict = {'resamples': 20, 'validation': part if has_validation else None}
+    without = evaluate_predictions(labels, logits, **given)
+    SCORES.register('faulty')(score('faulty', fault(kind)))
+    try:
+        found = evaluate_predictions(labels, logits, **given)
+    finally:
+        for held in (SCORES._entries, SCORES._facts):
+            del held['faulty']
+    reason = found.metrics['unavailable']['faulty']
+    assert reason.startswith(FAULTS[kind])
+    assert f'faulty unavailable: {reason}' in found.text
+    assert "warning: score 'faulty' failed and is left out; the table says why" in capsys.readouterr().out
+    assert found.metrics['scores'] == without.metrics['scores']
+
+
+def test_a_fit_that_fails_is_the_fault_of_its_score_and_memory_is_nobodys():
+    logits = np.arange(6, dtype=np.float32).reshape(3, 2)
+
+    def fit(given):
+        raise RuntimeError('RESOURCE_EXHAUSTED: out of memory') if memory else TypeError('a fit of what?')
+
+    plan = Plan((score('unfit', lambda inputs, fitted: inputs.logits[:, 0], fit=fit),), {})
+    memory = False
+    assert fit_scores(plan, fit_inputs(logits)).unavailable['unfit'].startswith('it failed: TypeError: a fit of what?')
+    memory = True
+    with pytest.raises(RuntimeError):
+        fit_scores(plan, fit_inputs(logits))

@@ -7,7 +7,7 @@ from failpred_jax.scores.score import score
 
 
 def test_unknown_needs_are_an_error():
-    with pytest.raises(ValueError, match=r"'featuers'.*ScoreInputs has \['logits', 'features'"):
+    with pytest.raises(ValueError, match=r"needs 'featuers'; did you mean 'features'\? \(allowed: logits, features, "):
         score('misspelled', needs=['featuers'], description='x', reference='x')
     assert 'misspelled' not in SCORES
 
