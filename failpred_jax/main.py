@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from failpred_jax import __version__, command_line, endings, launcher, terminal
-from failpred_jax.stopping import Stopped
+from failpred_jax.stopping import Stopped, ends_at_interrupt
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,11 +38,12 @@ def _run(argv: Sequence[str]) -> None:
     if launcher.is_alone(argv, os.environ) and (is_run or sys.stdout.isatty()):
         # jax and all that owns options take seconds to import; until then nobody else says a word.
         print(f'failpred_jax {__version__} starts', flush=True)
-    command, given = command_line.parse(argv)
+    with ends_at_interrupt('stopped at once: run the same command again', endings.EXIT_KILLED):
+        command, given = command_line.parse(argv)
+        if command.needs_jax:
+            # jax and all rooms load from here on, so that --help and a misspelled flag answer at once.
+            from failpred_jax import processes
     if command.needs_jax:
-        # jax and all rooms load from here on, so that --help and a misspelled flag answer at once.
-        from failpred_jax import processes
-
         processes.join(*(given.flags[flag.name] for flag in command_line.JOB))
     command.run(given)
 

@@ -21,10 +21,14 @@ from failpred_jax.registry import Registry
 
 
 class Rule(NamedTuple):
-    """What values an option may take: `words` for the user, `holds` for the check."""
+    """What values an option may take: `words` for the user, `holds` for the check.
+
+    `hint` says of one of several words what is wrong with it, as '; ...', where that is not the nearest of `words`.
+    """
 
     words: Callable[[], str]
     holds: Callable[[Any], bool]
+    hint: Callable[[str], str] = lambda word: ''
 
 
 def rule(words: str, holds: Callable[[Any], bool]) -> Rule:

@@ -120,6 +120,22 @@ def ends_after(seconds: float, message: str, code: int) -> Iterator[None]:
         timer.cancel()
 
 
+@contextlib.contextmanager
+def ends_at_interrupt(message: str, code: int) -> Iterator[None]:
+    """End the whole process at a SIGINT in the block, which imports packages and has nothing to lose.
+
+    Compiled modules that are interrupted as they begin turn it into errors of their own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, lambda number, frame: _end(message, code))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
 def end_at_once(code: int) -> None:
     """End the process without its usual farewells, which may wait for others."""
     sys.stdout.flush()

@@ -29,8 +29,8 @@ def checked_images(images: Any, image_shape: tuple[int, int, int], resizes: bool
         raise UserError(f'the images are not one array ({error}); this run takes {form} uint8') from error
     if pixels.dtype != np.uint8:
         raise UserError(
-            f'the images are of type {pixels.dtype}; this run takes uint8, 0 to 255, as its own images are stored '
-            '(images in [0, 1]: (images * 255).round().astype("uint8"))'
+            f'the images are of type {pixels.dtype}; this run takes uint8, 0 to 255, as its own images are stored'
+            f'{_as_bytes(pixels)}'
         )
     if pixels.ndim == 3 and channels == 1:
         pixels = pixels[..., None]
@@ -43,6 +43,22 @@ def checked_images(images: Any, image_shape: tuple[int, int, int], resizes: bool
             f'the images have shape {np.shape(images)}; this run takes {form}{_hint(np.shape(images), image_shape)}'
         )
     return pixels
+
+
+def _as_bytes(pixels: np.ndarray) -> str:
+    """Return how to make bytes of images of another type, as far as their values say it."""
+    if pixels.dtype == bool:
+        return '; these become images.astype("uint8") * 255'
+    if pixels.dtype.kind not in 'iuf' or pixels.size == 0:
+        return ''
+    low, high = pixels.min(), pixels.max()
+    if not (0 <= low <= high <= 255):
+        return f', and these reach from {low:.5g} to {high:.5g}; undo what was done to them, and bring them to 0 to 255'
+    if pixels.dtype.kind in 'iu':
+        return '; these fit as they are: images.astype("uint8")'
+    if high > 1:
+        return f', and these reach {high:.5g}: images.round().astype("uint8")'
+    return '; these lie within [0, 1]: (images * 255).round().astype("uint8")'
 
 
 def _hint(shape: tuple[int, ...], image_shape: tuple[int, int, int]) -> str:

@@ -149,6 +149,19 @@ def test_every_end_is_one_message_and_a_code(code, error, monkeypatch, capsys):
     assert str(error.args[-1] if error.args else '') in lines[0] or isinstance(error, BrokenPipeError)
 
 
+def test_an_interrupt_while_packages_are_imported_is_one_line():
+    """Compiled modules turn it into an ImportError or a SystemError, and what imports them into something else."""
+    code = (
+        'import os, signal, time; from failpred_jax import command_line, main\n'
+        'def parse(argv):\n'
+        '    try:\n        os.kill(os.getpid(), signal.SIGINT); time.sleep(60)\n'
+        "    except BaseException as error:\n        raise ImportError('cannot initialize') from error\n"
+        "command_line.parse = parse; main.main(['failpred', '--config=digits'])"
+    )
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, 'stopped at once: run the same command again\n')
+
+
 def test_an_error_of_ours_stays_a_traceback(monkeypatch):
     def fail(argv):
         raise ZeroDivisionError

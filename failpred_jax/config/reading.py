@@ -103,11 +103,10 @@ def _read_value(expected: Any, value: Any, path: str, metadata: Any, problems: l
         return value
     rule = metadata['rule']
     if not rule.holds(value):
-        words = _words_in(rule)
         # Of several names, the first that is none.
-        given = (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ()
-        wrong = next((v for v in given if isinstance(v, str) and v not in words), None)
-        hint = nearest(wrong, words) if wrong else ''
+        given = value if isinstance(value, tuple) else ()
+        wrong = value if isinstance(value, str) else next((v for v in given if not rule.holds((v,))), None)
+        hint = rule.hint(wrong) or nearest(wrong, _words_in(rule)) if isinstance(wrong, str) else ''
         problems.append(f'{path} is {value!r}{hint}; allowed: {rule.words()} ({metadata["help"]})')
     return value
 

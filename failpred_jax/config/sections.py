@@ -250,6 +250,11 @@ def _is_shift(word: str) -> bool:
     return word == 'all_corruptions'
 
 
+def _wrong_severity(word: str) -> str:
+    name, colon, severity = word.partition(':')
+    return f"; '{severity}' is no severity of '{name}'" if colon and name in CORRUPTIONS else ''
+
+
 @dataclass(frozen=True)
 class EvaluateConfig:
     """What is measured on the test split."""
@@ -285,7 +290,7 @@ class EvaluateConfig:
         (),
         "shifted sets to measure scores on: corruptions ('blur', 'blur:3', 'all_corruptions'), other data "
         "('tfds:NAME', 'folder:DIR', 'arrays:FILE'), printed characters ('glyphs')",
-        Rule(_shifts_in_words, lambda v: all(map(_is_shift, v))),
+        Rule(_shifts_in_words, lambda v: all(map(_is_shift, v)), _wrong_severity),
     )
     shift_images: int = option(2000, 'images of each shifted set, or severity, that are used; 0 for all', NOT_NEGATIVE)
     keep_images_mb: int = option(256, 'test images up to this size are kept for the report', NOT_NEGATIVE)

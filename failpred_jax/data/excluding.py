@@ -80,8 +80,8 @@ def _kept(info: DatasetInfo, names: Sequence[str]) -> list[int]:
         if name not in there:
             shown = ', '.join(there[:_MOST_LISTED]) + (', ...' if len(there) > _MOST_LISTED else '')
             raise UserError(
-                f"config.data.exclude_classes names '{name}'{nearest(name, there)}, which is no class of {info.name} "
-                f'({shown})'
+                f"config.data.exclude_classes names '{name}', which is no class of {info.name} "
+                f'({shown}){nearest(name, there)}'
             )
         if name in names[:place]:
             raise UserError(f"config.data.exclude_classes names '{name}' twice")

@@ -29,8 +29,8 @@ def reference_of(asked: str, scores: Mapping[str, ScoreResult], unavailable: Map
     if asked not in usable:
         why = unavailable.get(asked, 'it reads the label' if asked in scores else 'it is not among the scores')
         raise UserError(
-            f"config.evaluate.reference_score is '{asked}'{nearest(asked, usable)}, which is unavailable: {why}; "
-            f'choose one of: {", ".join(usable)}'
+            f"config.evaluate.reference_score is '{asked}', which is unavailable: {why} (choose one of: "
+            f'{", ".join(usable)}){nearest(asked, usable)}'
         )
     return asked
 

@@ -70,8 +70,8 @@ def check_columns(columns: Mapping[str, np.ndarray], slice_by: Sequence[str]) ->
     for number, name in enumerate(slice_by):
         if name not in there:
             raise UserError(
-                f"slice_by names '{name}'{nearest(name, there)}, but the predictions have no such column (further "
-                f'columns: {", ".join(there) or "none"})'
+                f"slice_by names '{name}', but the predictions have no such column (further columns: "
+                f'{", ".join(there) or "none"}){nearest(name, there)}'
             )
         if name in slice_by[:number]:
             raise UserError(f"slice_by names '{name}' twice")

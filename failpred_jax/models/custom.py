@@ -6,6 +6,7 @@ frozen classifier under a confidence head (config.baseline.epochs=0).
 """
 
 import importlib
+import importlib.util
 import inspect
 import os
 import sys
@@ -18,7 +19,7 @@ import jax.numpy as jnp
 from flax import linen, nnx
 
 from failpred_jax.config import ModelConfig
-from failpred_jax.errors import UserError
+from failpred_jax.errors import UserError, line_of
 from failpred_jax.models.given import Given, as_variables, read_variables
 from failpred_jax.models.heads import ConvHead, DenseHead
 from failpred_jax.models.layers import EVAL, Mode
@@ -26,6 +27,7 @@ from failpred_jax.models.mlp import MlpOptions, make_mlp
 from failpred_jax.models.network import ANY_TASK, Architecture, Joint
 from failpred_jax.options import option
 from failpred_jax.registry import MODELS
+from failpred_jax.terminal import first_line
 from failpred_jax.types import Array, DatasetInfo
 
 # How modules of linen are told that they are being trained, and with what value.
@@ -209,17 +211,35 @@ def _made(factory: str, info: DatasetInfo) -> Any:
             f"config.model.custom.factory is '{factory}', which cannot be imported ({error}); it must be "
             "'package.module:name' of a function that Python finds from here (PYTHONPATH)"
         ) from error
+    except Exception as error:
+        raise UserError(_failed(factory, error)) from error
     # A class of nnx has a metaclass, whose call tells nothing.
     known = inspect.signature(made.__init__ if inspect.isclass(made) else made).parameters
     wanted = {'num_classes': info.num_classes, 'image_shape': info.image_shape}
+    given = {key: value for key, value in wanted.items() if key in known}
     try:
-        return made(**{key: value for key, value in wanted.items() if key in known})
+        inspect.signature(made).bind(**given)
     except TypeError as error:
         raise UserError(
             f'config.model.custom.factory: {factory} cannot be called ({error}); it may take num_classes and '
-            'image_shape, '
-            'and nothing else without a default'
+            'image_shape, and nothing else without a default'
         ) from error
+    try:
+        return made(**given)
+    except Exception as error:
+        raise UserError(_failed(factory, error)) from error
+
+
+def _failed(factory: str, error: Exception) -> str:
+    """Return in which line of their own module a factory failed, or what it made, and why."""
+    module = factory.partition(':')[0]
+    file = getattr(sys.modules.get(module), '__file__', None)
+    if module not in sys.modules:  # it failed while it was imported
+        spec = importlib.util.find_spec(module)
+        file = spec and spec.origin
+    file = file or module
+    what = str(error) if isinstance(error, UserError) else f'{type(error).__name__}: {first_line(error)}'
+    return f"config.model.custom.factory is '{factory}': '{file}' failed{line_of(error, file)}: {what}"
 
 
 def _check_outputs(architecture: Architecture, options: CustomOptions, info: DatasetInfo) -> None:
@@ -231,9 +251,8 @@ def _check_outputs(architecture: Architecture, options: CustomOptions, info: Dat
     except UserError:
         raise
     except Exception as error:  # somebody else's code fails in as many ways as there is code
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise UserError(
-            f'config.model.custom.factory: the network of {factory} cannot take images {tuple(image.shape)}: {reason}'
+            f'{_failed(factory, error)} (the network is called with images {tuple(image.shape)})'
         ) from error
     units = (2, *info.image_shape[:2]) if info.task == 'segmentation' else (2,)
     if joint.logits.shape[:-1] != units or joint.features.shape[:-1] != units:

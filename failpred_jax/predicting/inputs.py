@@ -11,12 +11,13 @@ from failpred_jax.data.decoding import in_threads
 from failpred_jax.data.listing import KINDS, is_picture, list_below
 from failpred_jax.data.pictures import is_stored_as_gray, read_picture
 from failpred_jax.data.resize import resize_picture
-from failpred_jax.errors import UserError, nearest
+from failpred_jax.errors import UserError, nearest, numbered
 from failpred_jax.files import DAMAGE
 from failpred_jax.readers.reading import read_file
 
 PATHS = ('path', 'file', 'filename', 'file_name', 'filepath', 'image', 'image_path', 'img')
 IDS = ('id', 'ids')
+_TAKEN = "a folder of pictures, a picture, a table with a column of paths, an .npy of images, or an .npz with 'images'"
 # A thread is given so many pictures at a time.
 _BLOCK = 16
 
@@ -75,6 +76,9 @@ def open_images(path: Path, form: Form) -> NewImages:
     Raises:
       UserError: it is not there, empty, or holds no images.
     """
+    if not path.exists():
+        there = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UserError(f"there is no '{path}' (give {_TAKEN}){nearest(path.name, there)}")
     if path.is_dir() and not any(path.glob('*.npy')):
         found = list_below(path)
         if not found.pictures:
@@ -85,13 +89,13 @@ def open_images(path: Path, form: Form) -> NewImages:
         return _of_files([path], [path.name], form)
     if path.suffix.lower() == '.npy' and path.is_file():
         try:
-            return _of_array(np.load(path, mmap_mode='r', allow_pickle=False), None, path)
+            return _of_array(np.load(path, mmap_mode='r', allow_pickle=False), None, path, form)
         except DAMAGE as error:
             raise UserError(f"'{path}' cannot be read as an array ({error}); nothing is ever unpickled") from error
     columns = _lowered(read_file(path))
     ids = next((columns.pop(name) for name in IDS if name in columns), None)
     if 'images' in columns:
-        return _of_array(columns['images'], ids, path)
+        return _of_array(columns['images'], ids, path, form)
     name = next((name for name in PATHS if name in columns and columns[name].dtype.kind in 'US'), None)
     if name is None:
         hint = nearest('images', columns)
@@ -101,11 +105,11 @@ def open_images(path: Path, form: Form) -> NewImages:
         )
     words = [str(word).strip() for word in columns[name].tolist()]
     files = [_file_of(path.parent, word) for word in words]
-    lost = [f"'{file}'" for file in files if not file.is_file()]
-    if lost:
+    # Some that are not there are listed with those that cannot be read.
+    if files and not any(file.is_file() for file in files):
         raise UserError(
-            f"'{path}' names {len(lost):,} pictures of {len(files):,} that are not there, such as {lost[0]}; paths "
-            f"begin at '{path.parent}'"
+            f"'{path}' names {numbered(len(files), 'picture')}, and none is there, such as '{files[0]}'; paths begin "
+            f"at '{path.parent}'"
         )
     return _of_files(files, words if ids is None else ids.astype(str).tolist(), form)
 
@@ -121,7 +125,12 @@ def _file_of(folder: Path, word: str) -> Path:
     return folder / PureWindowsPath(word).as_posix() if '\\' in word and not file.is_file() else file
 
 
-def _of_array(images: np.ndarray, ids: np.ndarray | None, path: Path) -> NewImages:
+def _of_array(images: np.ndarray, ids: np.ndarray | None, path: Path, form: Form) -> NewImages:
+    gray = form.shape[2] == 1
+    is_row = gray and images.shape[1:] == form.shape[:2]
+    if not is_row and (images.shape == form.shape or (gray and images.shape == form.shape[:2])):
+        # One image, which can be nothing else.
+        images = images[None]
     if images.ndim < 3:
         raise UserError(
             f"'{path}': the images have shape {images.shape}; they must be (N, H, W, channels) or (N, H, W)"
@@ -140,6 +149,8 @@ def _of_files(files: Sequence[Path], ids: Sequence[str], form: Form) -> NewImage
         raise UserError(f'this run takes images of {channels} channels, and pictures have 1 or 3; give an array')
 
     def read_one(file: Path) -> np.ndarray:
+        if not file.is_file():
+            raise UserError(f"there is no file '{file}'")
         picture = read_picture(file, channels)
         if channels == 1 and not is_stored_as_gray(file):
             raise UserError(f"'{file}' is stored in color, but this run takes gray pictures; save it as gray")

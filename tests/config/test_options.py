@@ -210,3 +210,16 @@ def test_any_key_anywhere_is_either_known_or_refused_by_its_name(section, name, 
         assert path in str(error)
     else:
         assert is_known
+
+
+@pytest.mark.parametrize(
+    ('option', 'value', 'said'),
+    [
+        ('shifts', ('blur:3', 'blur:0'), "('blur:3', 'blur:0'); '0' is no severity of 'blur'; allowed: "),
+        ('shifts', ('blur:3', 'bluur:3'), "; did you mean 'blur'?; allowed: "),
+        ('scores', ('mcp', 'confidnt'), "('mcp', 'confidnt'); did you mean 'confidnet'?; allowed: "),
+    ],
+)
+def test_of_several_names_the_wrong_one_is_told_of(option, value, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        read_config(changed(plain(), f'evaluate.{option}', value))

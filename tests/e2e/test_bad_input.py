@@ -215,6 +215,7 @@ CASES = {
     'printed digits for other classes': shifts('glyph_digits', "--config.data.exclude_classes=('3',)"),
     'printed letters without typefaces': shifts('glyphs'),
     'a class to leave out that is not there': flags(DIGITS, "--config.data.exclude_classes=('ten',)"),
+    'a class to leave out that is nearly there': flags(DIGITS, '--config.data.exclude_classes=33'),
     'a class to leave out twice': flags(DIGITS, "--config.data.exclude_classes=('3','3')"),
     'all classes but one to leave out': flags(
         DIGITS, f"--config.data.exclude_classes={tuple('012345678')}".replace(' ', '')

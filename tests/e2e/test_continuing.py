@@ -10,8 +10,6 @@ from failpred_jax.config import default_config
 from failpred_jax.errors import UserError
 from failpred_jax.train.checkpoints import saved_digest
 
-pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning')
-
 
 @pytest.fixture
 def data(tmp_path):

@@ -89,7 +89,7 @@ def test_p_correct_is_what_the_evaluation_calibrated(everything, whole):
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
-        (lambda x: x / 255.0, r'of type float64; this run takes uint8, 0 to 255.*round'),
+        (lambda x: x / 255.0, r'of type float64; this run takes uint8, 0 to 255.*\* 255\).round'),
         (lambda x: x[:, :7], r'shape \(3, 7, 8, 1\); this run takes \(N, 8, 8, 1\) or \(N, 8, 8\); bring them'),
         (lambda x: np.repeat(x, 3, -1), r'shape \(3, 8, 8, 3\); this run takes'),
         (lambda x: np.repeat(x, 2, 2).transpose(0, 3, 1, 2), r'channels last: images.transpose\(0, 2, 3, 1\)'),

@@ -95,7 +95,10 @@ def _wide(file):
 @pytest.mark.parametrize(
     ('spoil', 'words'),
     [
-        (lambda folder: shutil.rmtree(folder), 'there is no file'),
+        (
+            lambda folder: shutil.rmtree(folder),
+            "new' (give a folder of pictures, a picture, a table",
+        ),
         (
             lambda folder: [file.unlink() for file in folder.rglob('*.png')],
             'holds no pictures (it holds 1 other files)',
@@ -141,6 +144,32 @@ def test_pictures_that_cannot_be_used_are_listed_and_the_others_predicted(
     np.testing.assert_allclose(mine, found.confidences['mc_dropout'], atol=1e-6)
     assert run(f'--workdir={everything[0]}', f'--inputs={pictures}', f'--output={out.with_suffix(".npz")}') == 2
     assert "'out.failed.csv' is there already" in capsys.readouterr().err.replace(f'{tmp_path}/', '')
+
+
+def test_of_a_table_those_that_are_there_are_predicted(everything, pictures, whole, tmp_path, capsys):
+    table, out = tmp_path / 'list.csv', tmp_path / 'a.csv'
+    table.write_text('id,file\none,new/d01.png\ngone,new/none.png\neleven,new/more/d11.png\n')
+    assert run(f'--workdir={everything[0]}', f'--inputs={table}', f'--output={out}', '--scores=mcp') == 2
+    said = capsys.readouterr().err
+    assert '1 of the 3 pictures cannot be used' in said and f"there is no file '{tmp_path}/new/none.png'" in said
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row['id'] for row in rows] == ['one', 'eleven']
+    mine = np.array([row['confidence_mcp'] for row in rows], np.float32)
+    np.testing.assert_allclose(mine, whole.confidences['mcp'][[1, 11]], atol=1e-6)
+    table.write_text('id,file\na,none.png\nb,new/d99.png\n')
+    assert run(f'--workdir={everything[0]}', f'--inputs={table}', f'--output={tmp_path / "b.csv"}') == 2
+    assert f"names 2 pictures, and none is there, such as '{tmp_path}/none.png'" in capsys.readouterr().err
+    assert not (tmp_path / 'b.csv').exists()
+
+
+@pytest.mark.parametrize('shape', [(8, 8), (8, 8, 1)])
+def test_an_array_of_one_image_is_one_image(shape, everything, whole, tmp_path):
+    np.save(tmp_path / 'one.npy', everything[1].test.images[0].reshape(shape))
+    out = tmp_path / 'a.npz'
+    words = (f'--workdir={everything[0]}', f'--inputs={tmp_path / "one.npy"}', f'--output={out}', '--scores=mcp')
+    assert run(*words) == 0
+    np.testing.assert_allclose(read_npz(out)['confidence_mcp'], whole.confidences['mcp'][:1], atol=1e-6)
 
 
 @pytest.mark.parametrize('divisor', [16, 1])

@@ -16,7 +16,6 @@ from failpred_jax.models.custom import CustomOptions
 from failpred_jax.models.network import make_network
 from failpred_jax.types import Cached, DatasetInfo
 
-pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning')
 INFO = DatasetInfo('things', 'classification', (4, 4, 1), ('a', 'b', 'c'))
 
 
@@ -186,6 +185,38 @@ def test_parameters_of_an_nnx_module_come_from_files(tmp_path):
 def test_what_is_no_network_is_told(factory, options, words):
     with pytest.raises(UserError, match=words):
         build(factory, **options)
+
+
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [
+        ('raises', 'failed in line 5: ValueError: boom'),
+        ('misuses', "failed in line 7: TypeError: object of type 'int' has no len()"),
+        ('network', 'failed in line 12: ZeroDivisionError: division by zero (the network is called with images (2, 4'),
+    ],
+)
+def test_a_factory_that_fails_is_told_its_line(name, words, tmp_path, monkeypatch):
+    file = tmp_path / f'failing_{tmp_path.name}.py'
+    file.write_text(
+        'from flax import linen\n\n\n'
+        "def raises(num_classes):\n    raise ValueError('boom')\n"
+        'def misuses():\n    return len(3)\n\n'
+        'class network(linen.Module):\n    @linen.compact\n    def __call__(self, images):\n        return 1 / 0\n'
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    owned = {'custom': CustomOptions(f'{file.stem}:{name}')}
+    with pytest.raises(UserError) as error:
+        make_network(ModelConfig(name='custom', head_units=(4,), owned=owned), INFO)
+    assert str(error.value).startswith(f"config.model.custom.factory is '{file.stem}:{name}': '{file}' {words}")
+
+
+def test_a_module_that_fails_as_it_is_imported_is_told_its_line(tmp_path, monkeypatch):
+    file = tmp_path / f'failing_{tmp_path.name}.py'
+    file.write_text('\n1 / 0\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    owned = {'custom': CustomOptions(f'{file.stem}:make')}
+    with pytest.raises(UserError, match=f"'{file}' failed in line 2: ZeroDivisionError: division by zero"):
+        make_network(ModelConfig(name='custom', head_units=(4,), owned=owned), INFO)
 
 
 def config_of(path, factory, epochs):
