@@ -1,5 +1,6 @@
 """The program: finds the command that the command line names, runs it, and turns errors into messages."""
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -40,10 +41,9 @@ def _run(argv: Sequence[str]) -> None:
         print(f'failpred_jax {__version__} starts', flush=True)
     with ends_at_interrupt('stopped at once: run the same command again', endings.EXIT_KILLED):
         command, given = command_line.parse(argv)
-        if command.needs_jax:
-            # jax and all rooms load from here on, so that --help and a misspelled flag answer at once.
-            from failpred_jax import processes
-    if command.needs_jax:
+        # jax and all rooms load from here on, so that --help and a misspelled flag answer at once.
+        processes = importlib.import_module('failpred_jax.processes') if command.needs_jax else None
+    if processes is not None:
         processes.join(*(given.flags[flag.name] for flag in command_line.JOB))
     command.run(given)
 

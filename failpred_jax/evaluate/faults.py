@@ -58,7 +58,7 @@ def checked(values: np.ndarray, num_units: int, may_be_undefined: bool = False) 
 
 
 def drop_undefined(columns: Mapping[str, np.ndarray], unavailable: dict[str, str]) -> dict[str, np.ndarray]:
-    """Return the scores [N] without those that hold NaN, of which `unavailable` is told."""
+    """Return the scores [N] without those that hold NaN, of which `unavailable` is told; N are the units that count."""
     found = {}
     for name, values in columns.items():
         with by_itself(name, unavailable):

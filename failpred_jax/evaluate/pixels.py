@@ -104,8 +104,7 @@ def count_pixels(
 
     Args:
       stream: the test images.
-      plan: the scores.
-      fitted: their fits.
+      plan, fitted: the scores, and their fits.
       validation: the validation pixels, which set the levels.
       options: what is measured.
     """

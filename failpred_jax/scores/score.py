@@ -251,6 +251,14 @@ class Score:
         return 'columns' in self.needs
 
 
+def _check_needs(name: str, needs: frozenset[str]) -> None:
+    for wrong in sorted(needs - set(ScoreInputs._fields)):
+        allowed = [field for field in ScoreInputs._fields if field != 'shared']
+        raise DeclarationError(
+            f"score '{name}' needs '{wrong}'{nearest(wrong, allowed)} (allowed: {', '.join(allowed)})"
+        )
+
+
 def score(
     name: str,
     *,
@@ -282,13 +290,7 @@ def score(
       DeclarationError: `name` is taken, `needs` names what is no field of ScoreInputs, or `role` does not fit.
     """
     needs = frozenset(needs)
-    unknown = needs - set(ScoreInputs._fields)
-    if unknown:
-        wrong = min(unknown)
-        raise DeclarationError(
-            f"score '{name}' needs '{wrong}'{nearest(wrong, ScoreInputs._fields)} (allowed: "
-            f'{", ".join(f for f in ScoreInputs._fields if f != "shared")})'
-        )
+    _check_needs(name, needs)
 
     def add(fn: ScoreFn) -> ScoreFn:
         entry = Score(
