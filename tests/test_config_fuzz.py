@@ -80,7 +80,7 @@ def test_any_few_options_together_can_begin_or_are_one_message(words, data):
         ('--config.baseline.epochs=1000000', 'can be counted'),
         ('--config.baseline.batch_size=99999999999999999999', 'config.baseline.batch_size'),
         ('--config.model.mlp.hidden_units=9223372036854775808', 'config.model.mlp.hidden_units'),
-        ('--config.baseline.learning_rate=nan', 'config.baseline.learning_rate is nan'),
+        ('--config.baseline.learning_rate=nan', 'config.baseline.learning_rate must be a finite number'),
         ('--config.baseline.batch_size=²', 'batch_size'),
     ],
 )
