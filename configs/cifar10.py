@@ -18,8 +18,7 @@ AUROC 89.00 / 89.16 / 89.26.
 
 import ml_collections
 
-from failpred_jax.config import default_config
-from failpred_jax.errors import UserError
+from failpred_jax.config import default_config, with_recipe
 
 
 def get_config(recipe: str = 'paper') -> ml_collections.ConfigDict:
@@ -33,11 +32,7 @@ def get_config(recipe: str = 'paper') -> ml_collections.ConfigDict:
     config.model.name = 'vgg16'
     config.baseline.momentum = 0.9
     config.baseline.weight_decay = 5e-4
-    recipes = {'paper': _paper, 'fast': _fast, 'small': _small}
-    if recipe not in recipes:
-        raise UserError(f'configs/cifar10.py has no recipe {recipe!r}; it has: {", ".join(recipes)}.')
-    recipes[recipe](config)
-    return config
+    return with_recipe(config, recipe, {'paper': _paper, 'fast': _fast, 'small': _small})
 
 
 def _paper(config: ml_collections.ConfigDict) -> None:

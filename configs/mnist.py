@@ -9,8 +9,7 @@ falls to 0, then 100 epochs of the head on features that are computed once.
 
 import ml_collections
 
-from failpred_jax.config import default_config
-from failpred_jax.errors import UserError
+from failpred_jax.config import default_config, with_recipe
 
 
 def get_config(recipe: str = 'paper') -> ml_collections.ConfigDict:
@@ -24,11 +23,7 @@ def get_config(recipe: str = 'paper') -> ml_collections.ConfigDict:
     config.model.name = 'small_convnet_mnist'
     config.baseline.momentum = 0.9
     config.baseline.weight_decay = 1e-4
-    recipes = {'paper': _paper, 'fast': _fast}
-    if recipe not in recipes:
-        raise UserError(f'configs/mnist.py has no recipe {recipe!r}; it has: {", ".join(recipes)}.')
-    recipes[recipe](config)
-    return config
+    return with_recipe(config, recipe, {'paper': _paper, 'fast': _fast})
 
 
 def _paper(config: ml_collections.ConfigDict) -> None:

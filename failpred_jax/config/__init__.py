@@ -8,6 +8,7 @@ computed, and returns frozen dataclasses.
 from failpred_jax.config.comparing import differences, obstacles, what_trains, why_not_extended
 from failpred_jax.config.owners import OwnerSection, used_options
 from failpred_jax.config.reading import read_config, read_decide, read_saved
+from failpred_jax.config.recipe import with_recipe
 from failpred_jax.config.sections import (
     AugmentConfig,
     BaselineConfig,
@@ -49,4 +50,5 @@ __all__ = [
     'used_options',
     'what_trains',
     'why_not_extended',
+    'with_recipe',
 ]

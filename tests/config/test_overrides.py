@@ -102,6 +102,20 @@ def test_a_config_file_is_called_as_it_wants(tmp_path):
         load_config(str(named), None)
 
 
+def test_a_config_file_has_recipes_by_name(tmp_path):
+    file = tmp_path / 'mine.py'
+    file.write_text(
+        'from failpred_jax.config import default_config, with_recipe\n'
+        "def get_config(name='slow'):\n"
+        "    recipes = {'slow': lambda c: None, 'fast': lambda c: setattr(c.baseline, 'epochs', 2)}\n"
+        '    return with_recipe(default_config(), name, recipes)\n'
+    )
+    assert load_config(str(file), 'fast').baseline.epochs == 2
+    assert load_config(str(file), None).baseline.epochs == load_config(str(file), 'slow').baseline.epochs != 2
+    with pytest.raises(UserError, match=r"in line 4: there is no recipe 'fats'; did you mean 'fast'\? \(it has: "):
+        load_config(str(file), 'fats')
+
+
 def test_options_of_a_config_are_copied_and_linked_as_those_of_any_other():
     config = valid()
     config.confidence.epochs = config.baseline.get_ref('epochs')
