@@ -81,7 +81,7 @@ def test_figures_survive_their_file(arrays):
 def test_columns_that_are_not_there_are_refused_with_those_that_are(arrays, tmp_path):
     np.savez(tmp_path / 'x.npz', **arrays)
     for names, text in (
-        (['sight'], r"names 'sight'; did you mean 'site'\?, but .* \(further columns: site, age\)"),
+        (['sight'], r"names 'sight', but .* \(further columns: site, age\); did you mean 'site'\?"),
         (['site', 'site'], "names 'site' twice"),
     ):
         with pytest.raises(UserError, match=text):

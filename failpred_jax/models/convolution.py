@@ -80,7 +80,7 @@ def _winograd_pays(height: int, width: int, inputs: int, outputs: int) -> bool:
     """Return whether `winograd` beats `direct`; for any batch, so that what is cached in one fits another."""
     # 1.6 times as fast at 128 x 128 channels and twice at 256 x 256, see docs/performance.md. On small images it pays
     # for fewer channels, since the transformed ones stay in the processor's cache.
-    is_small = height * width * max(inputs, outputs) <= 2**15
+    is_small = height * width * max(inputs, outputs) <= 2**16
     return inputs * outputs >= (32 * 64 if is_small else 64 * 128)
 
 
