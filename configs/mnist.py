@@ -4,7 +4,7 @@
   python -m failpred_jax.main --config=configs/mnist.py:fast
 
 The settings are the paper's code's. `fast` is a short recipe for two CPU cores: 12 epochs at a high learning rate that
-falls to 0, then 100 epochs of the head on features that are computed once.
+falls to 0, then 100 epochs of the head on features that are computed once. It was not yet run to its end.
 """
 
 import ml_collections
