@@ -49,6 +49,12 @@ def test_all_ways_to_write_a_tuple_are_one(kind, data):
         assert all(type(one) is kind for one in found)
 
 
+def test_numbers_with_exponents_are_numbers():
+    for text, number in {'1e-5': 1e-5, '1E-5': 1e-5, '-3.5e-2': -0.035, '2e3': 2000.0}.items():
+        assert converted(float, text) == number
+        assert converted(tuple[float, ...], f'{text},1') == (number, 1.0)
+
+
 @settings(max_examples=60, deadline=None)
 @given(number=INTEGERS, real=NUMBERS)
 def test_all_ways_to_write_a_number_are_one(number, real):
