@@ -206,7 +206,7 @@ def _probabilities(
     low, high = ends
     sums = rows.each(_sums)
     if low < -SUM_TOLERANCE or high > 1 + ROUNDED_TOLERANCE:
-        if low >= 0 and np.abs(sums / sums[0] - 1).max() < 0.05 and sums[0] > 1.5:
+        if low >= 0 and sums[0] > 1.5 and np.abs(sums - sums[0]).max() < 0.05 * sums[0]:
             problems.append(
                 f"'{full}' sums to about {sums[0]:.4g} in every row, as percentages or bytes do; divide by it: "
                 'probs / probs.sum(-1, keepdims=True)'
