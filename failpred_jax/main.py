@@ -1,9 +1,11 @@
 """The program: finds the command that the command line names, runs it, and turns errors into messages."""
 
+import gc
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from failpred_jax import __version__, command_line, endings, launcher, terminal
 from failpred_jax.stopping import Stopped, ends_at_interrupt
@@ -33,6 +35,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return endings.leave(0, is_agreed=True)
 
 
+def run() -> NoReturn:
+    """Run the process's command line and end the process."""
+    code = main()
+    # As it ends, Python looks through all objects for cycles, those of jax as well: a second in which nothing happens.
+    gc.freeze()
+    sys.exit(code)
+
+
 def _run(argv: Sequence[str]) -> None:
     # A program may read what another command prints.
     is_run = not any(word.startswith('--mode') for word in argv)
@@ -49,4 +59,4 @@ def _run(argv: Sequence[str]) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run()

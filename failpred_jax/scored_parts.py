@@ -50,7 +50,7 @@ def measure_shifts(found: Measured, options: EvaluateConfig) -> Shifted | None:
     evaluator = Evaluator(
         found.test,
         found.validation,
-        reference_of('', found.measures.scores, {}),
+        reference_of('', found.measures.scores, {})[0],
         resamples=options.resamples,
         interval=options.interval,
     )

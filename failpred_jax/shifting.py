@@ -157,7 +157,7 @@ class _Shifting:
         return Evaluator(
             dataclasses.replace(test, confidences=kept),
             evaluation.validation,
-            reference_of(options.reference_score, evaluation.scores, evaluation.measures.unavailable),
+            reference_of(options.reference_score, evaluation.scores, evaluation.measures.unavailable)[0],
             self._judge(evaluation, predictor),
             options.resamples,
             options.interval,

@@ -115,7 +115,8 @@ def test_everything_wrong_is_named_at_once(arrays):
     [
         ({'labels': None}, "'labels' is missing"),
         ({'logits': None}, "'logits' (or probs, or log_probs) with 'labels' is missing"),
-        ({'probs': np.zeros((60, 3))}, 'are both there; keep one'),
+        ({'probs': np.zeros((60, 3))}, 'do not agree in rows 1, 2, 3, 4, 5, ...; keep one'),
+        ({'probs': np.zeros((60, 4))}, 'are both there; keep one'),
         ({'labels': np.full(60, 0.5)}, 'a label is a whole number'),
         ({'labels': np.zeros((60, 2), int)}, 'it must be (N,) or (N, H, W)'),
         ({'labels': np.zeros(0, int), 'logits': np.zeros((0, 3)), 'confidence_mine': np.zeros(0)}, "'labels' is empty"),

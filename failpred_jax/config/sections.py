@@ -233,6 +233,10 @@ class FinetuneConfig(HeadConfig):
     learning_rate: float = option(1e-6, 'highest learning rate of the schedule', POSITIVE)
 
 
+def _references() -> list[str]:
+    return [name for name in SCORES if not SCORES[name].reads_label]
+
+
 def _shifts_in_words() -> str:
     sources = (f'{name}:{SHIFTS.fact(name, "argument")}' if SHIFTS.fact(name, 'argument') else name for name in SHIFTS)
     return (
@@ -280,7 +284,7 @@ class EvaluateConfig:
     reference_score: str = option(
         '',
         "score that the others are compared with, named beforehand; '' is the baseline (mcp)",
-        Rule(lambda: "'' or one of: " + ', '.join(SCORES), lambda v: v == '' or v in SCORES),
+        Rule(lambda: "'' or one of: " + ', '.join(_references()), lambda v: v == '' or v in _references()),
     )
     train_pixels: int = option(20_000, 'training pixels that distance scores keep (segmentation)', POSITIVE)
     sample_pixels: int = option(

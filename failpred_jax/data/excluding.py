@@ -76,6 +76,7 @@ def _kept(info: DatasetInfo, names: Sequence[str]) -> list[int]:
             f"config.data.exclude_classes is {tuple(names)}; the pixels of a segmentation can't be left out"
         )
     there = list(info.class_names)
+    names = _whole(names, there)
     for place, name in enumerate(names):
         if name not in there:
             shown = ', '.join(there[:_MOST_LISTED]) + (', ...' if len(there) > _MOST_LISTED else '')
@@ -92,3 +93,19 @@ def _kept(info: DatasetInfo, names: Sequence[str]) -> list[int]:
             'needs two or more'
         )
     return keeps
+
+
+def _whole(words: Sequence[str], there: Sequence[str]) -> list[str]:
+    """Return names of which those with commas ('gown, dress') were cut into words, as a list of names is."""
+    known, found, at = {tuple(_cut(name)): name for name in there}, [], 0
+    while at < len(words):
+        # The longest name that stands here.
+        lengths = range(len(words) - at, 0, -1)
+        length = next((n for n in lengths if tuple(words[at : at + n]) in known), 1)
+        found.append(known.get(tuple(words[at : at + length]), words[at]))
+        at += length
+    return found
+
+
+def _cut(name: str) -> list[str]:
+    return [word.strip() for word in name.split(',')]

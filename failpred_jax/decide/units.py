@@ -23,6 +23,7 @@ class Units:
       correct: [N] bool.
       labels: [N] int, or None where only `correct` is known.
       logits: [N, C] float32, or None.
+      given_probs: [N, C] float32, where class probabilities were given; else None.
       ids: [N] words, or None.
       belongs: [N] int, equal for units that belong together (of one patient, image or prompt) and err together; None
         where each stands alone.
@@ -36,6 +37,7 @@ class Units:
     ids: np.ndarray | None = None
     belongs: np.ndarray | None = None
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    given_probs: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.correct)
@@ -47,7 +49,9 @@ class Units:
 
     @cached_property
     def probs(self) -> np.ndarray | None:
-        """[N, C] float64; None without logits."""
+        """[N, C] float64, as given or the softmax of the logits; None without logits."""
+        if self.given_probs is not None:
+            return self.given_probs.astype(np.float64)
         return None if self.logits is None else softmax(self.logits.astype(np.float64), axis=1)
 
     def confidence(self, score: str) -> np.ndarray:
@@ -70,7 +74,7 @@ class Units:
         """Return some of the units."""
         cut = {
             name: None if (array := getattr(self, name)) is None else array[rows]
-            for name in ('labels', 'logits', 'ids', 'belongs')
+            for name in ('labels', 'logits', 'given_probs', 'ids', 'belongs')
         }
         return dataclasses.replace(
             self,
@@ -95,6 +99,7 @@ def of_predictions(found: Predictions | None) -> Units | None:
         ids=about.ids,
         belongs=None if about.group is None else np.unique(about.group, return_inverse=True)[1],
         columns=about.columns,
+        given_probs=found.probs if has_classes else None,
     )
 
 

@@ -4,12 +4,13 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from failpred_jax.errors import UserError, nearest
 from failpred_jax.metrics import Resamples, compare_with_reference, compared, level_with_best
 from failpred_jax.results import Comparison, ScoreResult
 
 
-def reference_of(asked: str, scores: Mapping[str, ScoreResult], unavailable: Mapping[str, str]) -> str:
+def reference_of(
+    asked: str, scores: Mapping[str, ScoreResult], unavailable: Mapping[str, str]
+) -> tuple[str, tuple[str, ...]]:
     """Return the score that the others are compared with.
 
     Args:
@@ -18,21 +19,18 @@ def reference_of(asked: str, scores: Mapping[str, ScoreResult], unavailable: Map
       unavailable: score -> why it was not.
 
     Returns:
-      Its name; '' where none was asked for and there is no baseline.
-
-    Raises:
-      UserError: the one that was asked for was not measured, or reads the label.
+      Its name, and sentences on it: that asked for need not be there, as a score may fail after hours of training, and
+      the baseline stands in for it. The name is '' where there is no baseline either.
     """
-    if not asked:
-        return next((name for name, score in scores.items() if score.role == 'baseline'), '')
     usable = [name for name, score in scores.items() if not score.is_bound]
-    if asked not in usable:
-        why = unavailable.get(asked, 'it reads the label' if asked in scores else 'it is not among the scores')
-        raise UserError(
-            f"config.evaluate.reference_score is '{asked}', which is unavailable: {why} (choose one of: "
-            f'{", ".join(usable)}){nearest(asked, usable)}'
-        )
-    return asked
+    if asked in usable:
+        return asked, ()
+    baseline = next((name for name in usable if scores[name].role == 'baseline'), '')
+    if not asked:
+        return baseline, ()
+    why = unavailable.get(asked, 'it reads the label' if asked in scores else 'it is not among the scores')
+    instead = f'scores are compared with {baseline} instead' if baseline else 'scores are compared with none'
+    return baseline, (f"config.evaluate.reference_score is '{asked}', which is unavailable ({why}); {instead}",)
 
 
 def compare_scores(

@@ -77,9 +77,6 @@ def measure(parts: Parts, plan: Plan, options: EvaluateConfig) -> Measured:
 
     Returns:
       Measured; every value that is not finite has its reason in `measures.undefined`.
-
-    Raises:
-      UserError: `options.reference_score` is not among the scores.
     """
     fitted = _fit(parts, plan)
     validation = _validation(parts, fitted)
@@ -124,7 +121,8 @@ def _validation(parts: Parts, fitted: Fitted) -> Predictions | None:
     if parts.val is None:
         return None
     logits, labels = np.asarray(parts.val.inputs.logits), np.asarray(parts.val.labels)
-    return Predictions(labels, logits, parts.val.outcome(), fitted.columns, parts.val.about)
+    probs = parts.val.inputs.probabilities
+    return Predictions(labels, logits, parts.val.outcome(), fitted.columns, parts.val.about, probs)
 
 
 def predict_part(part: Part, plan: Plan, fitted: Fitted) -> Predictions:
@@ -138,7 +136,7 @@ def predict_part(part: Part, plan: Plan, fitted: Fitted) -> Predictions:
         computed, lost = compute_scores(Plan(scores, {}), inputs, fitted, part.confidences)
         computed = drop_undefined(computed, lost)
     confidences = {**part.confidences, **{k: v for k, v in computed.items() if k not in part.confidences}}
-    return Predictions(labels, logits, part.outcome(), confidences, part.about)
+    return Predictions(labels, logits, part.outcome(), confidences, part.about, part.inputs.probabilities)
 
 
 def count_units(parts: Parts, plan: Plan, fitted: Fitted, options: EvaluateConfig) -> Tally:
@@ -158,7 +156,11 @@ def count_units(parts: Parts, plan: Plan, fitted: Fitted, options: EvaluateConfi
         for name, confidence in confidences.items():
             scores[name] = _score(name, confidence, correct)
             measuring.add()
-        classifier = measure_classifier(logits, labels, parts.task) if test.has_classes else measure_outcome(correct)
+        classifier = (
+            measure_classifier(logits, labels, parts.task, test.inputs.probabilities)
+            if test.has_classes
+            else measure_outcome(correct)
+        )
         measuring.add()
     resamples, accuracy = None, {}
     if options.resamples and confidences and not parts.no_intervals:
@@ -170,7 +172,7 @@ def count_units(parts: Parts, plan: Plan, fitted: Fitted, options: EvaluateConfi
         classifier=replace(classifier, intervals={**classifier.intervals, **accuracy}),
         scores=scores,
         unavailable=unavailable,
-        kept=Predictions(labels, logits, correct, confidences, test.about),
+        kept=Predictions(labels, logits, correct, confidences, test.about, test.inputs.probabilities),
         resamples=resamples,
         undefined=undefined_of_grades() if is_graded(correct) else {},
         notes=(*notes, *([GRADED] if is_graded(correct) else [])),
@@ -204,7 +206,7 @@ def _assemble(tally: Tally, plan: Plan, fitted: Fitted, options: EvaluateConfig)
         )
         for name, score in tally.scores.items()
     }
-    reference = reference_of(options.reference_score, scores, unavailable)
+    reference, about_it = reference_of(options.reference_score, scores, unavailable)
     best, comparisons = {}, ()
     if tally.resamples is not None:
         bounds = {name for name, score in scores.items() if score.is_bound}
@@ -217,7 +219,7 @@ def _assemble(tally: Tally, plan: Plan, fitted: Fitted, options: EvaluateConfig)
         best=best,
         comparisons=comparisons,
         curves=tally.curves,
-        notes=notes,
+        notes=(*notes, *about_it),
     )
     return replace(measures, undefined={**tally.undefined, **dict(_undefined(measures))})
 

@@ -111,6 +111,7 @@ def split_severities(found: Predictions, severity: np.ndarray | None) -> Iterato
                 # Empty where only what is right is known.
                 labels=found.labels[rows] if len(found.labels) else found.labels,
                 logits=found.logits[rows] if len(found.labels) else found.logits,
+                probs=None if found.probs is None else found.probs[rows],
                 correct=found.correct[rows],
                 confidences={name: values[rows] for name, values in found.confidences.items()},
             ),

@@ -71,13 +71,15 @@ def measure_calibration(confidence: Array, correct: Array, num_bins: int = NUM_B
     return found | {name: float(value) for name, value in more.items()}
 
 
-def measure_classifier(logits: Array, labels: Array, task: str) -> ClassifierResult:
+def measure_classifier(logits: Array, labels: Array, task: str, probs: Array | None = None) -> ClassifierResult:
     """Return every metric of the inputs 'classes' and 'labels' that the task has.
 
     Args:
       logits: [N, C] float.
       labels: [N] int in [0, C).
       task: 'classification', or 'segmentation', where units are pixels and overlaps are measured too.
+      probs: [N, C] float, the class probabilities where they were given, which are measured as they are; None for the
+        softmax of the logits.
 
     Returns:
       ClassifierResult; NaN where undefined, infinite where the metric says so.
@@ -87,18 +89,21 @@ def measure_classifier(logits: Array, labels: Array, task: str) -> ClassifierRes
     predicted = in_blocks(predicted_classes, logits)
     found = classifier_from_confusion(Confusion.from_classes(np.asarray(labels), predicted, num_classes), task)
     metrics: dict[str, Array] = {}
-    probs = None
+    given = None if probs is None else np.asarray(probs)
+    softmax = None
     for metric in of_inputs('classes'):
         if num_classes < metric.min_classes:
             continue
         if metric.on_host is not None:
             with jax.enable_x64(jax.default_backend() != 'tpu'):
-                metrics[metric.name] = np.array(metric.on_host(logits, np.asarray(labels)))
+                are_probs = given is not None and metric.from_logits is None
+                rows = given if are_probs else logits
+                metrics[metric.name] = np.array(metric.on_host(rows, np.asarray(labels), are_probs=are_probs))
         elif metric.from_logits is not None:
             metrics |= _each([metric], logits, labels)
         else:
-            probs = in_blocks(jax.nn.softmax, logits) if probs is None else probs
-            metrics |= _each([metric], probs, labels)
+            softmax = in_blocks(jax.nn.softmax, logits) if given is None and softmax is None else softmax
+            metrics |= _each([metric], softmax if given is None else given, labels)
     known = {*found.metrics, *found.per_class}
     others = [m for m in of_inputs('labels') if m.name not in known and (m.family != _SEGMENTATION or task == m.family)]
     metrics |= _each(others, predicted, labels, num_classes=num_classes)

@@ -44,7 +44,7 @@ class Metric:
       infinite: when the value is infinite, in words; '' if never.
       from_logits: for 'classes', where probabilities would lose digits: the same function of logits [..., C].
       on_host: for 'classes': the same of logits [N, C] and labels [N] of NumPy, some units at a time, where the
-        probabilities of all would take much memory or time.
+        probabilities of all would take much memory or time; with `are_probs=True` of probabilities in their place.
       min_classes: for 'classes': fewest classes with which the value says anything.
       has_grades: whether it has a meaning where units are right by a share: grades in [0, 1] in the place of right
         and wrong.

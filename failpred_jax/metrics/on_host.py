@@ -15,13 +15,15 @@ from failpred_jax.metrics.sums import compensated_sum
 from failpred_jax.metrics.walk import float_type
 from failpred_jax.types import Array
 
-OnHost = Callable[[np.ndarray, np.ndarray], float]
+OnHost = Callable[..., float]
 # Compiled whole: operation by operation it is sixty programs, a megabyte of memory each.
 _sum = jax.jit(compensated_sum)
 
 
 def mean_of_units(of_units: Callable[[Array, Array], jax.Array], from_logits: bool = False) -> OnHost:
-    """Return `(logits [N, C], labels [N]) -> mean` of a value that each unit has.
+    """Return `(rows [N, C], labels [N], are_probs=False) -> mean` of a value that each unit has.
+
+    Rows are logits, or with `are_probs` probabilities, which are taken as they are.
 
     Args:
       of_units: (probabilities [B, C], labels [B]) -> [B], NaN for a unit of which it is undefined; jittable.
@@ -29,31 +31,32 @@ def mean_of_units(of_units: Callable[[Array, Array], jax.Array], from_logits: bo
     """
     jitted = jax.jit(of_units)
 
-    def of_block(rows: tuple[Array, Array]) -> jax.Array:
-        logits, labels = rows
-        return jitted(logits if from_logits else jax.nn.softmax(jnp.asarray(logits)), labels)
+    def of_block(block: tuple[Array, Array], as_is: bool) -> jax.Array:
+        rows, labels = block
+        return jitted(rows if as_is else jax.nn.softmax(jnp.asarray(rows)), labels)
 
-    def measure(logits: np.ndarray, labels: np.ndarray) -> float:
-        values = in_blocks(of_block, (logits, labels))
+    def measure(rows: np.ndarray, labels: np.ndarray, are_probs: bool = False) -> float:
+        values = in_blocks(of_block, (rows, labels), from_logits or are_probs)
         return float(_sum(values) / jnp.asarray(values.size, float_type()))
 
     return measure
 
 
-def classwise_ece(logits: np.ndarray, labels: np.ndarray, num_bins: int = NUM_BINS) -> float:
-    """Return `calibration.classwise_ece` of the softmax of logits [N, C]; sums are float64.
+def classwise_ece(rows: np.ndarray, labels: np.ndarray, are_probs: bool = False, num_bins: int = NUM_BINS) -> float:
+    """Return `calibration.classwise_ece` of probabilities [N, C], or of the softmax of logits; sums are float64.
 
     Most probabilities of many classes lie in the first bin, whose sums need no place for each of them.
     """
-    num_units, num_classes = logits.shape
+    num_units, num_classes = rows.shape
     if not num_units:
         return float('nan')
     edges = (np.arange(1, num_bins) / num_bins).astype(np.float32)
     sure = np.zeros((num_classes, num_bins))
     right = np.zeros_like(sure)
     is_probability = True
-    for taken, new in blocks_of(logits):
-        probs = np.asarray(jax.nn.softmax(jnp.asarray(logits[taken])))[new - taken.start :]
+    for taken, new in blocks_of(rows):
+        block = rows[taken] if are_probs else np.asarray(jax.nn.softmax(jnp.asarray(rows[taken])))
+        probs = block[new - taken.start :]
         of_label = labels[new : taken.stop]
         is_probability &= bool(np.isfinite(probs).all())
         is_high = probs > edges[0]

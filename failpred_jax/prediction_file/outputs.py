@@ -133,11 +133,11 @@ def _looked_at(
             'probability is 0, and scores that need every logit are unavailable'
         )
         return 'log-probabilities', _normalized
-    is_normalized = high <= 1e-6 and np.abs(rows.each(_logsumexp)).max() <= SUM_TOLERANCE
+    is_normalized = high <= 1e-6 and np.abs(rows.each(log_sum_exp)).max() <= SUM_TOLERANCE
     if name == 'log_probs' and not is_normalized:
         problems.append(
             f"'{full}' are no log-probabilities: the exponentials of row 0 sum to "
-            f"{np.exp(_logsumexp(rows.first()))[0]:.4g}; logits are named '{full.replace('log_probs', 'logits')}'"
+            f"{np.exp(log_sum_exp(rows.first()))[0]:.4g}; logits are named '{full.replace('log_probs', 'logits')}'"
         )
         return None
     if not is_normalized:
@@ -285,11 +285,12 @@ def _log(probs: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(probs, SMALLEST))
 
 
-def _logsumexp(rows: np.ndarray) -> np.ndarray:
+def log_sum_exp(rows: np.ndarray) -> np.ndarray:
+    """Return log(sum(exp(row))) of rows [M, C] float64: [M]."""
     largest = rows.max(axis=-1)
     return largest + np.log(np.exp(rows - largest[..., None]).sum(axis=-1))
 
 
 def _normalized(rows: np.ndarray) -> np.ndarray:
     """Return log-probabilities, none below the floor."""
-    return np.maximum(rows - _logsumexp(rows)[..., None], LOG_FLOOR)
+    return np.maximum(rows - log_sum_exp(rows)[..., None], LOG_FLOOR)

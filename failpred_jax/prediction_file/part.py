@@ -14,6 +14,7 @@ from failpred_jax.prediction_file.labels import IgnoreLabel, leave_out, read_lab
 from failpred_jax.prediction_file.names import vague_names
 from failpred_jax.prediction_file.outputs import LOG_FLOOR, Outputs, read_outputs
 from failpred_jax.prediction_file.places import Places
+from failpred_jax.prediction_file.repeated import without_repeated
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,12 @@ def parse_part(
       right_at: grades of at least this are right, others wrong; None leaves grades as they are.
       rows: where the units stood in the file, from 0; None where it holds no others.
     """
-    before, given = len(problems), _without_single_columns(given)
+    before, notes = len(problems), []
+    given = without_repeated(_without_single_columns(given), prefix, notes, problems, rows)
     shape = _unit_shape(given, prefix, problems)
     if len(problems) > before:
         return None
-    kept, notes, places = np.ones(shape, bool), [], Places(rows, int(np.prod(shape[1:])))
+    kept, places = np.ones(shape, bool), Places(rows, int(np.prod(shape[1:])))
     if 'mask' in given:
         kept &= _mask(given['mask'], prefix, problems)
     labels, outputs, kept = _classes(given, kept, class_names, ignore_label, prefix, notes, problems, places)
@@ -218,8 +220,6 @@ def _unit_shape(given: Mapping[str, np.ndarray], prefix: str, problems: list[str
     """Return the shape of the units, (N,) or (N, H, W), having checked which arrays are there and that they fit."""
     before = len(problems)
     outputs = [name for name in OUTPUTS if name in given]
-    if len(outputs) > 1:
-        problems.append(f"'{prefix}{outputs[0]}' and '{prefix}{outputs[1]}' are both there; keep one")
     has_outcome = 'correct' in given or {'labels', 'predicted'} <= given.keys()
     if not outputs and not has_outcome:
         there = f'; what is there: {", ".join(map(repr, list(given)[:12]))}{vague_names(given)}' if given else ''

@@ -101,11 +101,15 @@ class View:
     @cached_property
     def class_probability(self) -> np.ndarray:
         """[N] float32, the probability of the predicted class."""
+        if self.test.probs is not None:
+            return self.test.probs.max(axis=-1)
         return in_blocks(lambda logits: jax.nn.softmax(logits, axis=-1).max(axis=-1), self.test.logits)
 
     @cached_property
     def true_probability(self) -> np.ndarray:
         """[N] float32, the probability of the true class."""
+        if self.test.probs is not None:
+            return self.test.probs[np.arange(len(self.test.labels)), self.test.labels]
         return in_blocks(lambda rows: outcomes.true_class_probability(*rows), (self.test.logits, self.test.labels))
 
     @cached_property

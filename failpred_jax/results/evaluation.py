@@ -42,6 +42,7 @@ class Predictions:
       correct: [N] bool, or float grades in [0, 1].
       confidences: score name -> [N] of any real type, higher means more confident.
       about: what is known of the units besides.
+      probs: [N, C] float32, the class probabilities where they were given; None where they are the logits' softmax.
     """
 
     labels: np.ndarray
@@ -49,6 +50,7 @@ class Predictions:
     correct: np.ndarray
     confidences: Mapping[str, np.ndarray] = field(default_factory=dict)
     about: About = field(default_factory=About)
+    probs: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ PREFIX = 'confidence_'
 _OPTIONAL = (
     'images.npz', 'validation.npz', 'calibration.npz', 'confusion.npz', 'maps.npz', 'augmentation.npz', 'curves.json',
 )  # fmt: skip
-OWN = ('labels', 'logits', 'correct', 'id', 'group', 'weight')
+OWN = ('labels', 'logits', 'probs', 'correct', 'id', 'group', 'weight')
 
 
 def write_evaluation(evaluation: Evaluation, table: str, folder: Path) -> None:
@@ -111,6 +111,7 @@ def _arrays(found: Predictions) -> dict[str, np.ndarray]:
     known = {'id': about.ids, 'group': about.group, 'weight': about.weight, **about.columns}
     # Without classes, only what is right is known.
     own = {'labels': found.labels, 'logits': found.logits} if len(found.labels) else {}
+    own |= {} if found.probs is None else {'probs': found.probs}
     own |= {'correct': found.correct} | {PREFIX + name: value for name, value in found.confidences.items()}
     return own | {name: value for name, value in known.items() if value is not None and name not in own}
 
@@ -120,4 +121,4 @@ def _predictions(arrays: Mapping[str, np.ndarray]) -> Predictions:
     columns = {k: v for k, v in arrays.items() if k not in OWN and not k.startswith(PREFIX)}
     about = About(arrays.get('id'), arrays.get('group'), arrays.get('weight'), columns)
     labels, logits = arrays.get('labels', np.zeros(0, np.int32)), arrays.get('logits', np.zeros((0, 0), np.float32))
-    return Predictions(labels, logits, arrays['correct'], confidences, about)
+    return Predictions(labels, logits, arrays['correct'], confidences, about, arrays.get('probs'))

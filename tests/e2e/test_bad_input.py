@@ -226,6 +226,7 @@ CASES = {
     'predictions of Python objects': predictions(labels=OBJECTS),
     'predictions without logits': predictions(logits=None),
     'predictions that do not match': predictions(logits=np.zeros((7, 3))),
+    'logits and probabilities of other predictions': predictions(probs=np.tile([0.25, 0.25, 0.5], (8, 1))),
     'logits that are not finite': predictions(logits=NAN),
     'labels beyond the classes': predictions(labels=np.array([0, 1, 2, 7, 0, 1, 2, 0])),
     'percentages as logits': predictions(logits=np.tile([70, 20, 10], (8, 1))),

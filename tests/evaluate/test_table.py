@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from failpred_jax.config import EvaluateConfig
-from failpred_jax.errors import UserError
 from failpred_jax.evaluate.describe import describe
 from failpred_jax.evaluate.measure import measure
 from failpred_jax.evaluate.parts import Part, Parts
@@ -71,9 +70,17 @@ def test_the_reference_is_the_baseline_or_what_was_named_beforehand(rng):
     found, *_ = measured(rng, reference_score='confidnet')
     assert found.reference == 'confidnet'
     assert {row.b for row in found.comparisons} == {'confidnet'}
-    for name, why in (('tcp', 'it reads the label'), ('energy', 'a reason'), ('margin', 'not among the scores')):
-        with pytest.raises(UserError, match=f"reference_score is '{name}'.*{why}"):
-            measured(rng, reference_score=name)
+
+
+@pytest.mark.parametrize(
+    ('name', 'why'), [('tcp', 'it reads the label'), ('energy', 'a reason'), ('margin', 'it is not among the scores')]
+)
+def test_the_baseline_stands_in_for_a_reference_that_is_unavailable_and_it_is_said(name, why, rng):
+    usual, *_ = measured(np.random.default_rng(0))
+    found, *_ = measured(np.random.default_rng(0), reference_score=name)
+    assert found.comparisons == usual.comparisons
+    words = f"config.evaluate.reference_score is '{name}', which is unavailable ({why}); scores are compared with mcp"
+    assert [note for note in found.notes if note not in usual.notes] == [f'{words} instead']
 
 
 def test_the_table_marks_the_best_and_says_what_is_unavailable(rng):

@@ -234,7 +234,7 @@ REFUSED = {
     'a masked array': ({'labels': np.ma.masked_equal(LABELS, 1)}, 'it is a masked array'),
     'no names': ({'arr_0': LABELS}, 'saved without a name'),
     'a table of scores alone': ({'logits': None, 'site': LABELS}, "what is there: 'labels', 'site'"),
-    'two outputs': ({'probs': PROBS}, 'both there'),
+    'two outputs': ({'probs': PROBS[::-1]}, 'do not agree'),
     'a misspelling': ({'lables': LABELS}, "did you mean 'labels'"),
     'two names for one': ({'y_true': LABELS}, 'mean the same'),
     'weights': ({'sample_weight': np.ones(N)}, 'not ignored'),
