@@ -121,8 +121,12 @@ def _validation(parts: Parts, fitted: Fitted) -> Predictions | None:
     if parts.val is None:
         return None
     logits, labels = np.asarray(parts.val.inputs.logits), np.asarray(parts.val.labels)
-    probs = parts.val.inputs.probabilities
-    return Predictions(labels, logits, parts.val.outcome(), fitted.columns, parts.val.about, probs)
+    return Predictions(labels, logits, parts.val.outcome(), fitted.columns, parts.val.about, _probs(parts.val))
+
+
+def _probs(part: Part) -> np.ndarray | None:
+    found = part.inputs.probabilities
+    return None if found is None else np.asarray(found)
 
 
 def predict_part(part: Part, plan: Plan, fitted: Fitted) -> Predictions:
@@ -136,7 +140,7 @@ def predict_part(part: Part, plan: Plan, fitted: Fitted) -> Predictions:
         computed, lost = compute_scores(Plan(scores, {}), inputs, fitted, part.confidences)
         computed = drop_undefined(computed, lost)
     confidences = {**part.confidences, **{k: v for k, v in computed.items() if k not in part.confidences}}
-    return Predictions(labels, logits, part.outcome(), confidences, part.about, part.inputs.probabilities)
+    return Predictions(labels, logits, part.outcome(), confidences, part.about, _probs(part))
 
 
 def count_units(parts: Parts, plan: Plan, fitted: Fitted, options: EvaluateConfig) -> Tally:
@@ -157,7 +161,7 @@ def count_units(parts: Parts, plan: Plan, fitted: Fitted, options: EvaluateConfi
             scores[name] = _score(name, confidence, correct)
             measuring.add()
         classifier = (
-            measure_classifier(logits, labels, parts.task, test.inputs.probabilities)
+            measure_classifier(logits, labels, parts.task, _probs(test))
             if test.has_classes
             else measure_outcome(correct)
         )
@@ -172,7 +176,7 @@ def count_units(parts: Parts, plan: Plan, fitted: Fitted, options: EvaluateConfi
         classifier=replace(classifier, intervals={**classifier.intervals, **accuracy}),
         scores=scores,
         unavailable=unavailable,
-        kept=Predictions(labels, logits, correct, confidences, test.about, test.inputs.probabilities),
+        kept=Predictions(labels, logits, correct, confidences, test.about, _probs(test)),
         resamples=resamples,
         undefined=undefined_of_grades() if is_graded(correct) else {},
         notes=(*notes, *([GRADED] if is_graded(correct) else [])),

@@ -89,8 +89,7 @@ def measure_classifier(logits: Array, labels: Array, task: str, probs: Array | N
     predicted = in_blocks(predicted_classes, logits)
     found = classifier_from_confusion(Confusion.from_classes(np.asarray(labels), predicted, num_classes), task)
     metrics: dict[str, Array] = {}
-    given = None if probs is None else np.asarray(probs)
-    softmax = None
+    given = every = None if probs is None else np.asarray(probs)
     for metric in of_inputs('classes'):
         if num_classes < metric.min_classes:
             continue
@@ -102,8 +101,8 @@ def measure_classifier(logits: Array, labels: Array, task: str, probs: Array | N
         elif metric.from_logits is not None:
             metrics |= _each([metric], logits, labels)
         else:
-            softmax = in_blocks(jax.nn.softmax, logits) if given is None and softmax is None else softmax
-            metrics |= _each([metric], softmax if given is None else given, labels)
+            every = in_blocks(jax.nn.softmax, logits) if every is None else every
+            metrics |= _each([metric], every, labels)
     known = {*found.metrics, *found.per_class}
     others = [m for m in of_inputs('labels') if m.name not in known and (m.family != _SEGMENTATION or task == m.family)]
     metrics |= _each(others, predicted, labels, num_classes=num_classes)
