@@ -53,6 +53,21 @@ def tcp_ratio_mse(outputs: Outputs, labels: Array, mask: Array, *, error_weight:
     return _weight(outputs, labels, error_weight) * jnp.square(_confidence(outputs) - target)
 
 
+@LOSSES.register('tcp_bce', reads=('error_weight', 'temperature'))
+def tcp_bce(outputs: Outputs, labels: Array, mask: Array, *, error_weight: float, temperature: float) -> Array:
+    """Return the cross-entropy to the true class probability, weighted as `tcp_mse`.
+
+    Both are least where the confidence is the mean of the targets. The gradient of the squared error vanishes where the
+    sigmoid is nearly 0 or 1, as nearly all confidences of a good classifier are; that of the cross-entropy does not.
+
+    Reference: Buja, Stuetzle & Shen, "Loss functions for binary class probability estimation and classification", 2005
+      (both are proper); Corbière et al., NeurIPS 2019, equation 5 (the target).
+    """
+    target = at_label(_probs(outputs, temperature), labels)
+    each = optax.sigmoid_binary_cross_entropy(given(outputs.confidence_logit, 'a confidence'), target)
+    return _weight(outputs, labels, error_weight) * each
+
+
 @LOSSES.register('correctness_bce', reads=('error_weight',))
 def correctness_bce(outputs: Outputs, labels: Array, mask: Array, *, error_weight: float, temperature: float) -> Array:
     """Return the cross-entropy to "the prediction is correct", weighted as `tcp_mse`; `temperature` plays no part.

@@ -101,7 +101,8 @@ def train_stage(
             'the confidence head collapsed to a constant (standard deviation of its confidences on the validation '
             f'split: {float(rows[-1]["val_confidence_spread"]):.1e}), so it ranks nothing; try a lower '
             f'config.{stage.name}.learning_rate (a high one pushes all outputs into the flat end of the sigmoid), a '
-            f'higher config.{stage.name}.error_weight, another loss, or more training errors to learn from'
+            f'higher config.{stage.name}.error_weight, config.{stage.name}.loss=tcp_bce (its gradient does not '
+            'vanish there) or another loss, or more training errors to learn from'
         )
     best_step = progress.best_step if progress.best_step >= 0 else stage.num_steps
     if progress.best_step < 0:

@@ -142,6 +142,7 @@ def test_gradients_agree_with_pytorch():
     theirs = {
         'tcp_mse': lambda u: weight * (u.sigmoid() - tcp) ** 2,
         'tcp_ratio_mse': lambda u: weight * (u.sigmoid() - tcp / probs.max(1).values) ** 2,
+        'tcp_bce': lambda u: weight * bce(u, tcp),
         'correctness_bce': lambda u: weight * bce(u, correct),
         'focal': lambda u: 0.25 * (1 - torch.exp(-bce(u, correct))) ** 5 * bce(u, correct),
     }
@@ -150,6 +151,20 @@ def test_gradients_agree_with_pytorch():
         loss(u).mean().backward()
         ours = jax.grad(lambda u, name=name: mean_loss(name, 2.5, confidence=u))(jnp.asarray(CONFIDENCE))
         np.testing.assert_allclose(ours, u.grad.numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_the_cross_entropy_to_the_true_class_probability_is_least_there_and_never_flat():
+    probs = np.asarray(jax.nn.softmax(LOGITS.astype(np.float64)))
+    tcp = probs[np.arange(len(LABELS)), LABELS]
+    at_target = np.log(tcp / (1 - tcp)).astype(np.float32)
+    entropy = -(tcp * np.log(tcp) + (1 - tcp) * np.log1p(-tcp)).mean()
+    np.testing.assert_allclose(mean_loss('tcp_bce', confidence=at_target), entropy, rtol=1e-5)
+    gradient = jax.grad(lambda u: mean_loss('tcp_bce', confidence=u))
+    np.testing.assert_allclose(gradient(at_target), 0, atol=1e-7)
+    # A confidence of 1 or 0, rounded, goes on learning at full speed.
+    for far in (-60.0, 60.0):
+        off = (1 / (1 + np.exp(-far)) - tcp) / len(tcp)
+        np.testing.assert_allclose(gradient(np.full_like(at_target, far)), off, rtol=1e-5)
 
 
 def test_focal_without_focus_is_cross_entropy():
