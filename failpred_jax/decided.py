@@ -248,7 +248,7 @@ def summary(decided: Decided) -> list[str]:
         if not found.is_certified:
             lines.append(f'  {found.name}: {found.reason}')
             continue
-        where = f' at {found.threshold:.6g}' if np.isfinite(found.threshold) else ''
+        where = f' over {found.threshold:.6g}' if np.isfinite(found.threshold) else ''
         if not where and found.kind in TIERED:
             where = ' everything'
         verdict = '' if found.verdict is None or not found.verdict.units else f'; the test {decided.unit}s: '

@@ -296,15 +296,28 @@ def _shared_units(given: Mapping[str, Units]) -> list[str]:
     if len(given) < 2:
         return []
     parts = {name: rows for name, units in given.items() if (rows := _rows(units)) is not None}
+    has_ids = all(given[name].ids is not None for name in parts)
+    if has_ids and parts:
+        parts = _with_ids(parts, {name: given[name].ids for name in parts})
     found = []
     for name in ('evaluated', 'calibration'):
         own = parts.pop(name, None)
         if own is not None and len(own) <= MAX_COMPARED:
-            found += _shared_with(name, own, parts)
+            found += _shared_with(name, own, parts, 'id, label and logits' if has_ids else 'label and logits')
     return found
 
 
-def _shared_with(owner: str, own: np.ndarray, parts: Mapping[str, np.ndarray]) -> list[str]:
+def _with_ids(rows: Mapping[str, np.ndarray], ids: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the rows with the number of their unit's id: units of other names are others, however alike they look."""
+    _, numbers = np.unique(np.concatenate([np.asarray(ids[name]).astype(str) for name in rows]), return_inverse=True)
+    starts = np.cumsum([0, *(len(one) for one in rows.values())])
+    return {
+        name: np.concatenate([one, numbers[start : start + len(one), None].astype(np.int64).view(np.uint8)], axis=1)
+        for start, (name, one) in zip(starts[:-1], rows.items(), strict=True)
+    }
+
+
+def _shared_with(owner: str, own: np.ndarray, parts: Mapping[str, np.ndarray], equal: str) -> list[str]:
     """Return a sentence for each of the parts that holds some of the owner's rows."""
     hashes, warnings = row_hashes(own), []
     # Units that are equal among themselves say nothing: their logits are saturated, or rounded.
@@ -322,7 +335,7 @@ def _shared_with(owner: str, own: np.ndarray, parts: Mapping[str, np.ndarray]) -
         elif shared:
             warnings.append(
                 f'{shared:,} of the {len(own):,} {owner} units also stand among the {name} units, with the same '
-                'label and logits; what is fitted there looks better than it is'
+                f'{equal}; what is fitted there looks better than it is'
             )
     return warnings
 

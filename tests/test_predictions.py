@@ -272,6 +272,12 @@ def test_validation_units_that_are_the_evaluated_ones_are_told(rng):
     mixed = {key: np.concatenate([held_out[key], own[40:45]]) for key, own in (('labels', labels), ('logits', logits))}
     (text,) = warnings(validation=mixed)
     assert text.startswith('5 of the 60 evaluated units also stand among the validation units')
+    # By their names they are other units, however alike they look; by names and numbers the same.
+    named = {name: [f'{name}{i}' for i in range(number)] for name, number in (('test', 60), ('val', 55))}
+    assert warnings(validation={**mixed, 'ids': named['val']}, ids=named['test']) == ()
+    also = [*named['val'][:50], *named['test'][40:45]]
+    (text,) = warnings(validation={**mixed, 'ids': also}, ids=named['test'])
+    assert text.startswith('5 of the 60 evaluated units also stand among the validation units, with the same id, label')
     own = {'labels': labels + 0, 'logits': logits + 1}
     (text,) = warnings(validation=held_out, calibration={'labels': held_out['labels'], 'logits': held_out['logits']})
     assert text.startswith('the validation units are the calibration ones, number by number')

@@ -11,6 +11,8 @@ LADDER = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 # The limit where nothing is known beforehand.
 USUAL = 0.05
 NUM_IN_MENU = 5
+# On fewer, the best of many scores is the best by chance.
+FEWEST_ERRORS = 10
 
 
 def choose_score(named: str, calibration: Units, validation: Units | None) -> tuple[str, str]:
@@ -38,19 +40,27 @@ def choose_score(named: str, calibration: Units, validation: Units | None) -> tu
         }
         if len(found) == 1:
             return next(iter(found)), 'the only score there is'
+        num_wrong = int((~validation.correct).sum())
+        baseline = _baseline(list(found))
+        if num_wrong < FEWEST_ERRORS and baseline:
+            return baseline, f'the baseline: {num_wrong} validation errors are too few to choose a score on'
         if found:
             best = min(found, key=lambda name: found[name])
             return best, f'of {len(found)} scores, the lowest AURC on the {len(validation):,} validation units'
     own = [name for name in usable if name not in SCORES]
     if len(usable) == 1 or len(own) == 1:
         return (own or usable)[0], 'the only score of its own that was given'
-    baseline = next((name for name in usable if name in SCORES and SCORES[name].role == 'baseline'), None)
-    if baseline is None:
+    baseline = _baseline(usable)
+    if not baseline:
         raise UserError(
             f'several scores could decide ({", ".join(usable)}), and there are no validation units to choose on: name '
             'one, --score=NAME'
         )
     return baseline, 'the baseline: there are no validation units to choose on'
+
+
+def _baseline(names: list[str]) -> str:
+    return next((name for name in names if name in SCORES and SCORES[name].role == 'baseline'), '')
 
 
 def aurc(confidence: np.ndarray, correct: np.ndarray) -> float:

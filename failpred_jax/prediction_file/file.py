@@ -218,7 +218,8 @@ def _names(array: np.ndarray, problems: list[str]) -> tuple[str, ...]:
     if array.ndim != 1:
         problems.append(f"'class_names' has shape {array.shape}; it must be (C,), one name per class")
         return ()
-    names = tuple(x.decode(errors='replace') if isinstance(x, bytes) else str(x) for x in array.tolist())
+    # As labels are read, so that 'probs_ cat' is of ' cat' and of 'cat'.
+    names = tuple((x.decode(errors='replace') if isinstance(x, bytes) else str(x)).strip() for x in array.tolist())
     if len(set(names)) < len(names):
         problems.append("'class_names' has the same name twice; every class needs a name of its own")
     return names

@@ -137,7 +137,8 @@ def _from_words(
             return numbers.astype(np.int32)
         problems.append(
             f"'{name}' holds words ({', '.join(map(repr, distinct[:4].tolist()))}, ...), but not which column of the "
-            "outputs is which class; add 'class_names', the names in the order of the outputs"
+            "outputs is which class; add 'class_names', the names in the order of the outputs, or name the columns of "
+            'a table by their classes (probs_NAME)'
         )
         return None
     unknown = [word for word in distinct.tolist() if word not in class_names]

@@ -10,6 +10,7 @@ import numpy as np
 
 from failpred_jax.blocks import to_host
 from failpred_jax.calibrate.folds import draw_folds
+from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.outcomes import is_correct
 from failpred_jax.scores.choice import choose
 from failpred_jax.scores.score import Fit, FitInputs, Score, ScoreInputs, as_fit
@@ -50,7 +51,12 @@ def held_out_values(score: Score, given: FitInputs, fit: Fit | None, folds: np.n
     for fold in np.unique(folds):
         is_out = folds == fold
         others = given._replace(val=_take(given.val, ~is_out), val_labels=np.asarray(given.val_labels)[~is_out])
-        fitted = as_fit(score.fit(others)).fitted
+        try:
+            fitted = as_fit(score.fit(others)).fitted
+        except ScoreUnavailableError as error:
+            raise ScoreUnavailableError(
+                f'it is fitted without each fifth of the validation units as well, and without one of them: {error}'
+            ) from error
         values[is_out] = to_host(score.fn(_take(given.val, is_out), fitted))
     return values
 

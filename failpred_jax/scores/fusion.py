@@ -62,7 +62,8 @@ def fit_fusion(columns: Mapping[str, Array], correct: Array) -> tuple[Fusion, tu
       regression that has not seen it.
 
     Raises:
-      ScoreUnavailableError: where there are no columns, no errors or no successes.
+      ScoreUnavailableError: where there are no columns, or fewer than two errors or successes: the regression is also
+        fitted without any one of them.
 
     Reference: Cox, "The regression analysis of binary sequences", 1958; van der Waerden's normal scores, 1952; Wolpert,
       "Stacked generalization", Neural Networks 1992; van der Laan, Polley & Hubbard, "Super learner", 2007 (the best of
@@ -71,9 +72,13 @@ def fit_fusion(columns: Mapping[str, Array], correct: Array) -> tuple[Fusion, tu
     correct = np.asarray(correct, bool)
     if not columns:
         raise ScoreUnavailableError('fusion combines other scores; none is available')
-    if correct.all() or not correct.any():
-        which = 'no errors' if correct.all() else 'nothing but errors'
-        raise ScoreUnavailableError(f'fusion separates errors from successes; the validation set holds {which}')
+    num_right, num_wrong = int(correct.sum()), int((~correct).sum())
+    which = {0: 'no errors', 1: 'a single error'}.get(num_wrong, '')
+    which = which or {0: 'nothing but errors', 1: 'a single success'}.get(num_right, '')
+    if which:
+        raise ScoreUnavailableError(
+            f'fusion separates errors from successes, and needs two of each; the validation set holds {which}'
+        )
     columns = {name: _ranked(values) for name, values in columns.items()}
     knots = {name: _knots(values) for name, values in columns.items()}
     design = np.stack([_normal_scores(columns[name], knots[name]) for name in knots], axis=1)
@@ -87,12 +92,13 @@ def fit_fusion(columns: Mapping[str, Array], correct: Array) -> tuple[Fusion, tu
         best = int(np.argmin(alone))
         names, design = [names[best]], design[:, [best]]
         # Two numbers from all these units: what they have seen of each matters to nobody.
-        fitted = fit_logistic(design, target, ridge=1.0)
-        held_out = fitted.log_odds(design)
+        fitted, held_out = fit_logistic(design, target, ridge=1.0), None
         note = f'{names[0]} alone: together, the scores rank validation units that they were not fitted on no better'
     weights = {name: np.asarray(w, np.float32) for name, w in zip(names, fitted.weights, strict=True)}
     found = Fusion({name: knots[name] for name in names}, weights, np.asarray(fitted.intercept, np.float32))
-    return found, (note,), expit(held_out).astype(np.float32)
+    # Of one column these are the values that new units get, to the bit: a threshold chosen on them is one for those.
+    values = expit(held_out) if held_out is not None else fuse(columns, found)
+    return found, (note,), np.asarray(values, np.float32)
 
 
 def fuse(columns: Mapping[str, Array], fitted: Fusion) -> jax.Array:

@@ -64,9 +64,12 @@ def test_does_not_mind_scale_ties_or_values_never_seen(columns, correct):
 
 
 def test_one_kind_only_and_a_missing_column_are_refused(columns, correct):
-    for of_one_kind, words in ((np.ones(600, bool), 'no errors'), (np.zeros(600, bool), 'nothing but errors')):
+    single = np.arange(600) == 7
+    kinds = {'no errors': single | ~single, 'nothing but errors': single & ~single}
+    # Each unit is also judged by a fit that has not seen it, which would have none of them.
+    for words, outcome in {**kinds, 'a single error': ~single, 'a single success': single}.items():
         with pytest.raises(ScoreUnavailableError, match=words):
-            fit_fusion(columns, of_one_kind)
+            fit_fusion(columns, outcome)
     with pytest.raises(ScoreUnavailableError, match='none is available'):
         fit_fusion({}, np.array([True, False]))
     fitted, *_ = fit_fusion(columns, correct)
@@ -86,6 +89,17 @@ def test_noise_leaves_the_best_column_alone(rng):
     found = fuse({'good': new, **{name: rng.normal(size=2000) for name in noise}}, fitted)
     assert roc_auc_score(is_right, found) > roc_auc_score(is_right, new) - 0.01
     assert 'good alone' in notes[0]
+
+
+def test_one_column_alone_gives_validation_units_the_values_of_new_ones_to_the_bit(rng):
+    """Thresholds are chosen on the first and applied to the second: tied units must stay tied."""
+    votes = rng.integers(0, 11, 3000).astype(np.float32) / 10
+    correct = rng.random(3000) < votes
+    _, notes, held_out = fit_fusion({'votes': votes}, correct)
+    fitted, *_ = fit_fusion({'votes': votes}, correct)
+    assert 'votes alone' in notes[0]
+    for given in (votes, votes[:11]):
+        np.testing.assert_array_equal(np.asarray(fuse({'votes': given}, fitted)), held_out[: len(given)])
 
 
 @functools.cache

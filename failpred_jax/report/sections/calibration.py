@@ -147,7 +147,7 @@ def _calibrated_table(view: View, calibrated: Mapping[str, CalibratedScore]) -> 
     # A metric that no interval is computed for has none in the file either.
     keys = [key for key in keys if any(words.is_number(row.get(key)) for row in rows)]
     small = f' Small numbers are {level} intervals.' if keys else ''
-    caption = f'A dash before: the score is not meant as a probability.{small}'
+    caption = f'Dashes before: the score is not meant as a probability. A dash for NLL alone: it is infinite.{small}'
     return Table('calibrated_scores', caption, columns, rows, keys)
 
 

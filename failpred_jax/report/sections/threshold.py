@@ -52,7 +52,10 @@ def fill(view: View, section: Section) -> None:
     )
     marked = [score for score, found in view.marks.items() if found]
     if marked:
-        section.text(f'Triangles mark the certified thresholds of {marked[0]}; Promises says what they are worth.')
+        section.text(
+            f'Triangles mark the certified thresholds of {marked[0]}, of which the policy accepts what is over them, '
+            'and not what is equal to them; Promises says what they are worth.'
+        )
     section.add(_slider(view, counts, first))
     section.data.append(json_block('data-thresholds', _slider_data(view, counts)))
     section.heading(['Working points of ', first])
