@@ -239,7 +239,7 @@ def _evaluate(
         num_val=given['validation'].num_units if 'validation' in given else 0,
         num_test=units.shape[0],
         num_calibration=given['calibration'].num_units if 'calibration' in given else 0,
-        unit='' if units.logits is not None or units.is_segmentation else 'unit',
+        unit='' if units.is_segmentation else 'unit',
     )
     run = describe(
         measures,
