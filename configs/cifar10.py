@@ -13,9 +13,9 @@ Measured (2026-11-30, seed 0, two hours on 2 cores of an Intel Xeon that other w
 86.56 %, with MCP / ConfidNet / fine-tuned ConfidNet FPR@95%TPR 61.83 / 59.23 / 58.93, AUPR-Error 51.07 / 51.22 / 51.71,
 AUROC 89.00 / 89.16 / 89.26.
 
-`small` is the same recipe for SVHN's small network. Measured (2026-12-01, seeds 0 to 2, 2 cores of an Intel Xeon that other
-work shared; docs/results.md): accuracy 84.94 +- 0.26 %, with MCP / fine-tuned ConfidNet / fusion FPR@95%TPR 60.33 / 62.08 /
-58.04, AUPR-Error 53.27 / 52.43 / 55.95, AUROC 88.50 / 88.35 / 89.17.
+`small` is the same recipe for SVHN's small network. Measured (2026-12-01, seeds 0 to 2, 2 cores of an Intel Xeon that
+other work shared; docs/results.md): accuracy 84.94 +- 0.26 %, with MCP / fine-tuned ConfidNet / fusion FPR@95%TPR
+60.33 / 62.08 / 58.04, AUPR-Error 53.27 / 52.43 / 55.95, AUROC 88.50 / 88.35 / 89.17.
 """
 
 import ml_collections
