@@ -56,6 +56,15 @@ def test_the_scores_of_probabilities_are_these_and_more_may_come():
     assert {'mcp', 'margin', 'entropy', 'gen', 'doctor_alpha', 'doctor_beta', 'tcp'} <= {*OF_PROBABILITIES}
 
 
+@pytest.mark.parametrize('trees', [10, 20, 50, 1000])
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_equal_leads_of_decimals_are_equal_margins(trees, dtype, rng):
+    counts = rng.multinomial(trees, rng.dirichlet(np.ones(5), size=3000))
+    lead = np.sort(counts, axis=1)[:, -1] - np.sort(counts, axis=1)[:, -2]
+    found = confidences((counts / trees).astype(dtype))['margin']
+    assert np.array_equal(rankdata(found, 'dense'), rankdata(lead, 'dense'))
+
+
 @pytest.mark.parametrize('classes', [2, 3, 10, 130])
 @pytest.mark.parametrize('kind', KINDS)
 def test_equal_probabilities_in_any_order_of_classes_are_equally_sure(kind, classes):
