@@ -13,6 +13,7 @@ maps.py. With a column `labels` of true classes added, it is a file of predictio
 
 import csv
 import io
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def check_output(path: Path) -> None:
             raise UserError(f"--output is '{path}', but '{file}' is there already; name another, or remove it")
     if not path.parent.is_dir():
         raise UserError(f"--output is '{path}', but there is no folder '{path.parent}'; make it first")
+    try:
+        # Permissions do not tell, of a disk that is read-only or no disk.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--output is '{path}', but the folder '{path.parent}' cannot be written ({error.strerror}); name another"
+        ) from error
 
 
 def check_table(path: Path) -> None:

@@ -189,6 +189,8 @@ def test_an_output_is_never_written_over(everything, pictures, tmp_path, capsys)
         ((workdir, inputs, f'--output={out}'), 'is there already'),
         ((workdir, inputs, f'--output={tmp_path / "out.xlsx"}'), 'ends with one of: .csv, .parquet, .npz'),
         ((workdir, inputs, f'--output={tmp_path / "no" / "out.csv"}'), 'there is no folder'),
+        # A disk that nobody writes, not even root; it is found before anything is computed.
+        ((workdir, inputs, '--output=/proc/out.csv'), "the folder '/proc' cannot be written"),
         ((workdir, inputs), '--mode=predict needs --output=PATH'),
         ((inputs, f'--output={out}'), '--mode=predict needs --workdir=DIR'),
     ):

@@ -35,6 +35,14 @@ def test_verdict_names_the_best_usable_score_and_those_tied_with_it(digits):
     assert 'TCP is above 0.99' in text
 
 
+def test_a_score_that_is_alone_is_not_the_best_of_any(digits):
+    only = {name: found for name, found in digits.measures.scores.items() if name in ('mcp', 'tcp')}
+    test = dataclasses.replace(digits.test, confidences={name: digits.test.confidences[name] for name in only})
+    text = text_of(fill('verdict', dataclasses.replace(with_measures(digits, scores=only), test=test)))
+    assert 'There is one score, <b>mcp</b>, and its AURC' in text
+    assert 'is best' not in text
+
+
 def test_unavailable_scores_are_listed_with_the_reason(digits):
     assert '<b>mc_dropout</b> unavailable: the model has no dropout' in text_of(fill('scores', digits))
 

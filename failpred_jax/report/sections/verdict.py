@@ -64,6 +64,10 @@ def _best_score(view: View) -> h.Node:
     facts, ends = view.facts(metric), view.interval(view.best, metric)
     spread = f' ({_level(view.run.interval)} interval {view.interval_with_unit(metric, ends)})' if ends else ''
     meaning = f', {facts.meaning}' if facts.meaning else ''
+    if sum(not view.is_bound(name) for name in view.scores) == 1:
+        value = view.with_unit(metric, view.metric(view.best, metric))
+        named = f', and its {facts.label}{meaning} is '
+        return ['There is one score, ', h.b[view.best], named, h.b[value], f'{spread}.']
     sentence = [
         f'With only {view.scarce}, the scores can hardly be told apart. ' if view.scarce else '',
         'Among the scores that a deployed model can compute, ',
