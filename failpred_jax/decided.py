@@ -17,6 +17,7 @@ from failpred_jax.results.decisions import (
     POLICY,
     REFERENCE,
     Decided,
+    Guarantee,
     SeedDecided,
     digest_of_policy,
     read_decisions,
@@ -251,12 +252,18 @@ def summary(decided: Decided) -> list[str]:
         where = f' over {found.threshold:.6g}' if np.isfinite(found.threshold) else ''
         if not where and found.kind in TIERED:
             where = ' everything'
-        verdict = '' if found.verdict is None or not found.verdict.units else f'; the test {decided.unit}s: '
-        if verdict and found.verdict is not None:
-            value = found.verdict.value
-            verdict += f'{value:.4g}' if found.kind == 'cost' else f'{100 * value:.3g} %'
-            verdict += f', {found.verdict.word}'
-        lines.append(f'  {found.name}{where}: {found.statement}{verdict}')
-        if found.invalid:
-            lines.append(f'    {found.invalid}')
+        lines += _promised(found, where, decided.unit)
+    if decided.sets is not None:
+        lines += _promised(decided.sets.promise, f' ({decided.sets.method.upper()})', decided.unit)
+        if decided.sets.law_says:
+            lines.append(f'    {decided.sets.law_says}')
     return [*lines, *(f'  note: {note}' for note in decided.notes)]
+
+
+def _promised(found: Guarantee, where: str, unit: str) -> list[str]:
+    """Return the lines of a promise: what it is, what the test units say, and why it may not be valid."""
+    seen, said = found.verdict, ''
+    if seen is not None and seen.units:
+        value = f'{seen.value:.4g}' if found.kind == 'cost' else f'{100 * seen.value:.3g} %'
+        said = f'; the test {unit}s{f" of {seen.of}" if seen.of else ""}: {value}, {seen.word}'
+    return [f'  {found.name}{where}: {found.statement}{said}', *([f'    {found.invalid}'] if found.invalid else [])]

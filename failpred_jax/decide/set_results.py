@@ -1,14 +1,15 @@
 """Prediction sets of a run or a file: made on calibration units, measured on test units."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import numpy as np
 
 from failpred_jax.config import DecideConfig
-from failpred_jax.decide.set_limits import coverage_law
+from failpred_jax.decide.set_limits import conformal_rank, coverage_law
 from failpred_jax.decide.set_measures import SetRow, measure_sets
 from failpred_jax.decide.sets import Labeled, SetRule, fit_sets
-from failpred_jax.decide.statements import EXCHANGEABLE, percent, verdict_of_share
+from failpred_jax.decide.statements import EXCHANGEABLE, Part, percent, verdict_on_average
 from failpred_jax.decide.thresholds import groups_of
 from failpred_jax.decide.units import Units
 from failpred_jax.results.decisions import Guarantee, SetRowResult, SetsResult, Verdict
@@ -80,20 +81,24 @@ def make_sets(
         assert judged is not None and judged.labels is not None
         of_judged = sets if judged is test else sets_of(rule, judged, options)
         found = measure_sets(of_judged, judged.labels, rule.alpha, class_names)
-        verdict = verdict_of_share(found.overall.num_covered, found.overall.num_units, 1 - rule.alpha, is_floor=True)
+        missed = ~of_judged[np.arange(len(judged)), judged.labels]
+        parts = _parts(rule, judged, missed, len(calibration), options, class_names)
+        verdict = verdict_on_average(parts, rule.alpha, is_floor=True)
         rows = {
             'all': (_row(found.overall),),
             'class': tuple(_row(row) for row in found.by_class),
             'size': tuple(_row(row) for row in found.by_size),
         }
         size, shares = Interval(found.size_low, found.size_high), (found.empty, found.single)
+    law, law_says = _law(rule, len(calibration), unit)
     return SetsResult(
         method=rule.method,
         by=rule.by,
         alpha=rule.alpha,
         promise=_promise(rule, len(calibration), unit, invalid, verdict),
         constants=asdict(rule.constants) if rule.method in ('raps', 'saps') else {},
-        law=coverage_law(len(calibration), rule.alpha) if rule.by == 'marginal' else (),
+        law=law,
+        law_says=law_says,
         rows=rows,
         size=size,
         empty=shares[0],
@@ -102,14 +107,67 @@ def make_sets(
     ), sets
 
 
+def _parts(
+    rule: SetRule,
+    judged: Units,
+    missed: np.ndarray,
+    num_units: int,
+    options: DecideConfig,
+    class_names: tuple[str, ...],
+) -> list[Part]:
+    """Return the parts of the judging units that are promised their coverage each."""
+    assert judged.labels is not None
+    if isinstance(rule.limits, Mapping):
+        of, sizes = groups_of(judged, options.by), rule.num_units
+        names = {group: f"{options.by} '{group}'" for group in sizes}
+    else:
+        assert rule.clusters is not None
+        of = rule.clusters[judged.labels]
+        if rule.clusters.max() < 0:
+            return [Part('', len(missed), int(missed.sum()), num_units)]
+        # Classes in no cluster have the limit of all units, which promises nothing of them.
+        sizes = {
+            number: rule.num_units[rule.clusters == number][0] for number in np.unique(rule.clusters) if number >= 0
+        }
+        shown = class_names if rule.by == 'class' and class_names else range(len(rule.clusters))
+        names = {number: f"{rule.by} '{shown[number]}'" for number in sizes}
+    inside = {part: of == part for part in sizes}
+    return [
+        Part(names[part], int(rows.sum()), int(missed[rows].sum()), int(sizes[part])) for part, rows in inside.items()
+    ]
+
+
+def _law(rule: SetRule, num_units: int, unit: str) -> tuple[tuple[float, ...], str]:
+    """Return the law of the true coverage of marginal sets, and the sentence that says it."""
+    if rule.by != 'marginal':
+        return (), ''
+    mean, low, high = coverage_law(num_units, rule.alpha)
+    if not conformal_rank(num_units, rule.alpha):
+        return (mean, low, high), f'The true coverage is 100 %: {num_units:,} calibration {unit}s leave no class out.'
+    raised = ['a set always holds the most probable class'] * (not rule.allow_empty)
+    raised += [f'calibration {unit}s tie at the limit'] * rule.is_tied
+    average, ends = percent(round(mean, 4)), [percent(round(end, 3)) for end in (low, high)]
+    start = f'With {num_units:,} calibration {unit}s, the true coverage is'
+    if not raised:
+        return (mean, low, high), (
+            f'{start} {average} on average, and in nine of ten draws of them from {ends[0]} to {ends[1]}.'
+        )
+    return (mean, low, np.nan), (
+        f'{start} at least {average} on average, and at least {ends[0]} in nineteen of twenty draws of them; how much '
+        f'more is not known, as {" and ".join(raised)}.'
+    )
+
+
 def _promise(rule: SetRule, num_units: int, unit: str, invalid: str, verdict: Verdict) -> Guarantee:
     of = {'marginal': '', 'class': ' of any class', 'cluster': ' of any cluster of classes', 'group': ' of any group'}
+    # One seed gives as many units the same random numbers in every draw of them.
+    randomly = '' if rule.method == 'lac' else ' and of the random numbers (config.decide.seed)'
     return Guarantee(
         name='sets',
         kind='sets',
         statement=(
             f'the set of a new {unit}{of[rule.by]} holds its true class with probability at least '
-            f'{percent(1 - rule.alpha)}, on average over draws of the calibration {unit}s'
+            f'{percent(1 - rule.alpha)}, on average over draws of the calibration {unit}s' + randomly
         ),
         target=rule.alpha,
         units=num_units,

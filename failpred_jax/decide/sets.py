@@ -15,7 +15,7 @@ from failpred_jax.calibrate.checks import between_0_and_1, check_values, class_l
 from failpred_jax.calibrate.conformal import SLACK
 from failpred_jax.decide.clusters import cluster_classes
 from failpred_jax.decide.set_constants import choose_constants
-from failpred_jax.decide.set_limits import conformal_limit, least_units
+from failpred_jax.decide.set_limits import conformal_limit, least_units, ties_at_limit
 from failpred_jax.decide.set_scores import METHODS, Constants, draw_uniforms, strangeness
 from failpred_jax.errors import UserError
 from failpred_jax.types import Array
@@ -46,6 +46,8 @@ class SetRule:
       allow_empty: whether a set may be empty; if not, the most probable class is in every set.
       seed: of the randomized sets.
       notes: sentences for the reader.
+      clusters: which classes share a limit, [C] int, -1 for those of the limit of all units; None per group.
+      is_tied: whether the strangeness of calibration units ties near a limit of all units.
     """
 
     method: str
@@ -57,6 +59,8 @@ class SetRule:
     allow_empty: bool = False
     seed: int = 0
     notes: tuple[str, ...] = ()
+    clusters: np.ndarray | None = None
+    is_tied: bool = False
 
     def __call__(self, probs: Array, groups: Array | None = None, uniforms: np.ndarray | None = None) -> np.ndarray:
         """Return which classes are in the set of each unit.
@@ -142,13 +146,15 @@ def fit_sets(
         constants = Constants() if held_out is None else choose_constants(method, *held_out, alpha, seed)
     strange = strangeness(method, probs, draw_uniforms(len(probs), seed, CALIBRATION), constants, labels)
     notes: tuple[str, ...] = ()
+    clusters = None
     if by == 'group':
         limits, sizes = _per_group(strange, groups, alpha)
     else:
         clusters, notes = _clusters(by, method, held_out, constants, probs.shape[1], alpha, seed)
         limits, sizes = _per_cluster(strange, labels, clusters, alpha)
     notes = (*notes, *_too_few(by, limits, len(strange), alpha))
-    return SetRule(method, by, alpha, limits, sizes, constants, allow_empty, seed, notes)
+    is_tied = ties_at_limit(strange, alpha)
+    return SetRule(method, by, alpha, limits, sizes, constants, allow_empty, seed, notes, clusters, is_tied)
 
 
 def _clusters(

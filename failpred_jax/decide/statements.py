@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from failpred_jax.decide.binomial import share_interval
 from failpred_jax.decide.certificate import Certificate, accepts
 from failpred_jax.decide.costs import Costs
+from failpred_jax.decide.set_limits import conformal_rank, missed_by_chance
 from failpred_jax.results.decisions import Guarantee, Verdict
 from failpred_jax.results.measures import Interval
 
@@ -17,6 +19,8 @@ NOT_SAID = (
     'nothing of single classes or groups, nor of {unit}s from elsewhere (shift), nor of another model or another score'
 )
 REUSED = 'not valid: validation data reused'
+# Probability with which chance alone contradicts a promise on average, or confirms one that just fails.
+TAIL = 0.025
 
 
 def guarantee(
@@ -83,14 +87,66 @@ def percent(share: float) -> str:
 
 
 def verdict_on(found: Certificate, confidence: np.ndarray, correct: np.ndarray, costs: Costs | None = None) -> Verdict:
-    """Return what test units say of a certificate; an interval that lies over the limit contradicts it."""
+    """Return what test units say of a certificate."""
     if not found.is_certified:
         return Verdict()
     accepted = accepts(confidence, found.threshold)
     errors = int((accepted & ~correct).sum())
     if found.kind == 'cost' and costs is not None:
         return _verdict_of_mean(costs.of_decisions(accepted, correct), found.target)
+    if found.kind == 'expected':
+        return verdict_on_average([Part('', len(correct), errors, found.num_units)], found.target)
     return verdict_of_share(errors, int(accepted.sum()) if found.kind == 'selective' else len(correct), found.target)
+
+
+class Part(NamedTuple):
+    """Test units that a promise is kept for on average: a class, a group, or all.
+
+    Attributes:
+      name: what they share, '' for all.
+      units: their number.
+      broken: those of them that break it: errors that are accepted, sets without the true class.
+      calibration: the calibration units behind it.
+    """
+
+    name: str
+    units: int
+    broken: int
+    calibration: int
+
+
+def verdict_on_average(parts: Sequence[Part], limit: float, is_floor: bool = False) -> Verdict:
+    """Return what test units say of a promise that holds on average over draws of the calibration units.
+
+    The units of one draw of those may break it more often than promised, and nothing is amiss. So what is seen is
+    compared with what both draws give where the promise just holds (`missed_by_chance`), not with the limit alone: a
+    promise that holds is contradicted with probability at most 2.5 %, that of several parts together.
+
+    Args:
+      parts: each with the promise for itself; the one furthest beyond it is told of.
+      limit: of the share that breaks it.
+      is_floor: whether the shares that keep it are told, as of a coverage.
+    """
+    judged = [part for part in parts if part.units]
+    if not judged:
+        return Verdict()
+    level = TAIL / max(1, sum(conformal_rank(part.calibration, limit) > 0 for part in judged))
+    laws = [missed_by_chance(part.calibration, limit, part.units) for part in judged]
+    as_many = [1 - law[part.broken - 1] if part.broken else 1.0 for part, law in zip(judged, laws, strict=True)]
+    worst = int(np.argmin(as_many))
+    part, law = judged[worst], laws[worst]
+    # Where no limit is possible, nothing can break the promise.
+    is_better = all(law[part.broken] <= TAIL or law[0] == 1 for part, law in zip(judged, laws, strict=True))
+    word = 'contradicted' if as_many[worst] <= level else 'confirmed' if is_better else 'consistent'
+    low, high = share_interval(part.broken, part.units)
+    least, most = (
+        int(np.searchsorted(law, q, side)) / part.units for q, side in ((TAIL, 'right'), (1 - level, 'left'))
+    )
+    ends, chance = Interval(low, high), Interval(least, most)
+    value = part.broken / part.units
+    if is_floor:
+        value, ends, chance = 1 - value, Interval(1 - high, 1 - low), Interval(1 - most, 1 - least)
+    return Verdict(value, ends, part.units, word, chance, part.name, len(judged))
 
 
 def verdict_of_share(count: int, units: int, limit: float, is_floor: bool = False) -> Verdict:

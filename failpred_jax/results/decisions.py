@@ -34,12 +34,19 @@ class Verdict:
       interval: exact, where it is a share.
       units: behind it.
       word: 'confirmed', 'consistent', 'contradicted', or 'nothing to judge'.
+      chance: of a promise on average over draws, what both draws give where it just holds: between these in 95 % of
+        cases. NaN for others, which are compared with their limit.
+      of: the class or group that is furthest beyond such a promise, if each has its own; '' for all units.
+      together: how many of these were judged together.
     """
 
     value: float = np.nan
     interval: Interval = Interval(np.nan, np.nan)
     units: int = 0
     word: str = 'nothing to judge'
+    chance: Interval = Interval(np.nan, np.nan)
+    of: str = ''
+    together: int = 1
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,9 @@ class SetsResult:
     Attributes:
       method, by, alpha: how they were made.
       constants: of RAPS and SAPS.
-      law: (mean, 5 %, 95 %) of the true coverage over draws of so many calibration units.
+      law: (mean, 5 %, 95 %) of the true coverage over draws of so many calibration units. Where a set always holds the
+        most probable class, or units tie at the limit, mean and 5 % are bounds from below, and 95 % is NaN.
+      law_says: the same as a sentence.
       promise: the guarantee.
       rows: all test units, by class, and by size.
       size: interval of the mean size.
@@ -145,6 +154,7 @@ class SetsResult:
     promise: Guarantee
     constants: Mapping[str, float] = field(default_factory=dict)
     law: tuple[float, ...] = ()
+    law_says: str = ''
     rows: Mapping[str, tuple[SetRowResult, ...]] = field(default_factory=dict)
     size: Interval = Interval(np.nan, np.nan)
     empty: float = np.nan

@@ -95,6 +95,8 @@ def _verdict(found: Guarantee, unit: str) -> str:
         )
     else:
         value, ends = words.percent(seen.value, 2), words.interval(seen.interval.low, seen.interval.high, 2)
+    if math.isfinite(seen.chance.low):
+        return _verdict_on_average(found, unit, value, ends)
     meaning = {
         'confirmed': 'which confirms it: all of the interval keeps the limit',
         'consistent': 'which is consistent with it: the interval holds the limit, so these units cannot tell',
@@ -102,6 +104,24 @@ def _verdict(found: Guarantee, unit: str) -> str:
         'two parts',
     }.get(seen.word, seen.word)
     return f'On {words.number(seen.units)} test {unit}s: {value} ({ends}), {meaning}.'
+
+
+def _verdict_on_average(found: Guarantee, unit: str, value: str, ends: str) -> str:
+    """Return what test units say of a promise on average over draws, which one draw may break unharmed."""
+    seen = found.verdict
+    assert seen is not None
+    which = f' of {seen.of}, the furthest from it of {words.number(seen.together)}' * bool(seen.of)
+    chance = words.interval(seen.chance.low, seen.chance.high, 2)
+    meaning = {
+        'confirmed': f'which confirms it: better than the {chance} that chance gives where it just holds',
+        'consistent': f'which is consistent with it: chance gives {chance} where it just holds',
+        'contradicted': f'which contradicts it: worse than the {chance} that chance gives where it just holds; look '
+        'for a difference between the two parts',
+    }[seen.word]
+    return (
+        f'On {words.number(seen.units)} test {unit}s{which}: {value} ({ends}), {meaning}, in the '
+        f'draw of the calibration {unit}s as in that of the test {unit}s.'
+    )
 
 
 def _percent(value: Any, row: Row) -> str:
@@ -198,13 +218,7 @@ def _add_sets(section: Section, decided: Decided, sets: SetsResult) -> None:
     )
     if promise.invalid:
         section.missing(promise.invalid[:1].upper() + promise.invalid[1:] + '.')
-    if sets.law:
-        mean, low, high = sets.law
-        section.text(
-            f'With {words.number(promise.units)} calibration {decided.unit}s, the true coverage is '
-            f'{words.percent(mean, 2)} on average, and in nine of ten draws of them from {words.percent(low)} to '
-            f'{words.percent(high)}.'
-        )
+    section.text(sets.law_says)
     for note in sets.notes:
         section.text(note[:1].upper() + note[1:] + '.')
     rows = [
