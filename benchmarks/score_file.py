@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def main() -> None:
             num_units, num_classes = map(int, shape.split('x'))
             path = folder / f'{shape}.{given.format}'
             if not path.exists():
-                WRITERS[given.format](path, _predictions(num_units, num_classes))
+                WRITERS[given.format](path, predictions(num_units, num_classes))
             for number, checkout in enumerate(given.checkout or [HERE]):
                 seconds, peak, outputs = scored(path, folder / f'{shape}-{number}', checkout)
                 largest = sorted(outputs.items(), key=lambda item: -item[1])[:3]
@@ -56,9 +57,9 @@ def main() -> None:
                 )
 
 
-def _predictions(num_units: int, num_classes: int) -> dict[str, np.ndarray]:
-    """Return logits of which four fifths are right."""
-    rng = np.random.default_rng(0)
+def predictions(num_units: int, num_classes: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return logits [N, C] float32 and labels [N] int32, of which four fifths are right."""
+    rng = np.random.default_rng(seed)
     logits = rng.normal(size=(num_units, num_classes)).astype(np.float32) * 2
     others = rng.integers(0, num_classes, num_units)
     labels = np.where(rng.random(num_units) < 0.8, logits.argmax(axis=1), others).astype(np.int32)
@@ -71,19 +72,30 @@ def scored(path: Path, workdir: Path, checkout: Path) -> tuple[float, float, dic
     Returns:
       (seconds of processor time, MB of the peak, output -> bytes).
     """
-    log = workdir.with_suffix('.log')
     words = [sys.executable, '-m', 'failpred_jax.main', '--mode=score', f'--predictions={path.resolve()}', '--force']
-    with log.open('w') as out:
-        child = subprocess.Popen(
-            [*words, f'--workdir={workdir.resolve()}'], cwd=checkout, stdout=out, stderr=subprocess.STDOUT
-        )
+    seconds, peak, _ = in_own_process([*words, f'--workdir={workdir.resolve()}'], checkout)
+    outputs = {str(f.relative_to(workdir)): f.stat().st_size for f in workdir.rglob('*') if f.is_file()}
+    return seconds, peak, outputs
+
+
+def in_own_process(words: Sequence[str], cwd: Path) -> tuple[float, float, str]:
+    """Run a command and return its (seconds of processor time, MB of its largest resident memory, output).
+
+    Raises:
+      SystemExit: it failed; the message is the end of what it said.
+    """
+    # A child of vfork starts with the peak of this process, which has held the arrays of files.
+    subprocess._USE_VFORK = False
+    with tempfile.TemporaryFile('w+') as log:
+        child = subprocess.Popen(words, cwd=cwd, stdout=log, stderr=subprocess.STDOUT)
         # Of this child alone, unlike RUSAGE_CHILDREN.
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
+        log.seek(0)
+        said = log.read()
     if child.returncode:
-        raise SystemExit(log.read_text()[-3000:])
-    outputs = {str(f.relative_to(workdir)): f.stat().st_size for f in workdir.rglob('*') if f.is_file()}
-    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, outputs
+        raise SystemExit(said[-3000:])
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, said
 
 
 def _size(path: Path) -> int:

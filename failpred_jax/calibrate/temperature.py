@@ -81,7 +81,7 @@ def _checked(logits: Array, labels: Array) -> tuple[np.ndarray, np.ndarray]:
         raise UserError(f'{int(np.isneginf(largest).sum())} units have no class left: all their logits are -inf')
     # Only differences of logits matter; small numbers keep their digits.
     with np.errstate(over='ignore'):
-        return (logits - largest).astype(np.float32), labels.astype(np.int32)
+        return (logits - largest).astype(np.float32, copy=False), labels.astype(np.int32)
 
 
 @jax.jit
@@ -105,12 +105,18 @@ def _bisect(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array,
         # A masked class has probability 0, and 0 times -inf would be NaN.
         return jnp.mean(jnp.sum(probs * jnp.where(jnp.isneginf(logits), 0.0, logits), axis=-1) - of_label)
 
-    def halve(_: int, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        low, high = ends
+    def is_moving(state: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        # Where float32 has nothing between the ends, no halving changes their middle: after some 30 of 60.
+        low, high, count = state
+        middle = (low + high) / 2
+        return (count < NUM_HALVINGS) & (middle != low) & (middle != high)
+
+    def halve(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        low, high, count = state
         middle = (low + high) / 2
         is_rising = slope(middle) > 0
-        return jnp.where(is_rising, low, middle), jnp.where(is_rising, middle, high)
+        return jnp.where(is_rising, low, middle), jnp.where(is_rising, middle, high), count + 1
 
     ends = -jnp.log(LARGEST), jnp.log(LARGEST)
-    low, high = lax.fori_loop(0, NUM_HALVINGS, halve, ends)
+    low, high, _ = lax.while_loop(is_moving, halve, (*ends, jnp.int32(0)))
     return (low + high) / 2, slope(ends[0]), slope(ends[1])

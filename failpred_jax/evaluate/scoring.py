@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import jax
 import numpy as np
 
-from failpred_jax.blocks import in_blocks, to_host
+from failpred_jax.blocks import to_host
 from failpred_jax.console import phase
 from failpred_jax.errors import ScoreUnavailableError, UserError
 from failpred_jax.evaluate.faults import by_itself, checked
 from failpred_jax.registry import SCORES
 from failpred_jax.scores.bank import Bank, make_bank
-from failpred_jax.scores.crossfit import held_out_values, validation_folds
+from failpred_jax.scores.crossfit import held_out_values, validation_folds, values_of
 from failpred_jax.scores.distances import Ask, distances, measure_distances
 from failpred_jax.scores.logits import normalized_reason
 from failpred_jax.scores.score import FitInputs, Score, ScoreInputs, Shared, as_fit
@@ -227,7 +227,7 @@ def _compute(
     columns: Mapping[str, np.ndarray],
     is_compiled: bool,
 ) -> np.ndarray:
-    """Return a score of all units, of many of them some at a time; a unit's score depends on nothing but the unit."""
+    """Return a score of all units; see `values_of`."""
     if score.combines:
         inputs = inputs._replace(columns=_usable(columns))
     given = () if score.fit is None else (fits[score.name],)
@@ -235,6 +235,4 @@ def _compute(
         # A score of somebody's own may be written in NumPy, which cannot be compiled.
         with contextlib.suppress(jax.errors.JAXTypeError):
             return to_host(_compiled(score)(ScoreInputs(inputs.logits, labels=inputs.labels)))
-    if score.shares:
-        return to_host(score.fn(inputs, *given))
-    return in_blocks(score.fn, inputs._replace(shared=None), *given)
+    return values_of(score, inputs, *given)

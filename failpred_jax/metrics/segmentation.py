@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from failpred_jax.metrics.classification import confusion_matrix, marginals, share
+from failpred_jax.metrics.classification import class_counts, marginals, share
 from failpred_jax.metrics.metric import Metric, register
 from failpred_jax.types import Array
 
@@ -39,7 +39,7 @@ def overlap_values(right: Array, occurs: Array, chosen: Array) -> dict[str, jax.
 
 
 def _one(name: str, predicted: Array, labels: Array, mask: Array | None = None, *, num_classes: int) -> jax.Array:
-    return segmentation_values(confusion_matrix(predicted, labels, mask, num_classes=num_classes))[name]
+    return overlap_values(*class_counts(predicted, labels, mask, num_classes=num_classes))[name]
 
 
 def _register(name: str, **facts: Any) -> None:

@@ -89,7 +89,8 @@ def _in_order(
             f'or give the numbers alone, in that order: {name}.to_numpy()'
         )
         return values
-    return values[:, [columns.index(column) for column in wanted]]
+    place = {column: number for number, column in enumerate(columns)}
+    return values[:, [place[column] for column in wanted]]
 
 
 def _some(names: list[str]) -> str:

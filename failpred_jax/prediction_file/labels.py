@@ -141,14 +141,14 @@ def _from_words(
             'a table by their classes (probs_NAME)'
         )
         return None
-    unknown = [word for word in distinct.tolist() if word not in class_names]
+    number_of = {word: i for i, word in enumerate(class_names)}
+    unknown = [word for word in distinct.tolist() if word not in number_of]
     if unknown:
         problems.append(
             f"'{name}' holds {', '.join(map(repr, unknown[:4]))}, which 'class_names' (or the columns' names) does not "
             f'have ({", ".join(class_names[:8])}{", ..." if len(class_names) > 8 else ""}){_numbers_meant(unknown)}'
         )
         return None
-    number_of = {word: i for i, word in enumerate(class_names)}
     numbers = np.array([number_of[word] for word in distinct.tolist()], np.int32)
     places = np.minimum(np.searchsorted(distinct, words), len(distinct) - 1)
     return np.where(kept, numbers[places], 0).astype(np.int32)

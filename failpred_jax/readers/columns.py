@@ -1,6 +1,7 @@
 """From a table's columns to named arrays: numbered columns stacked, lists made rows, index columns left out."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -42,7 +43,7 @@ def to_arrays(table: pa.Table, where: str, as_text: Collection[str] = ()) -> Arr
       UserError: two columns of one name, columns that are not numbered without gaps, or types that are no arrays.
     """
     names = [name.strip().removeprefix('\ufeff') for name in table.column_names]
-    twice = sorted({name for name in names if names.count(name) > 1 and not _INDEX.fullmatch(name)})
+    twice = sorted(name for name, times in Counter(names).items() if times > 1 and not _INDEX.fullmatch(name))
     if twice:
         raise UserError(
             f'{where} has several columns named {", ".join(map(repr, twice))}; rename or drop all but one of each'

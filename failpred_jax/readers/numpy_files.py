@@ -3,6 +3,7 @@
 import functools
 import struct
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import ml_dtypes
@@ -31,7 +32,7 @@ def _read_npz(path: Path, in_place: bool = False) -> Arrays:
             raise UserError(f"'{path}' is no npz archive, or is damaged: {error}") from error
         if any(name.startswith('xl/') for name in archive.files):
             raise UserError(f"'{path}' is an Excel workbook, which is not read here; save its sheet as CSV")
-        twice = sorted({name for name in archive.files if archive.files.count(name) > 1})
+        twice = sorted(name for name, times in Counter(archive.files).items() if times > 1)
         if twice:
             raise UserError(f"'{path}' holds two arrays named {', '.join(map(repr, twice))}; keep one of each")
         for name in archive.files:

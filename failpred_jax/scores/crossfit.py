@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from failpred_jax.blocks import to_host
+from failpred_jax.blocks import in_blocks, to_host
 from failpred_jax.calibrate.folds import draw_folds
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.outcomes import is_correct
 from failpred_jax.scores.choice import choose
 from failpred_jax.scores.score import Fit, FitInputs, Score, ScoreInputs, as_fit
+from failpred_jax.types import PyTree
 
 NUM_FOLDS = 5
 # Any would do; fixed, so that the same predictions give the same fits.
@@ -42,9 +43,9 @@ def held_out_values(score: Score, given: FitInputs, fit: Fit | None, folds: np.n
       ScoreUnavailableError: without one of the folds the score cannot be fitted.
     """
     if score.fit is None or fit is None:
-        return to_host(score.fn(given.val._replace(labels=given.val_labels)))
+        return values_of(score, given.val._replace(labels=np.asarray(given.val_labels)))
     if not score.reads_val_labels:
-        return to_host(score.fn(given.val, fit.fitted))
+        return values_of(score, given.val, fit.fitted)
     if fit.candidates is not None:
         return _choose_again(np.asarray(fit.candidates), given, fit.default, folds)
     values = np.empty(len(folds), np.float32)
@@ -57,8 +58,15 @@ def held_out_values(score: Score, given: FitInputs, fit: Fit | None, folds: np.n
             raise ScoreUnavailableError(
                 f'it is fitted without each fifth of the validation units as well, and without one of them: {error}'
             ) from error
-        values[is_out] = to_host(score.fn(_take(given.val, is_out), fitted))
+        values[is_out] = values_of(score, _take(given.val, is_out), fitted)
     return values
+
+
+def values_of(score: Score, inputs: ScoreInputs, *fitted: PyTree) -> np.ndarray:
+    """Return a score of all units, of many of them some at a time; a unit's score depends on nothing but the unit."""
+    if score.shares:
+        return to_host(score.fn(inputs, *fitted))
+    return in_blocks(score.fn, inputs._replace(shared=None), *fitted)
 
 
 def _take(inputs: ScoreInputs, units: np.ndarray) -> ScoreInputs:

@@ -315,11 +315,10 @@ def _candidates(
 
 def _nth_of_a_class(squares: jax.Array, labels: jax.Array, nth: int) -> jax.Array:
     """Return the least n-th smallest among those of one label: [...], of squares and labels [..., K]."""
-    order = jnp.argsort(squares, axis=-1)
-    squares, labels = (jnp.take_along_axis(x, order, axis=-1) for x in (squares, labels))
-    is_same = labels[..., :, None] == labels[..., None, :]
-    earlier = jnp.sum(jnp.tril(is_same, -1), axis=-1)
-    return jnp.min(jnp.where(earlier >= nth - 1, squares, jnp.inf), axis=-1)
+    # In order within each label, where one that is n-th or later follows n - 1 of its label.
+    labels, squares = lax.sort((labels, squares), num_keys=2)
+    is_nth = labels[..., nth - 1 :] == labels[..., : labels.shape[-1] - nth + 1]
+    return jnp.min(jnp.where(is_nth, squares[..., nth - 1 :], jnp.inf), axis=-1, initial=jnp.inf)
 
 
 @functools.partial(jax.jit, static_argnames=('k', 'is_short'))

@@ -59,8 +59,11 @@ def class_moments(features: Array, labels: Array, num_classes: int) -> Moments:
     """
     features, labels = np.asarray(features, np.float32), np.asarray(labels)
     num_features = features.shape[1]
-    present = [c for c in range(num_classes) if np.any(labels == c)]
-    means = np.stack([features[labels == c].mean(axis=0, dtype=np.float64) for c in present])
+    # Sorted once: looking through all labels for each class would grow with the product of both.
+    order = np.argsort(labels, kind='stable')
+    bounds = np.searchsorted(labels[order], np.arange(num_classes + 1))
+    present = np.flatnonzero(np.diff(bounds))
+    means = np.stack([features[order[bounds[c] : bounds[c + 1]]].mean(axis=0, dtype=np.float64) for c in present])
     row = np.zeros(num_classes, int)
     row[present] = np.arange(len(present))
     scatter = np.zeros((num_features, num_features))

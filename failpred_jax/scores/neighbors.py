@@ -20,6 +20,8 @@ from failpred_jax.types import Array
 SPARE = 8
 # Columns that are first reduced to their best, so that the selection sees 1 in 64 of the distances.
 CHUNK = 64
+# A set of fewer points is padded to a multiple of this.
+_FEW = 8
 # A block of queries holds this many distances (4 MB, about a core's cache), but never fewer rows than keep the matrix
 # product fast. Both were chosen by measuring on 2 CPU cores; see benchmarks/scores.py.
 BLOCK_ENTRIES = 1 << 20
@@ -54,7 +56,10 @@ def make_banks(sets: list[np.ndarray], slack: float = 1.25) -> tuple[Banks, ...]
             groups.append([i])
     banks = []
     for group in groups:
-        size = -(-len(sets[group[-1]]) // CHUNK) * CHUNK
+        largest = len(sets[group[-1]])
+        # Of thousands of classes with few points each, 64 rows a class would be mostly padding.
+        multiple = CHUNK if largest > CHUNK else _FEW
+        size = -(-largest // multiple) * multiple
         padded = [np.pad(np.asarray(sets[i], np.float32), ((0, size - len(sets[i])), (0, 0))) for i in group]
         counts = [len(sets[i]) for i in group]
         banks.append(

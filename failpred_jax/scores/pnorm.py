@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from failpred_jax.blocks import in_blocks
 from failpred_jax.errors import ScoreUnavailableError
 from failpred_jax.outcomes import is_correct
 from failpred_jax.scores.choice import choose
@@ -51,14 +52,18 @@ def normalized_max(logits: Array, p: Array | float) -> jax.Array:
     return jnp.max(centered, axis=-1) / jnp.maximum(divisor, jnp.finfo(jnp.float32).tiny)
 
 
+def _candidates(inputs: ScoreInputs) -> jax.Array:
+    """Return the confidence under the fallback and each power, [N, 1 + len(POWERS)]: of equal ones the first counts."""
+    return jnp.stack([doctor_beta(inputs), *(normalized_max(inputs.logits, p) for p in POWERS)], axis=1)
+
+
 def _fit(given: FitInputs) -> Fit:
     logits = jnp.asarray(given.val.logits)
     if logits.shape[-1] == 2:
         raise ScoreUnavailableError(
             'max_logit_pnorm is undefined or the same for all for two classes: every unit would score the same'
         )
-    # The fallback comes first: of equal candidates the first is chosen.
-    candidates = jnp.stack([doctor_beta(given.val), *(normalized_max(logits, p) for p in POWERS)], axis=1)
+    candidates = in_blocks(_candidates, ScoreInputs(given.val.logits, probabilities=given.val.probabilities))
     chosen, is_defined = choose(candidates, is_correct(logits, given.val_labels))
     power = POWERS[max(chosen - 1, 0)]
     if not is_defined:

@@ -34,13 +34,19 @@ def confusion_weights(logits: Array, labels: Array, weight: float = LAMBDA, prob
     probs = jax.nn.softmax(logits, axis=-1) if probs is None else jnp.asarray(probs, jnp.float32)
     is_error = ~is_correct(logits, labels)
 
-    def second_moment(chosen: jax.Array) -> jax.Array:
-        weighted = probs * (chosen / jnp.maximum(jnp.sum(chosen), 1))[:, None]
-        return jnp.dot(weighted.T, probs, precision=lax.Precision.HIGHEST)
+    # Both means of p p' in one product, since of many classes the products are what takes time and memory.
+    of_error, of_correct = (
+        share / jnp.maximum(jnp.sum(chosen), 1) for share, chosen in ((weight, is_error), (1 - weight, ~is_error))
+    )
+    weighted = probs * jnp.where(is_error, of_error, -of_correct)[:, None]
+    return _from_contrast(jnp.dot(weighted.T, probs, precision=lax.Precision.HIGHEST))
 
-    contrast = weight * second_moment(is_error) - (1 - weight) * second_moment(~is_error)
+
+@jax.jit
+def _from_contrast(contrast: jax.Array) -> jax.Array:
     # Averaged with its transpose, since a matrix product need not be symmetric to the last bit.
-    contrast = jnp.maximum((contrast + contrast.T) / 2, 0.0) * (1 - jnp.eye(contrast.shape[0]))
+    contrast = jnp.maximum((contrast + contrast.T) / 2, 0.0)
+    contrast = jnp.where(jnp.eye(len(contrast), dtype=bool), 0.0, contrast)
     return contrast / jnp.maximum(jnp.linalg.norm(contrast), jnp.finfo(jnp.float32).tiny)
 
 

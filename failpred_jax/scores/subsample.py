@@ -31,7 +31,10 @@ def keep_per_class(labels: Array, key: Array, max_points: int = MAX_POINTS) -> n
     if len(labels) <= max_points:
         return np.arange(len(labels))
     shuffled = np.asarray(jax.random.permutation(key, len(labels)))
-    by_class = [shuffled[labels[shuffled] == c] for c in np.unique(labels)]
+    # Each class in the order of the draw, from one sort: looking for each class anew would take as many passes.
+    ranked = shuffled[np.argsort(labels[shuffled], kind='stable')]
+    _, sizes = np.unique(labels, return_counts=True)
+    by_class = np.split(ranked, np.cumsum(sizes)[:-1])
     cap = _common_cap(sorted(len(members) for members in by_class), max_points)
     return np.sort(np.concatenate([members[:cap] for members in by_class]))
 
