@@ -12,7 +12,6 @@ from failpred_jax import decided as decided_room
 from failpred_jax.calibrate.confidence import fit_confidence
 from failpred_jax.config import DecideConfig, read_decide
 from failpred_jax.decide import certify_selective
-from failpred_jax.decide.choices import choose_score
 from failpred_jax.decide.deciding import Given, make_decisions
 from failpred_jax.decide.overlaps import shared_units
 from failpred_jax.decide.policy import is_probability_of
@@ -59,22 +58,6 @@ def test_score_and_limit_are_chosen_on_validation_units(given):
     assert sum(flow.units for flow in decided.flow) == 2000
     assert sum(flow.errors for flow in decided.flow) == (~given.test.correct).sum()
     assert all(len(row['set']) for row in rows) and any('"polar bear"' in row['set'] for row in rows)
-
-
-def test_on_few_validation_errors_the_baseline_decides_and_it_is_said(given):
-    def named_mcp(units):
-        own = {name: units.confidences[name] for name in ('noise', 'good')}
-        return dataclasses.replace(units, confidences={**own, 'mcp': own['good']})
-
-    def held_out(num_wrong):
-        correct = np.ones(len(given.validation), bool)
-        correct[np.argsort(-given.validation.confidences['good'])[:num_wrong]] = False
-        return named_mcp(dataclasses.replace(given.validation, correct=correct))
-
-    few, enough = (choose_score('', named_mcp(given.calibration), held_out(number)) for number in (9, 10))
-    assert few == ('mcp', 'the baseline: 9 validation errors are too few to choose a score on')
-    # The most confident are wrong, so the other score is the best.
-    assert enough[0] != 'mcp' and 'of 3 scores' in enough[1]
 
 
 def test_a_map_that_contradicts_the_decision_is_told(given):
