@@ -87,5 +87,6 @@ def rows_of(
 
 
 def _quoted(name: str) -> str:
-    """Return a class name as one word of a list separated by blanks."""
-    return f'"{name}"' if ' ' in name else name
+    """Return a class name as one field of a csv row whose separator is a blank."""
+    quoted = name.replace('"', '""')
+    return f'"{quoted}"' if not name or any(mark in name for mark in ' "\r\n') else name

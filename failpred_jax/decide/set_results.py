@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -117,8 +118,9 @@ def _parts(
 ) -> list[Part]:
     """Return the parts of the judging units that are promised their coverage each."""
     assert judged.labels is not None
-    if isinstance(rule.limits, Mapping):
-        of, sizes = groups_of(judged, options.by), rule.num_units
+    sizes: dict[Any, int]
+    if isinstance(rule.num_units, Mapping):
+        of, sizes = groups_of(judged, options.by), dict(rule.num_units)
         names = {group: f"{options.by} '{group}'" for group in sizes}
     else:
         assert rule.clusters is not None
@@ -127,7 +129,9 @@ def _parts(
             return [Part('', len(missed), int(missed.sum()), num_units)]
         # Classes in no cluster have the limit of all units, which promises nothing of them.
         sizes = {
-            number: rule.num_units[rule.clusters == number][0] for number in np.unique(rule.clusters) if number >= 0
+            int(number): rule.num_units[rule.clusters == number][0]
+            for number in np.unique(rule.clusters)
+            if number >= 0
         }
         shown = class_names if rule.by == 'class' and class_names else range(len(rule.clusters))
         names = {number: f"{rule.by} '{shown[number]}'" for number in sizes}

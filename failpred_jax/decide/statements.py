@@ -139,9 +139,8 @@ def verdict_on_average(parts: Sequence[Part], limit: float, is_floor: bool = Fal
     is_better = all(law[part.broken] <= TAIL or law[0] == 1 for part, law in zip(judged, laws, strict=True))
     word = 'contradicted' if as_many[worst] <= level else 'confirmed' if is_better else 'consistent'
     low, high = share_interval(part.broken, part.units)
-    least, most = (
-        int(np.searchsorted(law, q, side)) / part.units for q, side in ((TAIL, 'right'), (1 - level, 'left'))
-    )
+    least = int(np.searchsorted(law, TAIL, 'right')) / part.units
+    most = int(np.searchsorted(law, 1 - level, 'left')) / part.units
     ends, chance = Interval(low, high), Interval(least, most)
     value = part.broken / part.units
     if is_floor:

@@ -23,6 +23,7 @@ BLOCK_BYTES = 2**22
 _BATCH_ROWS = 50_000
 # A name that is a number stays as it is written, in whichever part of the stream.
 _NAMES = ('id', 'ids', 'group', 'groups', 'time', 'timestamp', 'date')
+_AS_TEXT = tuple(change(name) for name in _NAMES for change in (str.lower, str.capitalize, str.upper))
 _COMPRESSED = (b'\x1f\x8b', b'BZh', b'\xfd7zXZ\x00', b'\x28\xb5\x2f\xfd')
 _BINARY = (b'PK\x03\x04', b'ARROW1', b'FEA1', b'\xff\xff\xff\xff', b'\x93NUMPY')
 
@@ -181,4 +182,4 @@ def _parse(is_json: bool, header: bytes, rows: bytes, where: str) -> Arrays:
         data = data.decode('cp1252', errors='replace').encode()
     if is_json:
         return parse_json(data, where)
-    return parse_csv(data, where, as_text=_NAMES, is_part=True)
+    return parse_csv(data, where, as_text=_AS_TEXT, is_part=True)

@@ -1,5 +1,6 @@
 """From a stream's arrays, as prediction files have them, to the checked units that a monitor counts."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -89,7 +90,7 @@ def read_rows(
     Raises:
       UserError: saying what is wrong with them.
     """
-    given = _named(arrays, where)
+    given = _named(arrays, where, policy.score)
     outputs = next((name for name in OUTPUTS if name in given), '')
     source = f'confidence_{policy.score}'
     if source not in given and not outputs:
@@ -138,7 +139,7 @@ def read_rows(
     )
 
 
-def _named(arrays: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:
+def _named(arrays: Mapping[str, Any], where: str, score: str) -> dict[str, np.ndarray]:
     found, ours = {}, plain_names(arrays)
     for name, value in arrays.items():
         try:
@@ -148,10 +149,20 @@ def _named(arrays: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:
         if array.ndim == 2 and array.shape[1] == 1 and ours[name] not in OUTPUTS:
             array = array[:, 0]
         stem = SYNONYMS.get(ours[name], ours[name])
+        stem = _folded(stem) if _folded(stem) in TIMES else stem
         if stem in found:
             raise UserError(f"{where}: '{name}' and '{stem}' mean the same; keep one")
         found[stem] = array
+    source = f'confidence_{score}'
+    alike = [name for name in found if _folded(name) == _folded(source)]
+    if source not in found and len(alike) == 1:
+        found[source] = found.pop(alike[0])
     return found
+
+
+def _folded(name: str) -> str:
+    """Return a name without its capitals, and with one underscore for blanks, dots and dashes."""
+    return re.sub(r'[\s._-]+', '_', name.strip().lower())
 
 
 def _lacking(given: Mapping[str, np.ndarray], policy: apply.Policy, where: str) -> str:

@@ -2,11 +2,13 @@
 
 Of each file that was taken, digests are kept: of its first rows, and of all that were taken. Another file whose first
 rows are the same must begin with all of them, and is gone on with after them. Digests are over what a monitor reads of
-a row but for its label, in order, so they depend neither on the format nor on how the file is cut into parts.
+a row but for its label, in order, times as instants, so they depend neither on the format nor on how the file is cut
+into parts.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,7 +62,10 @@ class Digest:
                 column = np.where(np.isnan(column), np.nan, column + 0.0)
             self._of[name].update(np.ascontiguousarray(column).tobytes())
         for name in _WORDS:
-            self._of[name].update(''.join(f'{len(word)}:{word}' for word in getattr(rows, name).tolist()).encode())
+            of_rows = getattr(rows, name).tolist()
+            if name == 'times':
+                of_rows = [instant(word) for word in of_rows]
+            self._of[name].update(''.join(f'{len(word)}:{word}' for word in of_rows).encode())
         self.num_rows += len(rows.code)
         self.is_named |= bool((rows.ids != '').any() or (rows.times != '').any())
         if self.num_rows <= HEAD_ROWS:
@@ -76,6 +81,20 @@ class Digest:
     def taken(self) -> Taken:
         """Return what is kept of a file that ends here."""
         return Taken(self.num_rows, self.head, self.value(), self.is_named)
+
+
+def instant(word: str) -> str:
+    """Return the same text for every way to write an instant, to the microsecond; other words stay as they are.
+
+    What names no time zone is taken for UTC, which is how a table in binary holds every instant.
+    """
+    if word[4:5] != '-':
+        return word
+    try:
+        found = datetime.fromisoformat(word)
+        return (found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)).isoformat()
+    except (ValueError, OverflowError):
+        return word
 
 
 def find_counted(parts: Iterable[Rows], files: Sequence[Taken], where: str) -> Taken | None:

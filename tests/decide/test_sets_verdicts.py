@@ -1,5 +1,6 @@
 """What is said of prediction sets is true: the law of their coverage, and that a healthy run is no contradiction."""
 
+import csv
 import math
 from fractions import Fraction
 
@@ -10,6 +11,7 @@ from scipy.special import softmax
 from failpred_jax import decided as decided_room
 from failpred_jax.config import DecideConfig
 from failpred_jax.decide import certify_expected
+from failpred_jax.decide.applied import _quoted
 from failpred_jax.decide.certificate import accepts
 from failpred_jax.decide.set_limits import coverage_law, missed_by_chance
 from failpred_jax.decide.set_results import fit_rule, make_sets
@@ -161,3 +163,10 @@ def test_page_and_terminal_say_what_the_record_says(rng):
     assert 'better than the ' in _verdict(found.promise, 'image')
     by_class = made(part(rng, 300, 1.0), part(rng, 600, 1.0), sets_by='class', empty_sets=True).promise
     assert f'test images of {by_class.verdict.of}, the furthest from it of 3: ' in _verdict(by_class, 'image')
+
+
+def test_a_set_of_any_names_is_read_back_from_its_cell(rng):
+    names = ('cat', 'polar bear', 'dog "big"', '"', '', 'a,b', 'two\nlines', 'tab\there', "it's", '数字')
+    for _ in range(200):
+        inside = [name for name in names if rng.random() < 0.5]
+        assert next(csv.reader([' '.join(map(_quoted, inside))], delimiter=' '), []) == inside

@@ -8,6 +8,7 @@ from monitor.test_command import frame, left, monitor
 
 from failpred_jax.errors import UserError
 from failpred_jax.monitor import chunks, load, running
+from failpred_jax.monitor.counted import instant
 from failpred_jax.monitor.words import of_rows
 
 
@@ -126,3 +127,27 @@ def test_what_is_said_and_an_empty_day(policy, rng, tmp_path):
     code, out, _ = monitor(policy, stream, state, '--without_page')
     assert code == 0 and out.startswith('nothing new: these 60 rows were counted in an earlier call\nmonitor: 50 units')
     assert of_rows(1, 60) == '60 rows were counted in an earlier call, 1 row is new' and of_rows(5, 0) == ''
+
+
+def test_times_are_instants_however_they_are_written(taken, rng):
+    """Local time with its offset, UTC, csv and parquet: the same units are counted once, also in the lost hour."""
+    table = frame(rng, 120).assign(time=pd.date_range('2026-03-29', periods=120, freq='97s', tz='Europe/Berlin'))
+    utc = table.assign(time=table['time'].dt.tz_convert('UTC'))
+    assert taken(table) == (0, 120)
+    for same, form in ((table, 'parquet'), (utc, 'csv'), (utc, 'parquet')):
+        assert taken(same, form=form) == (120, 0)
+    zulu = utc['time'].dt.strftime('%Y-%m-%dT%H:%M:%SZ')
+    assert taken(utc.assign(time=zulu)) == (120, 0)
+    assert taken(utc.assign(time=utc['time'] + pd.Timedelta('1h'))) == (0, 120)
+    assert instant('day 4') == 'day 4' and instant('2026-02-30') == '2026-02-30' and instant('0001-01-01 00:00+14:00')
+
+
+def test_capitals_and_blanks_of_names_make_no_difference(taken, rng):
+    table = frame(rng, 60).assign(time=pd.date_range('2026-03-29', periods=60, freq='97s'))
+    assert taken(table) == (0, 60)
+    written = {'time': 'Time', 'confidence_mine': 'Confidence Mine', 'id': 'ID'}
+    for form in ('csv', 'parquet'):
+        assert taken(table.rename(columns=written), form=form) == (60, 0)
+    both = table.rename(columns=written).assign(**{'CONFIDENCE MINE': 0.5})
+    with pytest.raises(UserError, match="no column 'confidence_mine'"):
+        taken(both)
