@@ -5,7 +5,9 @@
 
 The settings are the paper's code's. `fast` is a short recipe for two CPU cores: 12 epochs at a high learning rate that
 falls to 0, then 40 epochs of the head, by cross-entropy to the true class probability, on features that are computed
-once (docs/recipes.md).
+once (docs/recipes.md). Measured (2026-12-01, seeds 0 to 2, 2 cores of an Intel Xeon that other work shared;
+docs/results.md): accuracy 99.18 +- 0.05 %, with MCP / ConfidNet / fusion FPR@95%TPR 6.17 / 6.18 / 4.13, AUPR-Error
+38.30 / 40.85 / 44.50, AUROC 98.58 / 98.67 / 98.75.
 """
 
 import ml_collections
