@@ -133,9 +133,10 @@ def test_hostile_strings_are_text_everywhere(hostile, tmp_path):
 
 
 def test_predictions_alone_make_a_page_that_says_what_is_unavailable(digits, tmp_path):
-    test = dataclasses.replace(digits.test, confidences={'mcp': digits.test.confidences['mcp']})
+    scores = {'mcp': ScoreResult({'auroc': 0.9}, role='baseline'), 'confidnet': ScoreResult({'auroc': 0.8})}
+    test = dataclasses.replace(digits.test, confidences={name: digits.test.confidences[name] for name in scores})
     run = RunDescription(mode='score', dataset=DatasetDescription(name='mine'))
-    bare = Evaluation(Measures(scores={'mcp': ScoreResult({'auroc': 0.9}, role='baseline')}), run, test)
+    bare = Evaluation(Measures(scores=scores), run, test)
     text = build_text(bare, tmp_path)
     for sentence in (
         'Images unavailable: the evaluation was made from predictions alone',
