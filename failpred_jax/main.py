@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run() -> NoReturn:
     """Run the process's command line and end the process."""
     code = main()
-    # As it ends, Python looks through all objects for cycles, those of jax as well: a second in which nothing happens.
+    # As it ends, Python looks through all objects for cycles, those of jax as well: half a second for nothing.
     gc.freeze()
     sys.exit(code)
 

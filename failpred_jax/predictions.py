@@ -11,7 +11,6 @@ import numpy as np
 
 from failpred_jax.config import EvaluateConfig
 from failpred_jax.console import listen
-from failpred_jax.data.disjoint import row_hashes, shared_rows
 from failpred_jax.errors import UserError
 from failpred_jax.evaluate.describe import describe
 from failpred_jax.evaluate.measure import measure
@@ -27,12 +26,11 @@ from failpred_jax.results import DatasetDescription, Evaluation
 from failpred_jax.results.codec import measures_to_json
 from failpred_jax.results.shifted import Shifted
 from failpred_jax.scored_parts import measure_shifts, named_shifts, part_of, plan_of, shift_parts
+from failpred_jax.shared_parts import shared_units
 from failpred_jax.types import Array
 from failpred_jax.workdir import environment
 
 MAX_RESAMPLED = 1_000_000
-# Units up to this number are looked for in other parts, which takes about a microsecond each.
-MAX_COMPARED = 1_000_000
 # Why there are no intervals.
 PIXELS = 'no intervals are given: neighboring pixels err together, so resampling pixels would claim far too narrow ones'
 TOO_MANY = (
@@ -246,7 +244,7 @@ def _evaluate(
         dataset,
         options.interval,
         mode='score',
-        warnings=(*warnings, *filter(None, [no_intervals]), *_shared_units(given)),
+        warnings=(*warnings, *filter(None, [no_intervals]), *shared_units(given)),
         environment=environment(),
         seconds=seconds,
     )
@@ -289,61 +287,3 @@ def _unused(given: Mapping[str, Units]) -> list[str]:
             found |= {CONFIDENCE + name: values for name, values in units.confidences.items()} | dict(units.samples)
         names += [f"'{prefix}{name}'" for name, values in found.items() if values is not None]
     return [f'given, but not used: {", ".join(names)}'] if names else []
-
-
-def _shared_units(given: Mapping[str, Units]) -> list[str]:
-    """Return a sentence for each other part that holds some of the evaluated units, or of those for certificates."""
-    if len(given) < 2:
-        return []
-    parts = {name: rows for name, units in given.items() if (rows := _rows(units)) is not None}
-    has_ids = all(given[name].ids is not None for name in parts)
-    if has_ids and parts:
-        parts = _with_ids(parts, {name: given[name].ids for name in parts})
-    found = []
-    for name in ('evaluated', 'calibration'):
-        own = parts.pop(name, None)
-        if own is not None and len(own) <= MAX_COMPARED:
-            found += _shared_with(name, own, parts, 'id, label and logits' if has_ids else 'label and logits')
-    return found
-
-
-def _with_ids(rows: Mapping[str, np.ndarray], ids: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Return the rows with the number of their unit's id: units of other names are others, however alike they look."""
-    _, numbers = np.unique(np.concatenate([np.asarray(ids[name]).astype(str) for name in rows]), return_inverse=True)
-    starts = np.cumsum([0, *(len(one) for one in rows.values())])
-    return {
-        name: np.concatenate([one, numbers[start : start + len(one), None].astype(np.int64).view(np.uint8)], axis=1)
-        for start, (name, one) in zip(starts[:-1], rows.items(), strict=True)
-    }
-
-
-def _shared_with(owner: str, own: np.ndarray, parts: Mapping[str, np.ndarray], equal: str) -> list[str]:
-    """Return a sentence for each of the parts that holds some of the owner's rows."""
-    hashes, warnings = row_hashes(own), []
-    # Units that are equal among themselves say nothing: their logits are saturated, or rounded.
-    _, at, count = np.unique(hashes, return_index=True, return_counts=True)
-    single = np.sort(at[count == 1])
-    for name, rows in parts.items():
-        if rows.shape[1] != own.shape[1] or not len(single):
-            continue
-        shared = len(shared_rows(own[single], rows, (hashes[single], row_hashes(rows))))
-        if np.array_equal(own, rows):
-            warnings.append(
-                f'the {name} units are the {owner} ones, number by number: what is fitted on them is judged on what '
-                'it was fitted on, and its figures are too good; give other units'
-            )
-        elif shared:
-            warnings.append(
-                f'{shared:,} of the {len(own):,} {owner} units also stand among the {name} units, with the same '
-                f'{equal}; what is fitted there looks better than it is'
-            )
-    return warnings
-
-
-def _rows(units: Units) -> np.ndarray | None:
-    """Return labels and logits as bytes, one row per unit: [N, ...] uint8; None where there are none to compare."""
-    if units.labels is None or units.logits is None:
-        return None
-    # The label tells units apart whose logits are saturated alike.
-    labels = np.ascontiguousarray(units.labels, np.int32)[:, None]
-    return np.concatenate([labels.view(np.uint8), np.ascontiguousarray(units.logits).view(np.uint8)], axis=1)

@@ -33,7 +33,7 @@ LEVELS = [
         'report',
     },
     {'finished_run', 'predicted', 'taken_images'},
-    {'prepared', 'scored_parts', 'predictor', 'catalog', 'looking', 'decided'},
+    {'prepared', 'scored_parts', 'shared_parts', 'predictor', 'catalog', 'looking', 'decided'},
     {'predictions'},
     {'run_evaluation', 'scored_file', 'predicting', 'exporting', 'combined', 'shifting'},
     {'pools', 'streamed'},

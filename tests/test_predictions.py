@@ -272,16 +272,36 @@ def test_validation_units_that_are_the_evaluated_ones_are_told(rng):
     mixed = {key: np.concatenate([held_out[key], own[40:45]]) for key, own in (('labels', labels), ('logits', logits))}
     (text,) = warnings(validation=mixed)
     assert text.startswith('5 of the 60 evaluated units also stand among the validation units')
-    # By their names they are other units, however alike they look; by names and numbers the same.
-    named = {name: [f'{name}{i}' for i in range(number)] for name, number in (('test', 60), ('val', 55))}
-    assert warnings(validation={**mixed, 'ids': named['val']}, ids=named['test']) == ()
-    also = [*named['val'][:50], *named['test'][40:45]]
-    (text,) = warnings(validation={**mixed, 'ids': also}, ids=named['test'])
-    assert text.startswith('5 of the 60 evaluated units also stand among the validation units, with the same id, label')
+    # Other names do not make the same numbers, to the last digit, another unit's.
+    named = {name: [f'{name}{i}' for i in range(number)] for name, number in (('test', 60), ('val', 60))}
+    (text,) = warnings(validation={**mixed, 'ids': named['val'][:55]}, ids=named['test'])
+    assert text.startswith('5 of the 60 evaluated units also stand among the validation units')
+    (text,) = warnings(validation={'labels': labels, 'logits': logits, 'ids': named['val']}, ids=named['test'])
+    assert text.startswith('the validation units are the evaluated ones, number by number')
     own = {'labels': labels + 0, 'logits': logits + 1}
     (text,) = warnings(validation=held_out, calibration={'labels': held_out['labels'], 'logits': held_out['logits']})
     assert text.startswith('the validation units are the calibration ones, number by number')
     assert warnings(validation=held_out, calibration=own) == ()
+
+
+def test_units_that_tie_are_told_apart_by_their_ids(rng):
+    def votes(number):
+        return rng.integers(0, 3, number), rng.multinomial(6, [0.5, 0.3, 0.2], number) / 6
+
+    (labels, probs), (val_labels, val_probs) = votes(400), votes(300)
+
+    def warnings(ids, val_ids, rows=val_probs, of=val_labels):
+        held_out = {'labels': of, 'logits': rows, 'ids': val_ids}
+        found = failpred_jax.evaluate_predictions(labels, probs, validation=held_out, ids=ids, resamples=0)
+        return [text for text in found.evaluation.run.warnings if 'also stand' in text or 'number by number' in text]
+
+    ids = [f'a{i}' for i in range(400)]
+    assert warnings(ids, [f'b{i}' for i in range(300)]) == []
+    rows, of = (np.concatenate([x[:290], y[40:50]]) for x, y in ((val_probs, probs), (val_labels, labels)))
+    (text,) = warnings(ids, [*(f'b{i}' for i in range(290)), *ids[40:50]], rows, of)
+    assert text.startswith(
+        '10 of the 400 evaluated units also stand among the validation units, with the same id, label'
+    )
 
 
 def test_arrays_that_are_not_used_are_named(arrays, tmp_path):

@@ -92,7 +92,9 @@ def _by_chance(counts: Counter[bytes], num_drawn: int, can_identify: bool) -> fl
 
 def _can_identify(units: Units) -> bool:
     """Return whether units are known by several columns of numbers at full precision, which chance does not repeat."""
-    columns = [units.logits] if units.logits is not None else list(units.confidences.values())
+    # Logarithms of a few votes look like any numbers; the votes do not.
+    outputs = units.logits if units.given_probs is None else units.given_probs
+    columns = [outputs] if outputs is not None else list(units.confidences.values())
     fine = 0
     for column in columns:
         values = np.asarray(column, np.float64).reshape(len(units), -1)[:10_000]
