@@ -12,6 +12,7 @@ page.
 import argparse
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from failpred_jax.evaluate.seeds import summarize_evaluations
 from failpred_jax.results import Evaluation, read_evaluation
 from failpred_jax.results.codec import run_to_json
 
-BASELINE, USUAL = 'baseline', 'usual'
+BASELINE, USUAL, CROSSFIT = 'baseline', 'usual', 'crossfit'
 # Twenty epochs, by the loss that needs no more; `paper` is the paper's head whole.
 HEAD = (
     '--config.confidence.loss=tcp_bce',
@@ -53,7 +54,12 @@ VARIANTS = {
     'focal': ('--config.confidence.loss=focal',),
     'ranking': ('--config.confidence.loss=ranking',),
     'errors_weigh_10': ('--config.confidence.error_weight=10',),
+    'temperature_2': ('--config.confidence.temperature=2',),
+    CROSSFIT: ('--config.confidence.targets=crossfit',),
     'validation_targets': ('--config.confidence.targets=validation',),
+    'slower': ('--config.confidence.learning_rate=3e-4',),
+    'weight_decay': ('--config.confidence.optimizer=adamw', '--config.confidence.weight_decay=0.1'),
+    'averaged': ('--config.confidence.recipes=ema',),
     'sixty_epochs': ('--config.confidence.epochs=60',),
     'no_dropout': ('--config.confidence.backbone_dropout=False',),
     'one_hidden_layer': ('--config.model.head_units=(400,)',),
@@ -72,8 +78,14 @@ def train(root: Path, config: str, seeds: list[int], only: list[str], flags: lis
         run(baseline, [*own, '--mode=train', '--config.confidence.epochs=0', '--config.finetune.epochs=0'])
         start = ['--config.baseline.epochs=0', f'--config.baseline.init_from={baseline}']
         for name in only or VARIANTS:
+            workdir = baseline.parent / name
             measured = [] if name == USUAL else ['--config.evaluate.scores=mcp,confidnet']
-            run(baseline.parent / name, [*own, *start, *HEAD, *VARIANTS[name], *measured])
+            if name == CROSSFIT and not workdir.exists():
+                # The classifiers of the folds are trained as the baseline was, so its epochs have to be known.
+                copied = workdir.with_name('copied')
+                shutil.copytree(baseline, copied, dirs_exist_ok=True)
+                copied.rename(workdir)
+            run(workdir, [*own, *([] if name == CROSSFIT else start), *HEAD, *VARIANTS[name], *measured])
 
 
 def run(workdir: Path, flags: list[str]) -> None:
