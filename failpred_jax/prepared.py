@@ -64,7 +64,7 @@ def prepare_run(config: Config, workdir: Path) -> PreparedRun:
     """
     described = environment()
     processes.from_main(lambda: write_json(workdir / 'environment.json', described))
-    devices.check_batch_size(config.evaluate.batch_size, 'config.evaluate.batch_size')
+    _check_evaluation(config)
     seconds: dict[str, float] = {}
     with listen(seconds), phase('reading the data', is_shown=False):
         data = _load_data(config.data, workdir)
@@ -96,9 +96,20 @@ def check_run(config: Config, data: data_room.Data) -> None:
     Raises:
       UserError: as in `prepare_run`.
     """
-    devices.check_batch_size(config.evaluate.batch_size, 'config.evaluate.batch_size')
+    _check_evaluation(config)
     data, head_train, _ = _network_and_parts(config, data)
     make_stages(config, len(data.train.labels), len(head_train.labels))
+
+
+def _check_evaluation(config: Config) -> None:
+    """Refuse before training what the evaluation after it cannot do."""
+    devices.check_batch_size(config.evaluate.batch_size, 'config.evaluate.batch_size')
+    reference, scores = config.evaluate.reference_score, config.evaluate.scores
+    if reference and not {reference, 'all'} & set(scores):
+        raise UserError(
+            f"config.evaluate.reference_score is '{reference}', which config.evaluate.scores leaves out "
+            f'({", ".join(scores)}); add it there, or name one of them'
+        )
 
 
 def _network_and_parts(config: Config, data: data_room.Data) -> tuple[data_room.Data, Examples, Network]:

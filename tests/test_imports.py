@@ -21,7 +21,7 @@ LEVELS = [
     {'config', 'monitor'},
     {'devices'},
     {'data', 'models', 'losses', 'metrics'},
-    {'calibrate', 'shift'},
+    {'calibrate', 'shift', 'overlaps'},
     {'scores'},
     {'decide'},
     {'label', 'slicing'},

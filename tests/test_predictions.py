@@ -300,7 +300,7 @@ def test_units_that_tie_are_told_apart_by_their_ids(rng):
     rows, of = (np.concatenate([x[:290], y[40:50]]) for x, y in ((val_probs, probs), (val_labels, labels)))
     (text,) = warnings(ids, [*(f'b{i}' for i in range(290)), *ids[40:50]], rows, of)
     assert text.startswith(
-        '10 of the 400 evaluated units also stand among the validation units, with the same id, label'
+        '10 of the 400 evaluated units also stand among the validation units, with the same id and values'
     )
 
 

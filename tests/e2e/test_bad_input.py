@@ -171,6 +171,9 @@ CASES = {
     'tfds without a name': flags(DIGITS, '--config.data.source=tfds', '--config.data.tfds.name='),
     'arrays without a path': flags(*ARRAYS),
     'a batch that cannot be dealt out': flags(DIGITS, '--config.baseline.batch_size=30'),
+    'a reference that is not measured': flags(
+        DIGITS, '--config.evaluate.scores=mcp', '--config.evaluate.reference_score=margin'
+    ),
     'a shift that is not known': shifts('bluur'),
     'a severity beyond the strongest': shifts('blur:6'),
     'fewer than no images of a shift': flags(DIGITS, '--config.evaluate.shift_images=-1'),
