@@ -90,11 +90,11 @@ def shared_between(own: Known, theirs: Known) -> Shared:
     by_values = found if _is_beyond(shared, chance) else Shared(0)
     if own.ids is None or theirs.ids is None:
         return by_values
-    names, of_their_names = (set(part.ids.tolist()) for part in (own, theirs))
-    named = set(zip(theirs.ids.tolist(), theirs.kinds.tolist(), strict=True))
-    shared = sum(unit in named for unit in zip(own.ids.tolist(), own.kinds.tolist(), strict=True))
+    names, their_names = own.ids.tolist(), theirs.ids.tolist()
+    named = set(zip(their_names, theirs.kinds.tolist(), strict=True))
+    shared = sum(unit in named for unit in zip(names, own.kinds.tolist(), strict=True))
     # Units of one name that have nothing to do with each other are of one kind as often as any two.
-    chance = len(names & of_their_names) * kinds.agreement_with(of_theirs)
+    chance = len(set(names) & set(their_names)) * kinds.agreement_with(of_theirs)
     if shared <= by_values.units or not _is_beyond(shared, chance):
         return by_values
     return Shared(shared, by_name=True, is_most=2 * (shared - chance) > num_units)

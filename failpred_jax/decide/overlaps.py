@@ -19,13 +19,10 @@ def shared_units(calibration: Units, others: Mapping[str, Units | None], unit: s
       unit: what is decided, such as 'image'.
     """
     invalid, notes = '', []
-    compared = {
-        name: units
-        for name, units in others.items()
-        if units is not None and 0 < len(units) <= _MOST >= len(calibration)
-    }
-    own = _known(calibration) if compared else None
-    for name, units in compared.items():
+    own = _known(calibration)
+    for name, units in others.items():
+        if units is None or max(len(units), len(calibration)) > _MOST:
+            continue
         found = shared_between(own, _known(units))
         if not found.units:
             continue
