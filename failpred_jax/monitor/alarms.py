@@ -1,7 +1,9 @@
 """Which alarms a monitor has, at which limit and level each goes off, and what each means in words."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,8 +27,9 @@ class Armed:
     Attributes:
       name: one of ALARMS.
       limit: the mean error up to which it stays quiet; NaN for the ranks of confidences.
-      bound: of it, what the reference says of its own mean error at most; NaN where none is needed.
-      alpha_source: the probability that the reference's mean error is over the bound.
+      bound: of it, what the reference (or a promise of a mean over draws) says of its own mean error at most; NaN where
+        none is needed.
+      alpha_source: the probability that this mean error is over the bound.
       alpha: the probability that it ever goes off although nothing is over the limit (unless a run length is promised).
       log_level: the logarithm of the wealth at which it goes off.
       among_all: of the accepted units' errors, whether they are counted among all units (a generalized promise).
@@ -70,17 +73,21 @@ def arm(policy: apply.Policy, reference: Reference, options: Options) -> tuple[t
 
 def _armed(name: str, policy: apply.Policy, reference: Reference, options: Options, together: int) -> Armed:
     share = options.alpha / together
-    source = share / 2 if name in (ESTIMATED, REALIZED) else 0.0
+    promises = _promises(policy) if name == ACCEPTED else []
+    is_average = any(record['kind'] == 'expected' for record in promises)
+    source = share / 2 if name in (ESTIMATED, REALIZED) or is_average else 0.0
     alpha = share - source
     bound = limit = math.nan
     among_all = False
-    if source:
+    if is_average:
+        # Promised is a mean over draws of calibration units, and it is these that the policy was made with.
+        limit = bound = max(_of_these(record, len(reference), source / len(promises)) for record in promises)
+        among_all = True
+    elif source:
         bound = _bound(name, reference, source, options.seed)
         limit = bound + options.tolerance
-    if name == ACCEPTED:
-        promised = _promised(policy)
-        assert promised is not None  # _problem has seen to it
-        limit, among_all = promised
+    elif promises:
+        limit, among_all = float(promises[0]['risk']), promises[0]['kind'] != 'selective'
     return Armed(
         name, limit, bound, source, alpha, log_threshold(alpha, options.run_length, together, options.window), among_all
     )
@@ -100,7 +107,7 @@ def _problem(name: str, policy: apply.Policy, reference: Reference, options: Opt
     if name == RANKS and len(reference) < 20:
         return f'it needs 20 reference units, and there are {len(reference)}'
     if name == ACCEPTED:
-        return '' if _promised(policy) else 'the policy promises no error rate for what its first tier accepts'
+        return '' if _promises(policy) else 'the policy promises no error rate for what its first tier accepts'
     if name in (ESTIMATED, REALIZED):
         lowest = _bound(name, reference, options.alpha / 2 / len(ALARMS), options.seed) + options.tolerance
         if lowest >= 1:
@@ -108,15 +115,24 @@ def _problem(name: str, policy: apply.Policy, reference: Reference, options: Opt
     return ''
 
 
-def _promised(policy: apply.Policy) -> tuple[float, bool] | None:
-    """Return (the error rate promised of the first tier, whether it counts among all units), or None."""
+def _promises(policy: apply.Policy) -> list[dict[str, Any]]:
+    """Return the records of what the first tier promises, of all units or of each group; all of one kind and risk."""
     first = policy.content['tiers'][0]
     records = list(policy.content.get('group_certificates', {}).values()) if policy.groups else [first]
     # A tier that accepts nothing, or whose promise gave way to a budget, promises nothing.
-    kept = [r for r in records if r.get('kind') in _GUARANTEED and not r.get('reason') and not r.get('given_up')]
-    if not kept:
-        return None
-    return float(kept[0]['risk']), kept[0]['kind'] != 'selective'
+    return [r for r in records if r.get('kind') in _GUARANTEED and not r.get('reason') and not r.get('given_up')]
+
+
+def _of_these(record: Mapping[str, Any], num_units: int, delta: float) -> float:
+    """Return the error rate that an expected promise is over with at most this probability, for these units.
+
+    Accepted is what lies over the wrong unit that is one too many of N, A + 1 by confidence: the share of accepted and
+    wrong units is at most Beta(A + 1, N - A) distributed over draws of the calibration units. N is the record's, or
+    `num_units` where it has none.
+    """
+    num_units, risk = int(record.get('units', num_units)), float(record['risk'])
+    allowed = math.floor(risk * (num_units + 1) + 1e-9) - 1
+    return max(risk, share_upper_bound(max(allowed, 0), num_units, delta))
 
 
 def log_bets(errors: np.ndarray, limit: float) -> np.ndarray:

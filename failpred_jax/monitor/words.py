@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from failpred_jax.monitor.alarms import Armed
 from failpred_jax.monitor.monitor import Monitor, Raised
 from failpred_jax.monitor.options import ACCEPTED, ESTIMATED, RANKS, REALIZED
@@ -30,6 +32,8 @@ def of_alarm(alarm: Armed, found: Raised, unit: str = 'unit') -> str:
     """Return what an alarm that went off says: the reason, since when, and what to do."""
     limit, bound = f'{100 * alarm.limit:.3g} %', f'{100 * alarm.bound:.3g} %'
     promised = f'of all {unit}s are accepted and wrong' if alarm.among_all else 'of what it accepts is wrong'
+    # Of a mean over draws, the policy's own units say what holds for them.
+    says = 'the policy promises that' if np.isnan(alarm.bound) else "by the policy's calibration units"
     reason = {
         ESTIMATED: (
             f'by the calibrated confidences, more than {limit} of the {unit}s are wrong (the reference: at most '
@@ -40,7 +44,7 @@ def of_alarm(alarm: Armed, found: Raised, unit: str = 'unit') -> str:
             f'{found.direction or "other"} than those of the reference and of the stream so far'
         ),
         REALIZED: f'more than {limit} of the {unit}s with labels are wrong (the reference: at most {bound})',
-        ACCEPTED: f'the policy promises that at most {limit} {promised}, and the labels say that it is more',
+        ACCEPTED: f'{says} at most {limit} {promised}, and the labels say that it is more',
     }[alarm.name]
     where = f'{alarm.name}, at {unit} {found.unit:,} (window {found.window:,})'
     return f'{where}: {reason}. What to do: {REMEDY[alarm.name]}.'

@@ -9,6 +9,7 @@ import pytest
 from monitor.population import made, units
 from scipy.stats import binom, kstest
 
+from failpred_jax.decide import certify_expected
 from failpred_jax.decide.binomial import share_interval as share_interval_of_decide
 from failpred_jax.metrics.debiased_calibration import ece_debiased as ece_of_metrics
 from failpred_jax.monitor import Monitor, Options, ranks
@@ -146,3 +147,21 @@ def test_a_mean_run_length_is_kept(rng):
             monitor.update(confidence=units(rng, 200)[0])
         lengths.append(monitor.raised['confidence_ranks'].unit if monitor.raised else 6000)
     assert np.mean(lengths) > 400
+
+
+def test_a_promise_of_a_mean_has_a_limit_that_holds_for_the_units_it_was_made_with(rng):
+    draws, num_units, options = 400, 200, Options(alarms=('accepted_error',), alpha=0.2)
+    over_limit = over_risk = 0
+    for _ in range(draws):
+        confidence = rng.random(num_units)
+        found = certify_expected(confidence, rng.random(num_units) < confidence, 0.05)
+        tier = {'name': 'accept', 'thresholds': [found.threshold], 'kind': 'expected', 'risk': 0.05, 'reason': ''}
+        (armed,) = Monitor(*made(rng, 100, tiers=[{**tier, 'units': num_units}]), options).armed
+        assert armed.among_all and armed.alpha == armed.alpha_source == 0.1 and armed.limit == armed.bound > 0.05
+        # Of units that are right with a probability of their confidence, so many are over it and wrong.
+        share = (1 - found.threshold) ** 2 / 2
+        over_limit += share > armed.limit
+        over_risk += share > 0.05
+    assert 0.05 < over_limit / draws < 0.1 + 3 * np.sqrt(0.1 * 0.9 / draws)
+    # The risk itself would be no limit: it is over that in about half of the draws.
+    assert over_risk / draws > 0.3
