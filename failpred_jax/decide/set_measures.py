@@ -45,6 +45,7 @@ class SetMeasures:
       size_low, size_high: interval of the mean size.
       by_class: one row per true class.
       by_size: one row per size of set, the largest together.
+      by_group: one row per group, in order of their names.
       empty: share of empty sets.
       single: share of sets of one class.
     """
@@ -54,12 +55,18 @@ class SetMeasures:
     size_high: float
     by_class: Sequence[SetRow] = field(default_factory=tuple)
     by_size: Sequence[SetRow] = field(default_factory=tuple)
+    by_group: Sequence[SetRow] = field(default_factory=tuple)
     empty: float = 0.0
     single: float = 0.0
 
 
 def measure_sets(
-    sets: Array, labels: Array, alpha: float, class_names: Sequence[str] = (), level: float = 0.95
+    sets: Array,
+    labels: Array,
+    alpha: float,
+    class_names: Sequence[str] = (),
+    level: float = 0.95,
+    groups: np.ndarray | None = None,
 ) -> SetMeasures:
     """Return coverage and size of sets.
 
@@ -69,6 +76,7 @@ def measure_sets(
       alpha: what is promised is a coverage of 1 - alpha.
       class_names: C names; () for numbers.
       level: of the intervals.
+      groups: [N], or None.
     """
     sets, labels = np.asarray(sets), np.asarray(labels)
     covered, size = sets[np.arange(len(labels)), labels], sets.sum(axis=1)
@@ -91,6 +99,7 @@ def measure_sets(
         size_high=float(size.mean() + spread),
         by_class=tuple(row(names[c], labels == c) for c in range(sets.shape[1])),
         by_size=tuple(row(name, inside) for name, inside in of_size.items() if inside.any()),
+        by_group=() if groups is None else tuple(row(str(one), groups == one) for one in np.unique(groups)),
         empty=float((size == 0).mean()),
         single=float((size == 1).mean()),
     )

@@ -11,7 +11,7 @@ from failpred_jax.decide.set_limits import conformal_rank, coverage_law
 from failpred_jax.decide.set_measures import SetRow, measure_sets
 from failpred_jax.decide.sets import Labeled, SetRule, fit_sets
 from failpred_jax.decide.statements import EXCHANGEABLE, Part, percent, verdict_on_average
-from failpred_jax.decide.thresholds import groups_of
+from failpred_jax.decide.thresholds import PREDICTED, groups_of
 from failpred_jax.decide.units import Units
 from failpred_jax.results.decisions import Guarantee, SetRowResult, SetsResult, Verdict
 from failpred_jax.results.measures import Interval
@@ -81,12 +81,14 @@ def make_sets(
         sets = sets_of(rule, test, options)
         assert judged is not None and judged.labels is not None
         of_judged = sets if judged is test else sets_of(rule, judged, options)
-        found = measure_sets(of_judged, judged.labels, rule.alpha, class_names)
+        groups = _shown_groups(judged, options, class_names)
+        found = measure_sets(of_judged, judged.labels, rule.alpha, class_names, groups=groups)
         missed = ~of_judged[np.arange(len(judged)), judged.labels]
         parts = _parts(rule, judged, missed, len(calibration), options, class_names)
         verdict = verdict_on_average(parts, rule.alpha, is_floor=True)
         rows = {
             'all': (_row(found.overall),),
+            **({'group': tuple(_row(row) for row in found.by_group)} if found.by_group else {}),
             'class': tuple(_row(row) for row in found.by_class),
             'size': tuple(_row(row) for row in found.by_size),
         }
@@ -106,6 +108,14 @@ def make_sets(
         single=shares[1],
         notes=rule.notes,
     ), sets
+
+
+def _shown_groups(judged: Units, options: DecideConfig, class_names: tuple[str, ...]) -> np.ndarray | None:
+    if not options.by:
+        return None
+    if options.by == PREDICTED and class_names:
+        return np.array(class_names)[judged.predicted]
+    return groups_of(judged, options.by)
 
 
 def _parts(

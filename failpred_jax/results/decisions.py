@@ -142,7 +142,7 @@ class SetsResult:
         most probable class, or units tie at the limit, mean and 5 % are bounds from below, and 95 % is NaN.
       law_says: the same as a sentence.
       promise: the guarantee.
-      rows: all test units, by class, and by size.
+      rows: all test units, by group where they have some, by class, and by size.
       size: interval of the mean size.
       empty, single: shares of empty sets, and of sets of one class.
       notes: sentences.

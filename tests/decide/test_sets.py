@@ -153,6 +153,9 @@ def test_measures_count_by_class_and_by_size():
     assert [(r.name, r.num_units, r.num_covered) for r in found.by_size] == [
         ('0 classes', 1, 0), ('1 class', 2, 2), ('2 classes', 1, 1),
     ]  # fmt: skip
+    assert found.by_group == ()
+    found = measure_sets(sets, np.array([0, 0, 1, 1]), 0.25, groups=np.array(['b', 'a', 'a', 'b']))
+    assert [(r.name, r.num_units, r.num_covered) for r in found.by_group] == [('a', 2, 1), ('b', 2, 2)]
 
 
 @pytest.mark.parametrize(

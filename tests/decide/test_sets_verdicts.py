@@ -170,3 +170,22 @@ def test_a_set_of_any_names_is_read_back_from_its_cell(rng):
     for _ in range(200):
         inside = [name for name in names if rng.random() < 0.5]
         assert next(csv.reader([' '.join(map(_quoted, inside))], delimiter=' '), []) == inside
+
+
+@pytest.mark.parametrize(
+    ('by', 'names'),
+    [('site', ['north', 'south']), ('predicted', ['cat', 'dog', 'polar bear']), ('', None)],
+)
+def test_sets_are_measured_in_each_group(by, names, rng):
+    calibration, test = part(rng, 300, 2), part(rng, 500, 2)
+    classes = ('cat', 'dog', 'polar bear')
+    found, sets = make_sets(calibration, None, test, test, DecideConfig(by=by), classes, 'unit', '')
+    if names is None:
+        assert 'group' not in found.rows
+        return
+    of = test.columns['site'] if by == 'site' else np.array(classes)[test.predicted]
+    holds = sets[np.arange(500), test.labels]
+    assert [row.name for row in found.rows['group']] == names
+    assert [(r.units, r.coverage) for r in found.rows['group']] == [
+        ((of == name).sum(), holds[of == name].mean()) for name in names
+    ]

@@ -240,8 +240,8 @@ def _add_sets(section: Section, decided: Decided, sets: SetsResult) -> None:
         Column('size', 'classes in a set', lambda v, _: words.number(v), True, 'mean'),
     ]  # fmt: skip
     caption = (
-        f'Small numbers are exact 95{words.THIN}% intervals. A class is promised nothing of its own, unless sets are '
-        'made by class; a few classes under the promise are what chance gives.'
+        f'Small numbers are exact 95{words.THIN}% intervals. A class or group is promised nothing of its own, unless '
+        'sets are made by it; a few under the promise are what chance gives.'
     )
     section.add_table(Table('sets', caption, columns, rows, ['low', 'high']))
 
