@@ -61,6 +61,13 @@ VARIANTS = {
     'weight_decay': ('--config.confidence.optimizer=adamw', '--config.confidence.weight_decay=0.1'),
     'averaged': ('--config.confidence.recipes=ema',),
     'sixty_epochs': ('--config.confidence.epochs=60',),
+    'slower_decayed_averaged_sixty_epochs': (
+        '--config.confidence.learning_rate=3e-4',
+        '--config.confidence.optimizer=adamw',
+        '--config.confidence.weight_decay=0.1',
+        '--config.confidence.recipes=ema',
+        '--config.confidence.epochs=60',
+    ),
     'no_dropout': ('--config.confidence.backbone_dropout=False',),
     'one_hidden_layer': ('--config.model.head_units=(400,)',),
     'linear': ('--config.model.head_units=()',),
