@@ -3,8 +3,9 @@
   python -m benchmarks.label [--draws=1000] [--workdir=DIR] [--units=2000000]
 
 Coverage is over draws of the audit from populations of 10,000 units whose errors are known, so it is of the procedure
-and not of one sample. `overconfident` says logits twice, `underconfident` half of what is true, and `useless` shuffles
-them among the units. `width` is that of the audit over that of the exact interval of a uniform sample of as many
+and not of one sample. `overconfident` says logits twice, `underconfident` half of what is true, `useless` shuffles them
+among the units, and of `1 % stray` and `3 % stray` so many units are the other way round, whatever a calibrated
+confidence says. `width` is that of the audit over that of the exact interval of a uniform sample of as many
 labels. With --workdir, the test units of an evaluated run are such a population too, with P(correct) calibrated on its
 validation units.
 """
@@ -28,7 +29,7 @@ from failpred_jax.results import read_evaluation
 UNITS = 10_000
 # Mean and spread of the logit of the probability of an error.
 POPULATIONS = {'sharp': (-7.0, 3.0), 'broad': (-4.5, 2.0), 'rare': (-9.0, 3.0), 'blunt': (-2.5, 0.7)}
-CONFIDENCES = ('calibrated', 'overconfident', 'underconfident', 'useless')
+CONFIDENCES = ('calibrated', 'overconfident', 'underconfident', 'useless', '1 % stray', '3 % stray')
 STRATEGIES = ('margin', 'confidence', 'entropy', 'badge', 'coreset', 'cluster_margin', 'audit')
 
 
@@ -49,19 +50,19 @@ def population(name: str, confidence: str, seed: int = 0) -> tuple[np.ndarray, n
     mean, spread = POPULATIONS[name]
     logits = mean + spread * rng.standard_normal(UNITS)
     wrong = rng.random(UNITS) < expit(logits)
+    if confidence.endswith('stray'):
+        wrong ^= rng.random(UNITS) < float(confidence.split()[0]) / 100
     said = {
         'calibrated': logits, 'overconfident': 2 * logits, 'underconfident': logits / 2,
         'useless': rng.permutation(logits),
-    }[confidence]  # fmt: skip
+    }.get(confidence, logits)  # fmt: skip
     return wrong, 1 - expit(said)
 
 
-def coverage(
-    wrong: np.ndarray, p_correct: np.ndarray, budget: int, draws: int, has_policy: bool = False, even_share: float = 0.3
-) -> Coverage:
+def coverage(wrong: np.ndarray, p_correct: np.ndarray, budget: int, draws: int, has_policy: bool = False) -> Coverage:
     """Return how often intervals of audits cover the error rate of all, and of the surer four fifths, of the units."""
     accepted = p_correct > np.quantile(p_correct, 0.2)
-    inclusion = inclusion_probabilities(p_correct, budget, even_share, accepted if has_policy else None)
+    inclusion = inclusion_probabilities(p_correct, budget, accepted if has_policy else None)
     parts = {None: np.ones(len(wrong), bool), 'accepted': accepted}
     hits, widths, uniform, values = ({part: [] for part in parts} for _ in range(4))
     rng = np.random.default_rng(1)
@@ -130,9 +131,9 @@ def main() -> None:
     if given.workdir:
         pools |= {(given.workdir.name, name): pool for name, pool in of_run(given.workdir).items()}
     for (name, how), (wrong, p_correct) in pools.items():
-        # What matters most with each confidence; the rest where it is calibrated, and with the run.
+        # What matters most with each confidence; the rest where it is calibrated but for what strays, and with the run.
         asked = ((100, False), (300, False), (1000, False), (300, True))
-        for budget, has_policy in asked if how not in CONFIDENCES[1:] else asked[1:2]:
+        for budget, has_policy in asked[1:2] if how in CONFIDENCES[1:4] else asked:
             found = coverage(wrong, p_correct, budget, given.draws, has_policy)
             print(
                 f'| {name} | {how} | {budget}{" policy" * has_policy} | {found.error_rate:.2%} | {found.covered:.1%} '

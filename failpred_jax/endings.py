@@ -15,6 +15,7 @@ from failpred_jax.stopping import EXIT_STOPPED, Stopped
 EXIT_OUR_ERROR, EXIT_USER_ERROR = 1, 2
 EXIT_ALARM = 3  # of a monitor; everything else is done
 EXIT_KILLED, EXIT_NO_READER = 130, 141  # what a shell reports for SIGINT and SIGPIPE
+EXIT_NOT_FLUSHED = 120  # as Python's, where the last of the output cannot be written
 # A disk that is full, read-only, forbidden or failing, and a file where a folder must be (or the other way round), are
 # for the user to fix; any other OSError is a bug of ours.
 DISK_ERRORS = (

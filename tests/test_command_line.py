@@ -246,3 +246,27 @@ def test_flags_of_another_way_to_label_are_told_to_be_left_out(word):
     name = word.partition('=')[0]
     with pytest.raises(UserError, match=f'--inputs and --budget go with --strategy=NAME; leave them out with {name}'):
         parse('--mode=label', '--workdir=x', word, '--inputs=folder')
+
+
+def test_the_process_ends_with_its_code_and_leaves_nothing_undone(tmp_path):
+    """Past Python's own end, whose C++ threads could abort it: threads end, files close, folders are removed."""
+    program = f"""
+import atexit, sys, tempfile, threading, time
+from pathlib import Path
+from failpred_jax import main
+
+folder, told = tempfile.TemporaryDirectory(), Path({str(tmp_path)!r})
+threading.Thread(target=lambda: (time.sleep(0.2), (told / 'thread').touch())).start()
+atexit.register((told / 'atexit').touch)
+(told / 'folder').write_text(folder.name)
+sys.argv = ['failpred', *sys.argv[1:]]
+print('begun')
+main.run()
+"""
+    for words, code in (('--version', 0), ('--mode=nothing', 2)):
+        done = subprocess.run([sys.executable, '-c', program, words], capture_output=True, text=True)
+        assert done.returncode == code and done.stdout.startswith('begun\n')
+        assert (tmp_path / 'thread').exists() and (tmp_path / 'atexit').exists()
+        assert not Path((tmp_path / 'folder').read_text()).exists()
+        for name in ('thread', 'atexit'):
+            (tmp_path / name).unlink()

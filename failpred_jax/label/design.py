@@ -2,35 +2,34 @@
 
 import numpy as np
 
-# The share of the labels that is spread evenly over all units, whatever the model says of them: it bounds how much a
-# single confident error can weigh. benchmarks/label.py has what other values cost.
-EVEN_SHARE = 0.3
+# Of any model's predictions, so many are taken to be wrong (or labeled otherwise) whatever it says of them. A unit that
+# is sure to be right is drawn as if it were an error so often, which bounds how much a single confident error weighs.
+STRAY = 0.005
 # Keeps the draw apart from every other use of the seed.
 _DRAW = 0x61756469
 
 
 def inclusion_probabilities(
-    p_correct: np.ndarray, budget: int, even_share: float = EVEN_SHARE, accepted: np.ndarray | None = None
+    p_correct: np.ndarray, budget: int, accepted: np.ndarray | None = None, stray: float = STRAY
 ) -> np.ndarray:
     """Return the probability with which each unit is drawn: [N] float64 in (0, 1], which sum to the budget.
 
-    They are proportional to (1 - even_share) sqrt(p (1 - p)) / mean + even_share; what would be over 1 is 1, and the
-    rest is shared by the others. Errors among accepted units are few and far between, so where a policy accepts some,
-    half of the first term is spent on these alone.
+    They are proportional to sqrt(p (1 - p) + stray); what would be over 1 is 1, and the rest is shared by the others.
+    Errors among accepted units are few and far between, so where a policy accepts some, half of the labels are spent on
+    these alone.
 
     Args:
       p_correct: [N] float64 in [0, 1].
       budget: 1 to N.
-      even_share: in (0, 1].
       accepted: [N] bool, the units whose error rate is wanted as well; None for none.
+      stray: over 0, in proportion to 1: the share of errors of which the confidence knows nothing.
 
     Reference: Zrnic & Candes, "Active statistical inference", ICML 2024, section 3 and eq. (6): the standard deviation
-      of an error whose probability is 1 - p, mixed with uniform sampling. The half for accepted units is ours.
+      of an error whose probability is 1 - p. What is added to its variance, and the half for accepted units, are ours.
     """
-    wanted = _scaled(np.sqrt(p_correct * (1 - p_correct)))
+    wanted = _scaled(np.sqrt(p_correct * (1 - p_correct) + stray))
     if accepted is not None and accepted.any():
-        wanted = (wanted + _scaled(np.where(accepted, wanted, 0) if (wanted * accepted).any() else 1.0 * accepted)) / 2
-    wanted = (1 - even_share) * wanted + even_share
+        wanted = (wanted + _scaled(wanted * accepted)) / 2
     found, certain = np.zeros(len(wanted)), np.zeros(len(wanted), bool)
     while True:
         left = budget - certain.sum()
@@ -44,8 +43,7 @@ def inclusion_probabilities(
 
 def _scaled(weight: np.ndarray) -> np.ndarray:
     """Return weights [N] with the mean 1."""
-    mean = weight.mean()
-    return weight / mean if mean > 0 else np.ones(len(weight))
+    return weight / weight.mean()
 
 
 def draw(inclusion: np.ndarray, budget: int, seed: int) -> np.ndarray:

@@ -11,7 +11,9 @@ theta that the estimate does not contradict, where its variance is the larger on
 - the sample's (Horvitz & Thompson), and
 - that of a population with the error rate theta, whose logits of q are those of the model, shifted to give theta and
   flattened as far as the labels allow: by the lower confidence bound of the slope of a logistic regression of the
-  errors on the model's logits. An overconfident model has confident errors, and this is how it is found out.
+  errors on the model's logits. An overconfident model has confident errors, and this is how it is found out. Some
+  errors stray, whatever the confidence says (a label is wrong, an image is damaged): a share of all units is taken to
+  be the other way round, as many as in the labels and a prior for those that were not drawn.
 """
 
 from typing import NamedTuple
@@ -25,6 +27,8 @@ from failpred_jax.errors import UserError
 # The bound of the slope is one-sided, at 90 %; and before any label the slope is 1, give or take a half.
 _SLOPE_Z, _SLOPE_PRIOR = 1.2816, 0.5
 _FLATTEST = 0.02
+# Before any label, as if one of so many had strayed.
+_STRAY_PRIOR = 200
 # Probabilities of an error are kept within this of 0 and 1; units are counted at so many levels per unit of logit.
 _CLIP, _LEVELS = 1e-6, 25
 _SHIFTS = np.linspace(-30, 30, 241)
@@ -89,13 +93,14 @@ def estimate_mean(
         raise UserError('there are no units to estimate the error rate of')
     q = np.clip(1 - p_correct, _CLIP, 1 - _CLIP)
     slope, spread = fit_slope(logit(q[rows]), wrong)
+    stray = stray_share(q[rows], wrong)
     counted = part[rows]
     rows, wrong = rows[counted], wrong[counted]
     drawn = (wrong - q[rows]) / inclusion[rows]
     value = float(q[part].mean() + drawn.sum() / num_units)
     sampled = len(rows) / max(len(rows) - 1, 1) * float(np.sum((1 - inclusion[rows]) * drawn**2)) / num_units**2
     flat = float(np.clip(slope - _SLOPE_Z * spread, _FLATTEST, 1))
-    rates, variances = _variance_by_rate(q[part], inclusion[part], flat)
+    rates, variances = _variance_by_rate(q[part], inclusion[part], flat, stray)
     z = float(ndtri((1 + level) / 2))
     allowed = z**2 * np.maximum(np.interp(_RATES, rates, variances), sampled)
     low, high = _ends((_RATES - value) ** 2 - allowed)
@@ -132,9 +137,20 @@ def fit_slope(logits: np.ndarray, wrong: np.ndarray) -> tuple[float, float]:
     return float(found[1]), float(np.sqrt(np.linalg.inv(information)[1, 1]))
 
 
-def _variance_by_rate(q: np.ndarray, inclusion: np.ndarray, flat: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return error rates, rising, and the estimate's variance in a population of each: expit(flat logit(q) + shift).
+def stray_share(q: np.ndarray, wrong: np.ndarray) -> float:
+    """Return of which share of units an error has nothing to do with its probability q [n], by errors wrong [n].
 
+    What errors there are more than q says, each counted by how sure it was (1 - 2 q)^2, with a prior of one in
+    _STRAY_PRIOR; at most 1/2.
+    """
+    sure = (1 - 2 * q) ** 2
+    return min(0.5, float((1 + max(0.0, sure @ (wrong - q))) / (_STRAY_PRIOR + sure.sum())))
+
+
+def _variance_by_rate(q: np.ndarray, inclusion: np.ndarray, flat: float, stray: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return error rates, rising, and the estimate's variance in a population of each.
+
+    An error has the probability expit(flat logit(q) + shift), and of a share of all units it is the other way round.
     Units of almost the same logit are counted together, which makes two million as quick as two thousand.
     """
     level, of = np.unique(np.round(logit(q) * _LEVELS).astype(np.int64), return_inverse=True)
@@ -143,6 +159,7 @@ def _variance_by_rate(q: np.ndarray, inclusion: np.ndarray, flat: float) -> tupl
     at, share = level / _LEVELS, count / len(q)
     mean = expit(at)
     expected = expit(flat * at[None] + _SHIFTS[:, None])
+    expected = expected + stray * (1 - 2 * expected)
     rates = expected @ share
     variances = (expected * (1 - mean) ** 2 + (1 - expected) * mean**2) @ weight
     return rates, variances

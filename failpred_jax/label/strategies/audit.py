@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from failpred_jax.label.design import EVEN_SHARE, draw, inclusion_probabilities
+from failpred_jax.label.design import STRAY, draw, inclusion_probabilities
 from failpred_jax.label.pool import Pool
 from failpred_jax.label.strategy import Ask, Picked, strategy
 
@@ -13,7 +13,7 @@ from failpred_jax.label.strategy import Ask, Picked, strategy
     reference='Zrnic & Candes, "Active statistical inference", ICML 2024',
 )
 def audit(pool: Pool, ask: Ask) -> Picked:
-    """Return units drawn with probability proportional to sqrt(p (1 - p)), mixed with a uniform sample."""
+    """Return units drawn with probability proportional to sqrt(p (1 - p) + STRAY)."""
     p_correct, source = pool.probability_correct(ask.score)
     inclusion = inclusion_probabilities(p_correct, ask.budget, accepted=pool.accepted)
     rows = draw(inclusion, ask.budget, ask.seed)
@@ -25,7 +25,7 @@ def audit(pool: Pool, ask: Ask) -> Picked:
         for row in rows
     ]
     notes = (
-        f'drawn by {source} as P(correct), mixed with {EVEN_SHARE:.0%} of a uniform sample; in random order, so label '
-        'from the top, as many as you can, without looking at results in between',
+        f'drawn by {source} as P(correct), as if {STRAY:.1%} of the predictions were wrong whatever it says; in random '
+        'order, so label from the top, as many as you can, without looking at results in between',
     )
     return Picked(rows, np.array(reasons), source, inclusion[rows], p_correct, inclusion, notes)
