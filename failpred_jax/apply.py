@@ -100,11 +100,7 @@ def read_policy(path: str | Path, model: str | None = None) -> Policy:
     Raises:
       PolicyError: it is missing, is no policy, or belongs to another model.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise PolicyError(f"'{path}' cannot be read as a policy: {error}") from error
-    policy = parse_policy(content, str(path))
+    policy = parse_policy(_read_json(path, 'policy'), str(path))
     _check_model(policy, model)
     return policy
 
@@ -120,18 +116,10 @@ def parse_policy(content: Any, where: str = 'the policy') -> Policy:
         if knots and content['calibrator'].get('method') == 'none':
             # The confidence itself, also in policies that were made when these knots ended at the held-out range.
             knots = {'confidence': (0, 1), 'probability': (0, 1)}
-        policy = Policy(
-            score=str(content['score']),
-            dtype=str(content['dtype']),
-            model=str(content['model']),
-            tiers=tiers,
-            otherwise=str(content['otherwise']),
-            groups=groups,
-            knots=tuple(np.asarray(knots[k], np.float64) for k in ('confidence', 'probability')) if knots else None,  # type: ignore[arg-type]
-            audit_rate=float(content['audit_rate']),
-            audit_seed=int(content['audit_seed']),
-            content=content,
-        )
+        score, dtype, model, otherwise = (str(content[key]) for key in ('score', 'dtype', 'model', 'otherwise'))
+        ends = (np.asarray(knots['confidence'], float), np.asarray(knots['probability'], float)) if knots else None
+        rate, seed = float(content['audit_rate']), int(content['audit_seed'])
+        policy = Policy(score, dtype, model, tiers, otherwise, groups, ends, rate, seed, content)
     except (KeyError, TypeError, ValueError) as error:
         raise PolicyError(f"'{where}' is damaged: {type(error).__name__}: {error}") from error
     sizes = {len(tier.thresholds) for tier in tiers}
@@ -143,12 +131,7 @@ def parse_policy(content: Any, where: str = 'the policy') -> Policy:
 
 
 def decide(
-    policy: Policy,
-    confidence: Any,
-    *,
-    groups: Any = None,
-    model: str | None = None,
-    keys: Any = None,
+    policy: Policy, confidence: Any, *, groups: Any = None, model: str | None = None, keys: Any = None
 ) -> Decisions:
     """Return what a policy decides of confidences.
 
@@ -157,7 +140,7 @@ def decide(
       confidence: [N] of the score that the policy names. Floats are compared in the type that the thresholds were made
         of, integers exactly.
       groups: [N], where the policy has thresholds per group: the group of each unit as a word or number, such as the
-        class predicted. A group that the policy does not know is never accepted.
+        class predicted, as it is written in the file. A group that the policy does not know is never accepted.
       model: digest of the model that the confidences come from; None does not compare it.
       keys: [N] integers that say which unit is which, so that a unit is audited or not wherever it stands; None for
         its place.
@@ -193,10 +176,7 @@ def read_combination(path: str | Path) -> Mapping[str, Any]:
     Raises:
       PolicyError: it is missing, or is no such file.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise PolicyError(f"'{path}' cannot be read as a combination: {error}") from error
+    content = _read_json(path, 'combination')
     if not isinstance(content, Mapping) or content.get('format') != COMBINATION:
         raise PolicyError(f"'{path}' is no combination of this version: its 'format' is not '{COMBINATION}'")
     return content
@@ -243,6 +223,13 @@ def combine(combination: Mapping[str, Any], rule: str, confidences: Mapping[str,
     if rule == 'noisy_or':
         return 1 - (1 - p).prod(axis=1)
     return {'product': p.prod, 'minimum': p.min, 'mean': p.mean}[rule](axis=1)
+
+
+def _read_json(path: str | Path, what: str) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise PolicyError(f"'{path}' cannot be read as a {what}: {error}") from error
 
 
 def _check_model(policy: Policy, model: str | None) -> None:
@@ -318,9 +305,30 @@ def _group_places(policy: Policy, groups: Any, num_units: int) -> np.ndarray | N
     given = np.asarray(groups)
     if given.shape != (num_units,):
         raise PolicyError(f'groups has shape {given.shape}; give one per unit, ({num_units},)')
+    if given.dtype.kind in 'iuf' and (lost := [name for name in policy.groups if _is_lost(name)]):
+        raise PolicyError(
+            f"groups are numbers, and no number is written as the policy's group '{lost[0]}': give groups as words, as "
+            'the file has them (pandas.read_csv: dtype=str)'
+        )
     found, of = np.unique(given, return_inverse=True)
-    index = {name: place for place, name in enumerate(policy.groups)}
-    return np.array([index.get(str(name), -1) for name in found.tolist()], np.int64)[of]
+    place = {_folded(name): number for number, name in enumerate(policy.groups)}
+    place |= {name: number for number, name in enumerate(policy.groups)}
+    return np.array([place.get(name, place.get(_folded(name), -1)) for name in map(str, found.tolist())], np.int64)[of]
+
+
+def _folded(name: str) -> str:
+    """Return a group's name the same for files with types and without: 3 for 3.0, true for True, '' for nan."""
+    if (whole := name.strip().removesuffix('.0')).lstrip('-').isdecimal():
+        return whole
+    return '' if name == 'nan' else name.lower() if name.lower() in ('true', 'false') else name
+
+
+def _is_lost(name: str) -> bool:
+    """Return whether a name is a number but not as Python writes it, such as 1.10 and 0123."""
+    try:
+        return name != str(float(name)) and not (name.lstrip('-').isdecimal() and name == str(int(name)))
+    except ValueError:
+        return False
 
 
 def _uniform(keys: Any, num_units: int, seed: int) -> np.ndarray:

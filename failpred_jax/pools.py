@@ -10,6 +10,7 @@ import numpy as np
 from failpred_jax import apply
 from failpred_jax.calibrate.confidence import fit_confidence
 from failpred_jax.console import phase, say
+from failpred_jax.decide.thresholds import PREDICTED
 from failpred_jax.errors import UserError, given
 from failpred_jax.evaluate.collect import Reader, collect
 from failpred_jax.evaluate.evaluation import TEST, evaluation_key
@@ -136,7 +137,10 @@ def _decided(
                 f"the policy '{policy}' reads the score '{found.score}', but the predictions have no "
                 f"'confidence_{found.score}' (there are: {', '.join(confidences) or 'none'})"
             )
-        groups = predicted if found.groups else None
+        by = str(found.content.get('by') or PREDICTED)
+        if found.groups and by not in (PREDICTED, *columns):
+            raise UserError(f"the policy '{policy}' has thresholds by '{by}', and the predictions have no such column")
+        groups = None if not found.groups else predicted if by == PREDICTED else columns[by]
         decisions = apply.decide(found, confidences[found.score], groups=groups)
         return _Decided(decisions.code == 0, found.score, decisions.p_correct)
     except apply.PolicyError as error:

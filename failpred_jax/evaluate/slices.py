@@ -18,7 +18,7 @@ from failpred_jax.metrics import bootstrap_pieces, intervals, is_graded, main_co
 from failpred_jax.metrics.weighted import in_range
 from failpred_jax.metrics.working_points import binomial_interval
 from failpred_jax.results import Interval, Measures, Predictions, Slice, SliceScore
-from failpred_jax.slicing.values import edges_of, in_words
+from failpred_jax.slicing.values import edges_of, in_words, quantities
 
 # Fewer errors, or correct predictions, say nothing of how well they can be told apart.
 FEWEST = 5
@@ -83,6 +83,7 @@ def cut(values: np.ndarray) -> tuple[list[_Cut], int]:
     Words, truth values and whole numbers of few distinct values are a slice each; other numbers are cut into bins of
     about equally many units. What is missing (NaN, an empty word) is a slice of its own.
     """
+    values = quantities(values, MOST_VALUES)
     if values.dtype.kind in 'SU':
         words = np.char.decode(values, 'utf-8', 'replace') if values.dtype.kind == 'S' else values
         distinct, place, count = np.unique(words, return_inverse=True, return_counts=True)

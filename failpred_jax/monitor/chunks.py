@@ -7,7 +7,7 @@ import select
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,10 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def read_chunks(
-    stream: Path, waiting: Callable[[], Any] = contextlib.nullcontext, left: list[str] | None = None
+    stream: Path,
+    waiting: Callable[[], Any] = contextlib.nullcontext,
+    left: list[str] | None = None,
+    as_text: Sequence[str] = (),
 ) -> Iterator[tuple[Arrays, str]]:
     """Yield parts of a stream, (name -> [n] or [n, C], where it is for messages), in order.
 
@@ -42,13 +45,14 @@ def read_chunks(
       stream: a file of any format of readers/, or '-' for standard input.
       waiting: makes a context in which input of a pipe is waited for, and nothing else is done.
       left: receives the line that is not read.
+      as_text: further columns of text whose cells stay as they are written.
 
     Raises:
       NoRowsError: it has a header and no rows.
       UserError: it is missing, empty, or cannot be read.
     """
     if str(stream) == PIPE:
-        yield from _of_pipe(sys.stdin.buffer, waiting)
+        yield from _of_pipe(sys.stdin.buffer, waiting, as_text)
         return
     head = b''
     if stream.is_file():
@@ -56,12 +60,12 @@ def read_chunks(
             head = file.read(HEAD_BYTES)
     if not head or _is_whole(head) or stream.suffix in ('.safetensors', '.pt', '.pth'):
         # read_file says what is wrong with what is missing or empty.
-        yield read_file(stream), f"'{stream}'"
+        yield read_file(stream).as_written(as_text), f"'{stream}'"
     elif head.startswith(b'PAR1'):
         yield from _of_parquet(stream)
     else:
         with stream.open('rb') as file:
-            yield from _of_text(lambda: file.read(BLOCK_BYTES), f"'{stream}'", [] if left is None else left)
+            yield from _of_text(lambda: file.read(BLOCK_BYTES), f"'{stream}'", [] if left is None else left, as_text)
 
 
 def _is_whole(head: bytes) -> bool:
@@ -69,7 +73,7 @@ def _is_whole(head: bytes) -> bool:
     return head.startswith((*_BINARY, *_COMPRESSED, b'\xff\xfe', b'\xfe\xff')) or head.lstrip()[:1] == b'['
 
 
-def _of_pipe(pipe: Any, waiting: Callable[[], Any]) -> Iterator[tuple[Arrays, str]]:
+def _of_pipe(pipe: Any, waiting: Callable[[], Any], as_text: Sequence[str]) -> Iterator[tuple[Arrays, str]]:
     def read() -> bytes:
         try:
             number = pipe.fileno()
@@ -92,10 +96,10 @@ def _of_pipe(pipe: Any, waiting: Callable[[], Any]) -> Iterator[tuple[Arrays, st
             with path.open('wb') as file:
                 file.write(first)
                 shutil.copyfileobj(pipe, file)
-            yield from ((arrays, 'standard input') for arrays, _ in read_chunks(path))
+            yield from ((arrays, 'standard input') for arrays, _ in read_chunks(path, as_text=as_text))
         return
     blocks = iter([first])
-    yield from _of_text(lambda: next(blocks, None) or read(), 'standard input')
+    yield from _of_text(lambda: next(blocks, None) or read(), 'standard input', None, as_text)
 
 
 def _of_parquet(path: Path) -> Iterator[tuple[Arrays, str]]:
@@ -114,7 +118,9 @@ def _of_parquet(path: Path) -> Iterator[tuple[Arrays, str]]:
         raise UserError(f"'{path}' is damaged or cannot be read: {str(error).splitlines()[0][:300]}") from error
 
 
-def _of_text(read: Callable[[], bytes], where: str, left: list[str] | None = None) -> Iterator[tuple[Arrays, str]]:
+def _of_text(
+    read: Callable[[], bytes], where: str, left: list[str] | None, as_text: Sequence[str]
+) -> Iterator[tuple[Arrays, str]]:
     """Yield the parts of a csv table or of JSON lines, each of whole rows, as they can be read.
 
     Where `left` is given, a last line that may still be being written goes there; else it is a row.
@@ -134,7 +140,7 @@ def _of_text(read: Callable[[], bytes], where: str, left: list[str] | None = Non
             _check_text(header + rows, where)
         if rows.strip():
             has_rows = True
-            yield _parse(is_json, header or b'', rows, where), where
+            yield _parse(is_json, header or b'', rows, where, as_text), where
         if not block:
             break
     if left is not None and kept.strip():
@@ -173,7 +179,7 @@ def _end_of_rows(data: bytes) -> int:
     return end
 
 
-def _parse(is_json: bool, header: bytes, rows: bytes, where: str) -> Arrays:
+def _parse(is_json: bool, header: bytes, rows: bytes, where: str, as_text: Sequence[str]) -> Arrays:
     # What is not UTF-8 is most often Windows' western code page.
     data = header + rows
     try:
@@ -182,4 +188,4 @@ def _parse(is_json: bool, header: bytes, rows: bytes, where: str) -> Arrays:
         data = data.decode('cp1252', errors='replace').encode()
     if is_json:
         return parse_json(data, where)
-    return parse_csv(data, where, as_text=_AS_TEXT, is_part=True)
+    return parse_csv(data, where, as_text=(*_AS_TEXT, *as_text), is_part=True)

@@ -113,7 +113,7 @@ def read_rows(
     predicted, chosen = _predicted(given, logits, *of_classes)
     correct = correctness(given, predicted, chosen, *of_classes)
     members = _members(given)
-    found = apply.decide(policy, np.where(is_known, confidence, 0), groups=_by(given, policy, chosen, where))
+    found = _decided(policy, np.where(is_known, confidence, 0), _by(given, policy, chosen, where), where)
     rows = Rows(
         confidence=confidence,
         is_known=is_known,
@@ -292,6 +292,13 @@ def _members(given: Mapping[str, np.ndarray]) -> np.ndarray | None:
     return np.stack(columns, axis=1) if len(columns) > 1 else None
 
 
+def _decided(policy: apply.Policy, confidence: np.ndarray, by: np.ndarray | None, where: str) -> apply.Decisions:
+    try:
+        return apply.decide(policy, confidence, groups=by)
+    except apply.PolicyError as error:
+        raise UserError(f'{where}: {error}') from error
+
+
 def _by(
     given: Mapping[str, np.ndarray], policy: apply.Policy, chosen: np.ndarray | None, where: str
 ) -> np.ndarray | None:
@@ -302,4 +309,5 @@ def _by(
     values = chosen if by == 'predicted' else given.get(by)
     if values is None:
         raise UserError(f"{where} has no column '{by}', by which the policy has thresholds of their own")
-    return words(values, len(values))
+    # What numbers cannot name is refused there.
+    return values if values.dtype.kind in 'iuf' else words(values, len(values))

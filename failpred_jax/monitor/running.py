@@ -86,7 +86,7 @@ def _take_file(monitor: Monitor, stream: Path) -> tuple[list[Window], int, str]:
 
     def parts() -> Iterator[tuple[Rows, Signature, str]]:
         with contextlib.suppress(NoRowsError):
-            for arrays, where in read_chunks(stream, left=left):
+            for arrays, where in read_chunks(stream, left=left, as_text=_names(monitor)):
                 yield *monitor.read(arrays, where), where
 
     # A file is read twice only where it may begin with rows that were counted.
@@ -106,7 +106,7 @@ def _follow(monitor: Monitor, stream: Path, state: Path, table: Table) -> None:
     stop = Stop()
     try:
         with stop.on_signal(), stop.deferred(), contextlib.suppress(NoRowsError):
-            for arrays, where in read_chunks(stream, stop.at_once):
+            for arrays, where in read_chunks(stream, stop.at_once, as_text=_names(monitor)):
                 if windows := monitor.update(arrays, where):
                     _commit(monitor, windows, state, table)
     except Stopped as stopped:
@@ -115,6 +115,11 @@ def _follow(monitor: Monitor, stream: Path, state: Path, table: Table) -> None:
         # What was read cannot be read again.
         if monitor.signature is not None:
             _commit(monitor, [], state, table)
+
+
+def _names(monitor: Monitor) -> tuple[str, ...]:
+    """Return the column by which the policy has thresholds, whose cells are the names of its groups."""
+    return (str(monitor.policy.content.get('by')),) if monitor.policy.groups else ()
 
 
 def _commit(monitor: Monitor, windows: list[Window], state: Path, table: Table) -> None:

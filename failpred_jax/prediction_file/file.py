@@ -25,6 +25,7 @@ or 'train' of each; see dealing.py. Any other column [N] can be sliced by. Names
 misspellings.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,25 @@ from typing import Any
 import numpy as np
 
 from failpred_jax.errors import UserError
-from failpred_jax.prediction_file.dealing import PREFIXES, Dealt, deal_parts
+from failpred_jax.prediction_file.dealing import COLUMNS, PREFIXES, Dealt, deal_parts
+from failpred_jax.prediction_file.fields import CONFIDENCE
 from failpred_jax.prediction_file.frames import without_frames
 from failpred_jax.prediction_file.labels import IgnoreLabel, as_words
-from failpred_jax.prediction_file.names import PARTS, as_called, name_problem, plain_names, stem_of
+from failpred_jax.prediction_file.names import (
+    PARTS,
+    SINGLE,
+    SYNONYMS,
+    as_called,
+    name_problem,
+    plain_names,
+    stem_of,
+)
 from failpred_jax.prediction_file.part import Units, parse_part
 from failpred_jax.prediction_file.shifts import check_columns, is_shift, parse_shift, split_shifts
-from failpred_jax.readers.reading import PIPE, read_file
+from failpred_jax.readers.reading import PIPE, Arrays, read_file
+
+# Columns of --mode=predict and --mode=combine: numbers and truth values of a score.
+_OF_SCORES = ('calibrated_', 'correct_')
 
 
 def read_predictions(path: Path, ignore_label: IgnoreLabel = None, right_at: float | None = None) -> dict[str, Units]:
@@ -52,14 +65,27 @@ def read_predictions(path: Path, ignore_label: IgnoreLabel = None, right_at: flo
     Raises:
       UserError: naming everything that is wrong with the file.
     """
-    arrays = read_file(path)
+    arrays = read_named(path)
     where = 'standard input' if str(path) == PIPE else f"'{path}'"
     return parse_arrays(arrays, where, ignore_label, arrays.notes, right_at)
 
 
+def read_named(path: Path) -> Arrays:
+    """Return the arrays of a file by name; columns that have no meaning of their own are groups as they are written."""
+    stored = read_file(path)
+    shifted = split_shifts(list(stored), [])
+    ours = {name: re.sub(r'^(?:val|train|cal)_', '', plain) for name, plain in plain_names(stored).items()}
+    return stored.as_written([name for name, stem in ours.items() if name not in shifted and not _has_meaning(stem)])
+
+
+def _has_meaning(stem: str) -> bool:
+    known = (*SINGLE, *SYNONYMS, *COLUMNS, 'class_names')
+    return stem in known or stem.startswith((CONFIDENCE, *_OF_SCORES))
+
+
 def read_parts(path: Path) -> dict[str, Any]:
     """Return the arrays of a file by name, those of a column of parts dealt to the parts; nothing else is looked at."""
-    stored = read_file(path)
+    stored = read_named(path)
     ours = plain_names(stored)
     where = 'standard input' if str(path) == PIPE else f"'{path}'"
     return dict(deal_parts({ours[name]: value for name, value in stored.items()}, where).arrays)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from failpred_jax.errors import UserError
-from failpred_jax.prediction_file.file import parse_arrays
+from failpred_jax.prediction_file.file import parse_arrays, read_named
 from failpred_jax.prediction_file.names import plain_names
 from failpred_jax.prediction_file.part import CONFIDENCE, OUTPUTS, Units
-from failpred_jax.readers.reading import PIPE, read_file
+from failpred_jax.readers.reading import PIPE
 
 # What says which units are right: it is of no use here, and may be there for some of them only.
 OUTCOMES = ('labels', 'label', 'y_true', 'target', 'targets', 'correct')
@@ -30,7 +30,7 @@ def read_unlabeled(path: Path, may_have_labels: bool = True) -> tuple[Units, dic
     Raises:
       UserError: naming everything that is wrong with the file.
     """
-    stored = read_file(path)
+    stored = read_named(path)
     ours = plain_names(stored)
     arrays = {ours[name]: value for name, value in stored.items()}
     where = 'standard input' if str(path) == PIPE else f"'{path}'"

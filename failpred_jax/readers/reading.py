@@ -4,7 +4,7 @@ import contextlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +20,33 @@ HEAD_BYTES = 4096
 
 
 class Arrays(dict[str, np.ndarray]):
-    """Named arrays as a file holds them, and in `notes` sentences on what was read otherwise than it is stored."""
+    """Named arrays as a file holds them.
 
-    def __init__(self, arrays: Mapping[str, np.ndarray], notes: tuple[str, ...] = ()):
+    Attributes:
+      notes: sentences on what was read otherwise than it is stored.
+      rewritten: names of columns of text -> (those of them whose words a number or truth value would lose, [N] words
+        each; notes for all columns); None for formats that store types.
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        notes: tuple[str, ...] = (),
+        rewritten: Callable[[Collection[str]], tuple[dict[str, np.ndarray], tuple[str, ...]]] | None = None,
+    ):
         super().__init__(arrays)
-        self.notes = notes
+        self.notes, self.rewritten = notes, rewritten
+
+    def as_written(self, names: Collection[str]) -> 'Arrays':
+        """Return the arrays with some columns as they are written, where what was read of them would lose that.
+
+        As numbers, the firmware 1.10 is that of 1.1, and the code 0123 is 123. What is written as numbers are written,
+        and is there in no two forms, stays numbers.
+        """
+        if self.rewritten is None or not names:
+            return self
+        words, notes = self.rewritten(names)
+        return Arrays({**self, **words}, notes)
 
 
 @dataclass(frozen=True)

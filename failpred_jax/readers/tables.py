@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -25,6 +26,7 @@ from failpred_jax.files import DAMAGE, decode_text
 from failpred_jax.readers.columns import to_arrays
 from failpred_jax.readers.numpy_files import ZIP, zipped_table
 from failpred_jax.readers.reading import FORMATS, Arrays, Format
+from failpred_jax.readers.written import words_of
 
 _COMPRESSED: dict[bytes, Callable[[Any], Any]] = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ\x00': lzma.open}
 _ZSTD = b'\x28\xb5\x2f\xfd'
@@ -88,18 +90,26 @@ def parse_csv(data: bytes, where: str, as_text: Collection[str] = (), is_part: b
     first = data.lstrip().split(b'\n', 1)[0].decode()
     delimiter = told['sep'].decode() if told else max(_DELIMITERS, key=first.count)
     comma = delimiter != ',' and _has_decimal_commas(data, delimiter)
-    identity = [name for name in _header(data, delimiter) if _IDENTITY.fullmatch(name.strip()) and name not in as_text]
+    header = _header(data, delimiter)
+    identity = [name for name in header if _IDENTITY.fullmatch(name.strip()) and name.strip() not in as_text]
+    texts = [name for name in header if name.strip() in as_text]
     if not is_part:
         notes += _cut_off(data, delimiter)
-    try:
-        table = pyarrow.csv.read_csv(
+
+    def read(words: Collection[str], only: Collection[str] = ()) -> pa.Table:
+        return pyarrow.csv.read_csv(
             io.BytesIO(data),
             read_options=pyarrow.csv.ReadOptions(block_size=min(max(len(data), 1) + 1, _BLOCK_BYTES)),
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=b'"' in data),
             convert_options=pyarrow.csv.ConvertOptions(
-                decimal_point=',' if comma else '.', column_types=dict.fromkeys((*as_text, *identity), pa.string())
+                decimal_point=',' if comma else '.',
+                column_types=dict.fromkeys(words, pa.string()),
+                include_columns=list(only),
             ),
         )
+
+    try:
+        table = read((*texts, *identity))
     except pa.ArrowInvalid as error:
         short = '' if data.endswith((b'\n', b'\r')) else '; the last line has no newline: was the file cut off?'
         raise UserError(f'{where} cannot be read as a table: {_plain(error)}{short}') from error
@@ -112,8 +122,14 @@ def parse_csv(data: bytes, where: str, as_text: Collection[str] = (), is_part: b
             f"{where} has one column, '{first.strip()[:60]}'; give a table with a header and columns labels, "
             'logits_0, logits_1, ... separated by commas, semicolons, tabs or |'
         )
-    arrays = to_arrays(_with_whole_numbers(table, identity), where, as_text)
-    return Arrays(arrays, (*notes, *arrays.notes))
+    table = _with_whole_numbers(table, identity)
+    arrays = to_arrays(table, where, as_text)
+    notes = [*notes, *arrays.notes]
+
+    def rewritten(names: Collection[str]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+        return words_of(table, arrays, names, notes, lambda columns: read(columns, columns))
+
+    return Arrays(arrays, tuple(notes), rewritten)
 
 
 def _header(data: bytes, delimiter: str) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.slicing.units import SliceUnits
-from failpred_jax.slicing.values import edges_of, in_words
+from failpred_jax.slicing.values import edges_of, in_words, quantities
 
 CLUSTER, PREDICTED, CONFIDENCE = 'cluster', 'predicted class', 'confidence'
 # Numbers with more distinct values are cut at quantiles; of words, the most frequent ones are looked at.
@@ -76,6 +76,7 @@ def confidence_levels(confidence: np.ndarray) -> np.ndarray:
 
 
 def _of_column(name: str, values: np.ndarray) -> Iterator[Condition]:
+    values = quantities(values, MOST_VALUES)
     if values.dtype.kind in 'SU':
         words = np.char.decode(values, 'utf-8', 'replace') if values.dtype.kind == 'S' else values
         yield from _of_words(name, words)

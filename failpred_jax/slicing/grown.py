@@ -13,10 +13,11 @@ from failpred_jax.errors import UserError
 from failpred_jax.results.failing import FoundSlice
 from failpred_jax.results.measures import Interval
 from failpred_jax.slicing.clusters import fit_clusters
-from failpred_jax.slicing.conditions import CLUSTER, CONFIDENCE, PREDICTED, Condition, conditions_of
+from failpred_jax.slicing.conditions import CLUSTER, CONFIDENCE, MOST_VALUES, PREDICTED, Condition, conditions_of
 from failpred_jax.slicing.search import Search
 from failpred_jax.slicing.testing import holm, more_in_second
 from failpred_jax.slicing.units import SliceUnits, halves, one_of_each
+from failpred_jax.slicing.values import joined
 
 # The share of the reference that counts as of low confidence.
 LOW = 0.2
@@ -84,7 +85,9 @@ def _joined(reference: SliceUnits, new: SliceUnits) -> SliceUnits:
         one, other = getattr(reference, name), getattr(new, name)
         return None if one is None or other is None else np.concatenate([one, other])
 
-    columns = {n: np.concatenate([reference.columns[n], v]) for n, v in new.columns.items() if n in reference.columns}
+    columns = {
+        n: joined(reference.columns[n], v, MOST_VALUES) for n, v in new.columns.items() if n in reference.columns
+    }
     return SliceUnits(None, both('confidence'), both('predicted'), columns, both('features'), both('group'))
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from failpred_jax.readers.written import numbers_of
+
 
 def in_words(values: np.ndarray) -> list[str]:
     """Return numbers or truth values [N] as words that tell different ones apart; NaN is ''.
@@ -32,3 +34,27 @@ def edges_of(known: np.ndarray, num_bins: int) -> np.ndarray:
     ordered = np.sort(known)
     places = [-(-k * len(ordered) // num_bins) - 1 for k in range(1, num_bins)]
     return np.unique(ordered[places]) if len(ordered) else ordered
+
+
+def quantities(values: np.ndarray, more_than: int) -> np.ndarray:
+    """Return a column [N], of words as numbers where they are a quantity of more than so many distinct values.
+
+    Words that are names stay words, such as versions of which two are one number: 1.1 and 1.10.
+    """
+    found = numbers_of(values, more_than) if values.dtype.kind == 'U' else None
+    return values if found is None else found
+
+
+def joined(first: np.ndarray, second: np.ndarray, more_than: int) -> np.ndarray:
+    """Return two columns [N] and [M] as one, which one file may write as numbers and the other may not: [N + M].
+
+    They are numbers where what one of them writes in words is a quantity, or where both have numbers; else words.
+    """
+    if (first.dtype.kind == 'U') == (second.dtype.kind == 'U'):
+        return np.concatenate([first, second])
+    both = [quantities(one, 0) for one in (first, second)]
+    if all(one.dtype.kind in 'iuf' for one in both):
+        found = np.concatenate(both)
+        if len(np.unique(found)) > more_than:
+            return found
+    return np.concatenate([one.astype(str) for one in (first, second)])

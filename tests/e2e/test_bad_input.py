@@ -282,6 +282,10 @@ CASES = {
     'predictions for a monitor': flags('--mode=monitor', '--predictions=x.npz'),
     "a stream without the policy's score": stream('id,confidence_mina\na,0.9\n'),
     'percentages for a probability': stream('id,confidence_mine\na,99.5\nb,80\n'),
+    'numbers for groups that are words': stream(
+        '{"confidence_mine": 0.9, "by": 1.10}\n',
+        by='by', groups=['1.1', '1.10', '2.0'], tiers=[{'name': 'accept', 'thresholds': [0.6] * 3}],
+    ),
     **STREAMS,
 }  # fmt: skip
 

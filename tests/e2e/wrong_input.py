@@ -110,11 +110,11 @@ def rewrite(name, change):
     return lambda folder: (folder / name).write_bytes(change((folder / name).read_bytes()))
 
 
-def stream(text):
+def stream(text, **policy_has):
     """Return a maker of a policy with its reference, and of a stream for it."""
 
     def make(tmp, finished):
-        policy = written(tmp / 'decisions', np.random.default_rng(0), 100)
+        policy = written(tmp / 'decisions', np.random.default_rng(0), 100, **policy_has)
         (tmp / 'today.csv').write_text(text)
         state = f'--state={tmp}/monitor.json'
         return ('--mode=monitor', f'--policy={policy}', '--stream={tmp}/today.csv', state)

@@ -1,6 +1,7 @@
 """Units whose truth is known, and the policy and reference of some of them."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,23 +33,23 @@ def content(arrays: dict[str, np.ndarray], **changed: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def drawn(rng: np.random.Generator, num: int, is_by_class: bool = False) -> dict[str, np.ndarray]:
-    """Return the arrays of a reference of so many units of three classes."""
+def drawn(rng: np.random.Generator, num: int, groups: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """Return the arrays of a reference of so many units of three classes, each perhaps a group of this name."""
     confidence, right = units(rng, num)
     predicted = rng.integers(0, 3, num)
-    return reference_arrays(confidence, right, predicted, 3, NAMES, predicted if is_by_class else None)
+    return reference_arrays(confidence, right, predicted, 3, NAMES, np.array(groups)[predicted] if groups else None)
 
 
 def made(rng: np.random.Generator, num: int = 1000, **changed: Any) -> tuple[apply.Policy, Any]:
     """Return a policy and the reference of so many units."""
-    arrays = drawn(rng, num, 'groups' in changed)
+    arrays = drawn(rng, num, changed.get('groups', ()))
     policy = apply.parse_policy(content(arrays, **changed))
     return policy, make_reference(arrays, policy)
 
 
 def written(folder: Path, rng: np.random.Generator, num: int = 1000, **changed: Any) -> Path:
     """Write policy.json and reference.npz, and return the path of the first."""
-    arrays = drawn(rng, num)
+    arrays = drawn(rng, num, changed.get('groups', ()))
     folder.mkdir(parents=True, exist_ok=True)
     write_npz(folder / 'reference.npz', arrays)
     (folder / 'policy.json').write_text(json.dumps(content(arrays, **changed)))
