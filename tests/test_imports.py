@@ -13,7 +13,7 @@ ROOT = Path(failpred_jax.__file__).parent
 LEVELS = [
     {
         'apply', 'blocks', 'compiler', 'errors', 'types', 'registry', 'options', 'files', 'locking', 'launcher',
-        'endings', 'stopping', 'terminal', 'threads', 'values',
+        'endings', 'indexes', 'stopping', 'terminal', 'threads', 'values',
     },
     {'processes'},
     {'console', 'results', 'outcomes', 'readers'},

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from failpred_jax.errors import UserError
+from failpred_jax.indexes import difference, index_of
 
 F = TypeVar('F', bound=Callable[..., Any])
 
@@ -38,6 +39,7 @@ def checked(fn: F) -> F:
             # A wrong number of arguments is for Python to say, with a name that it does not have.
             return fn(*args, **kwargs)
         arguments = bound.arguments
+        _check_indexes(arguments)
         for names in (UNITS, HELD_OUT):
             _check_units(arguments, names, signature)
         if 'confidences' in arguments:
@@ -48,6 +50,19 @@ def checked(fn: F) -> F:
         return fn(*bound.args, **bound.kwargs)
 
     return cast(F, looked_at)
+
+
+def _check_indexes(arguments: dict[str, Any]) -> None:
+    """Refuse pandas objects whose rows are named differently; of one length, they would be read by position."""
+    confidences = arguments.get('confidences')
+    given = dict(confidences) if isinstance(confidences, Mapping) else {}
+    for names, others in (((*ROWS, *UNITS), given), (HELD_OUT, {})):
+        indexed = {name: arguments[name] for name in names if name in arguments} | others
+        indexed = {name: value for name, value in indexed.items() if index_of(value) is not None}
+        first = next(iter(indexed), '')
+        for name, value in indexed.items():
+            if told := difference(name, value, first, indexed[first]):
+                raise UserError(told)
 
 
 def _check_units(arguments: dict[str, Any], names: tuple[str, ...], signature: inspect.Signature) -> None:

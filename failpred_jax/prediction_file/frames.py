@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from failpred_jax.indexes import difference, index_of
 from failpred_jax.prediction_file.part import OUTPUTS
 from failpred_jax.prediction_file.shifts import split_shifts
 
@@ -107,16 +108,8 @@ def _check_indexes(arrays: Mapping[str, Any], places: Mapping[str, tuple[str, st
     """Say where rows of one part have different indexes, so that they may be of different units."""
     first: dict[str, str] = {}
     for name, value in arrays.items():
-        index: Any = getattr(value, 'index', None)
-        if name == 'class_names' or not hasattr(index, 'equals') or not hasattr(value, 'iloc'):
+        if name == 'class_names' or index_of(value) is None:
             continue
         other = first.setdefault(places[name][0], name)
-        theirs = arrays[other].index
-        if len(index) != len(theirs) or index.equals(theirs):
-            continue
-        row = next((row for row, (a, b) in enumerate(zip(index, theirs, strict=True)) if a != b), 0)
-        problems.append(
-            f"'{name}' and '{other}' have different indexes: row {row} is {index[row]!r} in one and {theirs[row]!r} in "
-            f'the other. Bring them into one order ({name}.loc[{other}.index]), or, if their rows are the same units '
-            'already, drop the index of both: .reset_index(drop=True)'
-        )
+        if told := difference(name, value, other, arrays[other]):
+            problems.append(told)
