@@ -39,6 +39,11 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error('plain', _plain)
 
 
+def in_ascii(text: str) -> str:
+    """Return text in ASCII, for what can draw no other letters: 'ö' as 'o', what has no such letter as '?'."""
+    return text.encode('ascii', 'plain').decode()
+
+
 def never_fail_to_print() -> None:
     """Let stdout and stderr write what their encoding lacks in plain letters, whatever the locale is."""
     for stream in (sys.stdout, sys.stderr):

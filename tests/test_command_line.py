@@ -270,3 +270,7 @@ main.run()
         assert not Path((tmp_path / 'folder').read_text()).exists()
         for name in ('thread', 'atexit'):
             (tmp_path / name).unlink()
+
+
+def test_letters_that_a_picture_cannot_draw_are_the_plain_ones():
+    assert terminal.in_ascii('dög Äpfel ± × 7') == 'dog Apfel +/- x 7' and terminal.in_ascii('кот') == '???'

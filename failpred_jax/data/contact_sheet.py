@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from failpred_jax.data.sources import images_of
+from failpred_jax.terminal import in_ascii
 from failpred_jax.types import DatasetInfo, Examples
 
 MOST_CLASSES = 20
@@ -28,7 +29,7 @@ def make_sheet(parts: Mapping[str, Examples], info: DatasetInfo) -> Any:
         draw.text((_NAME + column * (PER_PART * (_TILE + _GAP) + 2 * _GAP), _GAP), name, 'black')
     for row, (title, tiles) in enumerate(rows):
         top = _TEXT + 2 * _GAP + row * (_TILE + _GAP)
-        draw.text((_GAP, top + _TILE // 2 - 6), title.encode('ascii', 'replace').decode()[:22], 'black')
+        draw.text((_GAP, top + _TILE // 2 - 6), in_ascii(title)[:22], 'black')
         for column, name in enumerate(parts):
             left = _NAME + column * (PER_PART * (_TILE + _GAP) + 2 * _GAP)
             for place, pixels in enumerate(tiles[name][:PER_PART]):

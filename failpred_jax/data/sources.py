@@ -80,7 +80,8 @@ def check_examples(examples: Examples, info: DatasetInfo, where: str) -> Example
     if len(images) == 0:
         problems.append('holds no examples')
     if images.dtype != np.uint8:
-        problems.append(f'has images of type {images.dtype}; they must be uint8, 0 to 255')
+        how = ' (of values from 0 to 1: np.uint8(np.round(255 * images)))' if images.dtype.kind == 'f' else ''
+        problems.append(f'has images of type {images.dtype}; they must be uint8, 0 to 255{how}')
     if images.ndim != 4 or images.shape[1:] != info.image_shape:
         problems.append(f'has images of shape {images.shape}; it must be (N, {", ".join(map(str, info.image_shape))})')
     per_image = () if info.task == 'classification' else info.image_shape[:2]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from failpred_jax.terminal import in_ascii
+
 _TILE, _GAP, _LINE, _COLUMNS = 112, 8, 13, 8
 
 
@@ -28,7 +30,7 @@ def make_sheet(images: np.ndarray, captions: Sequence[Sequence[str]]) -> bytes:
             tile.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BILINEAR), (left, top)
         )
         for place, text in enumerate(caption):
-            words = text.encode('ascii', 'replace').decode()[: _TILE // 6]
+            words = in_ascii(text)[: _TILE // 6]
             draw.text((left, top + _TILE + 2 + place * _LINE), words, 'black')
     stream = io.BytesIO()
     sheet.save(stream, 'PNG', optimize=True)
