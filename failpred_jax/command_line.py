@@ -176,12 +176,29 @@ def _overrides() -> ModuleType:
 
 
 def _with_plain_config(argv: Sequence[str]) -> Sequence[str]:
-    """Return the words, with a config if a file of predictions is decided by options of one and none is named."""
-    is_of_file = any(word.startswith('--predictions=') for word in argv)
-    decides = any(re.match(r'--(?:no)?config\.decide\.', word) for word in argv)
-    if not (is_of_file and decides) or _config_given(argv):
+    """Return the words, with a config if a file of predictions, or a finished run, is decided by options of one.
+
+    None is named then: a run's own options of decisions are those of its WORKDIR.
+    """
+    options = [word for word in argv if re.match(r'--(?:no)?config\.', word)]
+    decides = options and all(re.match(r'--(?:no)?config\.decide\.', word) for word in options)
+    if not decides or _config_given(argv):
         return argv
-    return [*argv[:1], f'--config={PLAIN}', *argv[1:]]
+    workdir = _typed('workdir', argv)
+    if _typed('predictions', argv):
+        return [*argv[:1], f'--config={PLAIN}', *argv[1:]]
+    if _typed('mode', argv) != 'decide' or not workdir:
+        return argv
+    return [*argv[:1], f'--config={PLAIN}:{_value(SHARED[1], workdir)}', *argv[1:]]
+
+
+def _typed(name: str, argv: Sequence[str]) -> str:
+    """Return what is typed for a flag, as --name=value or --name value; '' for none."""
+    found = ''
+    for word, after in zip(argv, [*argv[1:], ''], strict=True):
+        if word == f'--{name}' or word.startswith(f'--{name}='):
+            found = after if word == f'--{name}' else word.partition('=')[2]
+    return found
 
 
 def _config_given(argv: Sequence[str]) -> str:

@@ -4,15 +4,16 @@ which were there, are moved aside."""
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from failpred_jax.config import DecideConfig
 from failpred_jax.console import say
 from failpred_jax.errors import UserError
+from failpred_jax.evaluate.parts import Part, Parts
 from failpred_jax.files import read_json, write_json
-from failpred_jax.results import Evaluation, plain, read_evaluation
+from failpred_jax.results import Evaluation, Predictions, plain, read_evaluation
 from failpred_jax.results.decisions import (
     POLICY,
     REFERENCE,
@@ -23,6 +24,9 @@ from failpred_jax.results.decisions import (
     read_decisions,
     write_decisions,
 )
+
+if TYPE_CHECKING:
+    from failpred_jax.decide.deciding import Made
 
 FOLDER = 'decisions'
 # Of several seeds: their promises side by side.
@@ -151,16 +155,42 @@ def check_can_decide(evaluation: Evaluation, options: DecideConfig) -> None:
         raise UserError(problem)
 
 
+def check_parts(parts: Parts, options: DecideConfig) -> None:
+    """Raise a UserError for what the units of a file cannot have of these options, before anything is measured."""
+    # What they need of SciPy takes a moment to import.
+    from failpred_jax.decide.choices import check_named
+    from failpred_jax.decide.thresholds import groups_of
+    from failpred_jax.decide.units import of_predictions
+
+    calibration = parts.cal or (parts.val if options.reuse_validation else None)
+    certified = None if calibration is None else _unmeasured(calibration)
+    if problem := _problem_of(certified, parts.task == 'segmentation', options):
+        raise UserError(problem)
+    check_named(options.score)
+    for part in (calibration, parts.test) if options.by else ():
+        if isinstance(part, Part) and (units := of_predictions(_unmeasured(part))) is not None:
+            groups_of(units, options.by)
+
+
+def _unmeasured(part: Part) -> Predictions:
+    """Return the units of a part without the scores that are computed of them."""
+    return Predictions(part.labels, np.asarray(part.inputs.logits), part.outcome(), part.confidences, part.about)
+
+
 def _problem(evaluation: Evaluation, options: DecideConfig) -> str:
     """Return why no decisions can be made, or ''."""
     units = evaluation.calibration or (evaluation.validation if options.reuse_validation else None)
+    return _problem_of(units, evaluation.run.is_segmentation, options)
+
+
+def _problem_of(units: Predictions | None, is_segmentation: bool, options: DecideConfig) -> str:
     if units is None:
         return (
             'there are no calibration units, and a promise needs units that nothing else has read: keep some with '
             'config.data.calibration_fraction and train again, or add them to a file as cal_...; '
-            'config.decide.reuse_validation=True takes the validation units, and marks every guarantee as not valid'
+            '--config.decide.reuse_validation=True takes the validation units, and marks every guarantee as not valid'
         )
-    if evaluation.run.is_segmentation and units.about.group is None:
+    if is_segmentation and units.about.group is None:
         return (
             'no promise can be made for these pixels: those of one image err together, and which image each is of was '
             'not kept; --mode=evaluate keeps it'
@@ -188,8 +218,18 @@ def _made_from(evaluation: Evaluation, options: DecideConfig) -> dict[str, Any]:
 
 
 def _decide(evaluation: Evaluation, options: DecideConfig, folder: Path) -> None:
+    write_made(make(evaluation, options), folder)
+
+
+def make(evaluation: Evaluation, options: DecideConfig) -> 'Made':
+    """Return the decisions of an evaluation; nothing is written.
+
+    Raises:
+      UserError: what is asked for cannot be had.
+    """
+    check_can_decide(evaluation, options)
     # What it needs of SciPy takes a moment to import, which no other command should wait for.
-    from failpred_jax.decide.deciding import Given, make_decisions
+    from failpred_jax.decide.deciding import Given, Made, make_decisions
     from failpred_jax.decide.units import of_predictions
 
     made = make_decisions(
@@ -204,9 +244,14 @@ def _decide(evaluation: Evaluation, options: DecideConfig, folder: Path) -> None
         options,
     )
     policy = {**made.decided.policy, 'made_from': _made_from(evaluation, options)}
-    decided = dataclasses.replace(made.decided, policy=policy)
+    return Made(dataclasses.replace(made.decided, policy=policy), made.rows)
+
+
+def write_made(made: 'Made', folder: Path) -> None:
+    """Write decisions into a folder, and say them; what it holds of another model or other options is moved aside."""
+    decided, rows = made
     _keep_other(folder, decided)
-    write_decisions(decided, made.rows, folder)
+    write_decisions(decided, rows, folder)
     say('\n'.join(summary(decided)))
     say(f'decisions: {folder}')
 

@@ -48,6 +48,11 @@ def line_of(error: BaseException, file: str) -> str:
     return f' in line {lines[-1]}' if lines else ''
 
 
+def share_of_percent(given: float) -> str:
+    """Return `; 5 % is 0.05` for a number that can be a percentage where a share is wanted, else ''."""
+    return f'; {given:g} % is {given / 100:g}' if 1 <= given <= 100 else ''
+
+
 def numbered(num: int, noun: str) -> str:
     """Return '1 unit' or '1,200 units'."""
     return f'{num:,} {noun}{"" if num == 1 else "s"}'

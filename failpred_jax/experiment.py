@@ -6,7 +6,7 @@ from pathlib import Path
 from failpred_jax import run_evaluation
 from failpred_jax.config import Config
 from failpred_jax.console import phase, say
-from failpred_jax.prepared import prepare_run
+from failpred_jax.prepared import check_scores, prepare_run
 from failpred_jax.shifting import check_shifts, measure_shifts
 from failpred_jax.stages import start_state
 from failpred_jax.stages.continuing import CROSSFIT, make_crossfit_ready, make_ready
@@ -27,6 +27,10 @@ class Experiment:
         self.config, self.workdir, self.stop = config, workdir, stop
         self.run = prepare_run(config, workdir)
         self.store = self.run.store
+
+    def check_can_evaluate(self, has_ensemble: bool = False) -> None:
+        """Raise a UserError for scores, asked for by name, that the evaluation will not have."""
+        check_scores(self.config, self.run.data.info.task, self.run.network, self.run.stages, has_ensemble)
 
     def train(self) -> None:
         """Train the stages that are not finished."""

@@ -17,23 +17,30 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import Any, NamedTuple
 
+from failpred_jax.errors import share_of_percent
 from failpred_jax.registry import Registry
 
 
 class Rule(NamedTuple):
     """What values an option may take: `words` for the user, `holds` for the check.
 
-    `hint` says of one of several words what is wrong with it, as '; ...', where that is not the nearest of `words`.
+    `hint` says of a value, or of one of several, what is wrong with it, as '; ...'; of a word, where that is not the
+    nearest of `words`.
     """
 
     words: Callable[[], str]
     holds: Callable[[Any], bool]
-    hint: Callable[[str], str] = lambda word: ''
+    hint: Callable[[Any], str] = lambda value: ''
 
 
 def rule(words: str, holds: Callable[[Any], bool]) -> Rule:
     """Return the rule that is described by `words` and checked by `holds`."""
     return Rule(lambda: words, holds)
+
+
+def share(words: str, holds: Callable[[Any], bool]) -> Rule:
+    """Return a rule of shares, which says of a percentage which share it is."""
+    return Rule(lambda: words, holds, lambda v: share_of_percent(v) if isinstance(v, int | float) else '')
 
 
 def one_of(*allowed: str) -> Rule:
@@ -58,7 +65,8 @@ ANY = rule('any value', lambda v: True)
 POSITIVE = rule('greater than 0', lambda v: v > 0)
 NOT_NEGATIVE = rule('0 or greater', lambda v: v >= 0)
 FRACTION = rule('at least 0 and less than 1', lambda v: 0 <= v < 1)
-OPEN_UNIT = rule('greater than 0 and less than 1', lambda v: 0 < v < 1)
+SHARE = share('at least 0 and less than 1', lambda v: 0 <= v < 1)
+OPEN_UNIT = share('greater than 0 and less than 1', lambda v: 0 < v < 1)
 ALL_POSITIVE = rule('all greater than 0', lambda v: all(x > 0 for x in v))
 ALL_NOT_NEGATIVE = rule('all 0 or greater', lambda v: all(x >= 0 for x in v))
 DTYPES = one_of('float32', 'bfloat16')

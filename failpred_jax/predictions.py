@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,6 +180,7 @@ def evaluate_file(
     right_at: float | None = None,
     slice_by: Sequence[str] = (),
     must_have: str = '',
+    check: Callable[[Parts], None] = lambda parts: None,
 ) -> Table:
     """Compare confidence scores on the predictions of a file; see prediction_file/file.py.
 
@@ -191,17 +192,23 @@ def evaluate_file(
       right_at: grades of at least this are right, lower ones wrong; None measures the grades.
       slice_by: names of columns; the units of each value, or range of values, are reported for themselves.
       must_have: name of a score without which nothing is evaluated; '' for none.
+      check: raises a UserError for units that will not do, before anything is measured of them.
 
     Raises:
       UserError: naming everything that is wrong with the file, or there is no column or score of such a name.
     """
     _check_numbers(resamples, right_at)
     given = read_predictions(path, ignore_label, right_at)
-    return _evaluate(given, name or path.stem, resamples, slice_by, must_have)
+    return _evaluate(given, name or path.stem, resamples, slice_by, must_have, check)
 
 
 def _evaluate(
-    given: Mapping[str, Units], name: str, resamples: int, slice_by: Sequence[str], must_have: str = ''
+    given: Mapping[str, Units],
+    name: str,
+    resamples: int,
+    slice_by: Sequence[str],
+    must_have: str = '',
+    check: Callable[[Parts], None] = lambda parts: None,
 ) -> Table:
     units = given['evaluated']
     slice_by = [slice_by] if isinstance(slice_by, str) else slice_by
@@ -221,10 +228,12 @@ def _evaluate(
         no_intervals=no_intervals,
         shifts=shift_parts(given),
     )
+    plan = plan_of(given, parts, must_have)
+    check(parts)
     options = dataclasses.replace(EvaluateConfig(), resamples=resamples)
     seconds: dict[str, float] = {}
     with listen(seconds):
-        found = measure(parts, plan_of(given, parts, must_have), options)
+        found = measure(parts, plan, options)
         measures = with_slices(found.measures, found.test, slice_by, options, no_intervals)
         shifted = measure_shifts(found, options)
     num_classes = units.num_classes

@@ -1,7 +1,7 @@
 """What a run of one seed works with: its data, network, stages and store, made ready from its config."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,14 @@ from failpred_jax.config import Config, DataConfig
 from failpred_jax.console import listen, phase, say
 from failpred_jax.data.prepare import make_prepare_fns
 from failpred_jax.errors import UserError
+from failpred_jax.evaluate.collect import Weights
+from failpred_jax.evaluate.evaluation import plan_of_run
 from failpred_jax.files import read_json, write_json
 from failpred_jax.models.network import Network, make_network
-from failpred_jax.stages import make_stages
+from failpred_jax.registry import SCORES
+from failpred_jax.stages import make_stages, start_state
 from failpred_jax.stages.crossfit import check_can_crossfit
+from failpred_jax.stages.imported import with_initial_weights
 from failpred_jax.stages.store import Store
 from failpred_jax.train.precompute import Program
 from failpred_jax.train.stage import Stage
@@ -68,6 +72,7 @@ def prepare_run(config: Config, workdir: Path) -> PreparedRun:
     seconds: dict[str, float] = {}
     with listen(seconds), phase('reading the data', is_shown=False):
         data = _load_data(config.data, workdir)
+    _check_decisions(config, data)
     processes.from_main(lambda: _check_same_data(workdir, data))
     data, head_train, network = _network_and_parts(config, data)
     program = _make_program(config, data, network)
@@ -90,15 +95,29 @@ def prepare_run(config: Config, workdir: Path) -> PreparedRun:
     )  # fmt: skip
 
 
-def check_run(config: Config, data: data_room.Data) -> None:
+def check_run(config: Config, data: data_room.Data, workdir: Path) -> None:
     """Find what would stop a run with these data, before it is started; nothing is written.
 
     Raises:
-      UserError: as in `prepare_run`.
+      UserError: as in `prepare_run`, or for weights to start from, or scores, that cannot be had.
     """
     _check_evaluation(config)
-    data, head_train, _ = _network_and_parts(config, data)
-    make_stages(config, len(data.train.labels), len(head_train.labels))
+    _check_decisions(config, data)
+    if has_trained(workdir):
+        _known_data(workdir, data)
+    data, head_train, network = _network_and_parts(config, data)
+    _make_program(config, data, network)
+    stages = make_stages(config, len(data.train.labels), len(head_train.labels))
+    check_scores(config, data.info.task, network, stages, bool(config.seeds))
+    if config.baseline.init_from and not has_trained(workdir):
+        with_initial_weights(config, data.info, stages[0], start_state(stages[0], network, config.seed, None))
+
+
+def check_scores(config: Config, task: str, network: Network, stages: Sequence[Stage], has_ensemble: bool) -> None:
+    """Raise a UserError for scores, asked for by name, that these stages cannot have when they are trained."""
+    nothing, names = (None, None), [stage.name for stage in stages]
+    weights = Weights(nothing, nothing if 'finetune' in names else None, 'confidence' in names)
+    plan_of_run(config, task, network, weights, has_ensemble)
 
 
 def _check_evaluation(config: Config) -> None:
@@ -109,6 +128,29 @@ def _check_evaluation(config: Config) -> None:
         raise UserError(
             f"config.evaluate.reference_score is '{reference}', which config.evaluate.scores leaves out "
             f'({", ".join(scores)}); add it there, or name one of them'
+        )
+    if config.decide.score and config.decide.score not in SCORES:
+        raise UserError(f'config.decide.score: {SCORES.unknown(config.decide.score)}')
+
+
+def _check_decisions(config: Config, data: data_room.Data) -> None:
+    """Refuse before training what the decisions after it cannot have; without units for them none are made."""
+    decide, scores = config.decide, config.evaluate.scores
+    if data.calibration is None and not decide.reuse_validation:
+        return
+    if decide.by not in ('', 'predicted'):
+        raise UserError(
+            f"config.decide.by is '{decide.by}', but the images of a run have no columns to decide by; allowed: "
+            "'predicted' (for a column of a file: --mode=decide --predictions=FILE)"
+        )
+    if decide.score and SCORES[decide.score].reads_label:
+        raise UserError(
+            f"config.decide.score is '{decide.score}', which reads the label, and nobody has it when a decision is due"
+        )
+    if decide.score and not {decide.score, 'all'} & set(scores):
+        raise UserError(
+            f"config.decide.score is '{decide.score}', which config.evaluate.scores leaves out ({', '.join(scores)}); "
+            'add it there, or name one of them'
         )
 
 
@@ -125,10 +167,19 @@ def _network_and_parts(config: Config, data: data_room.Data) -> tuple[data_room.
 
 
 def _check_same_data(workdir: Path, data: data_room.Data) -> None:
-    """Refuse data that are not those the WORKDIR was trained on, by content; remember them where nothing is trained.
+    """Refuse data that are not those the WORKDIR was trained on; remember them where nothing is trained."""
+    there, now = _known_data(workdir, data)
+    if there and there != now:
+        say('note: the test part holds other images or labels than before; what was trained stays')
+    write_json(workdir / 'data.json', now)
 
-    Another test part is allowed: nothing was trained or selected on it. A WORKDIR of a version that did not look takes
-    what it is given.
+
+def _known_data(workdir: Path, data: data_room.Data) -> tuple[Any, Any]:
+    """Return what the WORKDIR knows of the data that it was trained on (None where it does not), and the same of these.
+
+    Raises:
+      UserError: they are others, by content. Another test part is allowed: nothing was trained or selected on it. A
+        WORKDIR of a version that did not look takes what it is given.
     """
     file = workdir / 'data.json'
     try:
@@ -149,9 +200,7 @@ def _check_same_data(workdir: Path, data: data_room.Data) -> None:
                 ]
             )
         )
-    if there and there != now:
-        say('note: the test part holds other images or labels than before; what was trained stays')
-    write_json(file, now)
+    return there, now
 
 
 def _check_classifier(config: Config, network: Network) -> None:

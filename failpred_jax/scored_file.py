@@ -14,7 +14,7 @@ from failpred_jax import compiler, files, processes
 from failpred_jax.config import DecideConfig
 from failpred_jax.console import say
 from failpred_jax.decided import FOLDER as DECISIONS
-from failpred_jax.decided import check_can_decide, decide_run, has_units
+from failpred_jax.decided import check_parts, decide_run, has_units, make, write_made
 from failpred_jax.errors import UserError
 from failpred_jax.evaluate.shift_table import to_table
 from failpred_jax.files import read_json, write_json
@@ -80,17 +80,24 @@ def _score(predictions: Path, workdir: Path | None, how: _How, name: str = '') -
         return
     digest = _digest(predictions)
     with _opened(predictions, digest, workdir, how.force) as folder:
-        must_have = how.decisions.score if how.must_decide else ''
-        table = evaluate_file(predictions, how.ignore_label, name, must_have=must_have, **how.options)
+        asked: dict[str, Any] = {}
         if how.must_decide:
-            # Before anything is written.
-            check_can_decide(table.evaluation, how.decisions)
+            asked = {'must_have': how.decisions.score, 'check': lambda parts: check_parts(parts, how.decisions)}
+        table = evaluate_file(predictions, how.ignore_label, name, **asked, **how.options)
+        # Before anything is written.
+        made = make(table.evaluation, how.decisions) if how.must_decide else None
         write_evaluation(table.evaluation, table.text, folder / 'evaluation')
         say(str(table))
         if (shifted := table.shifted) is not None:
             write_shifted(shifted, to_table(shifted, table.evaluation.run.dataset.name), folder / SHIFTED)
-        if has_units(folder / 'evaluation', how.decisions):
-            decide_run(folder, how.decisions, is_asked=how.must_decide)
+        if made is not None:
+            write_made(made, folder / DECISIONS)
+        elif has_units(folder / 'evaluation', how.decisions):
+            try:
+                decide_run(folder, how.decisions, is_asked=False)
+            except UserError as error:
+                # Nobody asked for them; the evaluation is whole.
+                say(f'no decisions (--mode=decide makes them): {error}')
         # plotly takes a second to import.
         from failpred_jax import report
 

@@ -14,7 +14,6 @@ from failpred_jax.decided import try_decisions as decided_try
 from failpred_jax.errors import UserError
 from failpred_jax.experiment import Experiment
 from failpred_jax.files import read_json
-from failpred_jax.registry import SCORES
 from failpred_jax.results import read_evaluation
 from failpred_jax.results.beside import files_beside, with_beside
 from failpred_jax.results.decisions import POLICY
@@ -48,8 +47,6 @@ def opened(
             f'{one_seed_for} is for a run of one seed, but config.seeds is {config.seeds}; give --config.seeds=() and '
             'one of its folders: --workdir=DIR/seed_K'
         )
-    if config.decide.score and config.decide.score not in SCORES:
-        raise UserError(f'config.decide.score: {SCORES.unknown(config.decide.score)}')
     # Before the data are read, which may take long.
     processes.from_main(lambda: check_paths(config.evaluate.shifts))
     compiler.keep_compilations()

@@ -39,6 +39,10 @@ class SeveralSeeds:
             self._made[seed] = Experiment(own, folder, self.stop)
         return self._made[seed]
 
+    def check_can_evaluate(self) -> None:
+        """Raise a UserError for scores, asked for by name, that the evaluation will not have."""
+        self._experiment(self.config.seeds[0]).check_can_evaluate(has_ensemble=True)
+
     def train(self) -> None:
         """Train the unfinished stages of each seed."""
         for seed in self.config.seeds:

@@ -33,7 +33,7 @@ def quick(monkeypatch, tmp_path):
         (folder / 'index.html').write_text('page')
         return folder / 'index.html'
 
-    monkeypatch.setattr(scored_file, 'evaluate_file', lambda path, ignore_label, name, must_have: Table(path))
+    monkeypatch.setattr(scored_file, 'evaluate_file', lambda path, ignore_label, name: Table(path))
     monkeypatch.setattr(scored_file, 'write_evaluation', write)
     monkeypatch.setattr('failpred_jax.report.build', build)
 
@@ -102,7 +102,7 @@ def test_what_is_not_of_ours_is_refused_and_left_alone():
 
 
 def test_a_file_that_cannot_be_read_leaves_nothing(monkeypatch):
-    def refuse(path, ignore_label, name, must_have):
+    def refuse(path, ignore_label, name):
         raise UserError('no')
 
     monkeypatch.setattr(scored_file, 'evaluate_file', refuse)

@@ -19,9 +19,10 @@ def _run(given: Given) -> None:
     config = read_config(given.config)
 
     def obstacles(data: 'Data') -> Iterator[str]:
-        for look in (prepared.check_run, shifting.check_shifts):
+        looks = (lambda: prepared.check_run(config, data, given.workdir), lambda: shifting.check_shifts(config, data))
+        for look in looks:
             try:
-                look(config, data)
+                look()
             except UserError as error:
                 yield str(error)
 

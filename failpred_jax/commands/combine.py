@@ -9,7 +9,7 @@ from failpred_jax.commands.command import Command, Flag, Given
 from failpred_jax.commands.monitor import STREAM
 from failpred_jax.commands.predict import OUTPUT
 from failpred_jax.commands.score import PREDICTIONS, RIGHT_AT
-from failpred_jax.errors import UserError
+from failpred_jax.errors import UserError, share_of_percent
 from failpred_jax.registry import COMMANDS
 
 COMPONENTS = Flag('components', str, '', 'NAMES', 'scores of the file to combine, such as detector,classifier')
@@ -47,7 +47,8 @@ def _check_stream(given: Given) -> None:
     if flags['rules']:
         raise UserError('--rules combines components; with --stream two scores are fitted to it: leave one of them out')
     if flags['coverage'] is not None and not 0 < flags['coverage'] <= 1:
-        raise UserError(f'--coverage is {flags["coverage"]}; it must be over 0 and at most 1, such as 0.95')
+        percent = share_of_percent(flags['coverage'])
+        raise UserError(f'--coverage is {flags["coverage"]}{percent}; it must be over 0 and at most 1, such as 0.95')
 
 
 def _names(text: str) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from failpred_jax.commands.command import Command, Flag, Given
 from failpred_jax.commands.predict import OUTPUT
 from failpred_jax.commands.score import IGNORE_LABEL, PREDICTIONS, RESAMPLES, RIGHT_AT, ignored
-from failpred_jax.errors import UserError
+from failpred_jax.errors import UserError, share_of_percent
 from failpred_jax.registry import COMMANDS
 
 RISK = Flag('risk', float, None, 'R', 'promise that at most this share of what is accepted is wrong, such as 0.02')
@@ -22,6 +22,12 @@ def _check(given: Given) -> None:
             '--mode=decide needs a finished run (--config=FILE or --workdir=DIR), or --predictions=FILE with cal_... '
             '(docs/decisions.md)'
         )
+    for flag in (RISK, DELTA):
+        share = given.flags[flag.name]
+        if share is not None and not 0 < share < 1:
+            raise UserError(
+                f'--{flag.name} is {share:g}{share_of_percent(share)}; it must be greater than 0 and less than 1'
+            )
     if given.flags['output'] and given.flags['predictions']:
         raise UserError('--output tries decisions of a finished run elsewhere; of a file, name another --workdir=DIR')
     if given.flags['force'] and not given.flags['predictions']:

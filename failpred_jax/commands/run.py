@@ -8,6 +8,7 @@ def _run(given: Given) -> None:
     from failpred_jax import session
 
     with session.opened(given.config, given.workdir, force=given.flags['force']) as run:
+        run.check_can_evaluate()
         run.train()
         is_new = run.evaluate()
         is_new |= session.decide(given.workdir, run.config.decide, again=is_new, is_asked=False)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from failpred_jax.options import FRACTION, NOT_NEGATIVE, OPEN_UNIT, one_of, option, rule
+from failpred_jax.options import NOT_NEGATIVE, OPEN_UNIT, SHARE, one_of, option, rule, share
 
 
 def _is_1_to_20(value: int) -> bool:
@@ -24,7 +24,7 @@ class DecideConfig:
     risks: tuple[float, ...] = option(
         (),
         "promised limits, one per tier, rising; () takes one, at most two thirds of the validation units' error rate",
-        rule('each between 0 and 1, rising', lambda v: all(0 < x < 1 for x in v) and list(v) == sorted(set(v))),
+        share('each between 0 and 1, rising', lambda v: all(0 < x < 1 for x in v) and list(v) == sorted(set(v))),
     )
     tiers: tuple[str, ...] = option(
         ('accept',),
@@ -42,13 +42,13 @@ class DecideConfig:
     cost_error: float = option(0.0, 'cost of an error that is accepted; 0 for no costs', NOT_NEGATIVE)
     cost_review: float = option(0.0, 'cost of handing a unit to a human', NOT_NEGATIVE)
     cost_limit: float = option(0.0, "promised cost per unit (kind 'cost')", NOT_NEGATIVE)
-    reviewer_error: float = option(0.0, 'error rate of the human', FRACTION)
-    budget: float = option(0.0, 'share of units that can be handed to a human at most; 0 for no limit', FRACTION)
+    reviewer_error: float = option(0.0, 'error rate of the human', SHARE)
+    budget: float = option(0.0, 'share of units that can be handed to a human at most; 0 for no limit', SHARE)
     yields: str = option(
         'budget', 'which gives way if budget and promised risk do not both hold', one_of('budget', 'risk')
     )
-    coverage: float = option(0.0, 'share of units that is to be accepted at least; 0 for no floor', FRACTION)
-    audit_rate: float = option(0.0, 'share of accepted units that a human looks at all the same', FRACTION)
+    coverage: float = option(0.0, 'share of units that is to be accepted at least; 0 for no floor', SHARE)
+    audit_rate: float = option(0.0, 'share of accepted units that a human looks at all the same', SHARE)
     sets: str = option('lac', "prediction sets: a method, or 'none'", one_of('none', 'lac', 'aps', 'raps', 'saps'))
     sets_alpha: float = option(0.1, 'share of units whose set may miss the true class', OPEN_UNIT)
     sets_by: str = option(

@@ -105,8 +105,10 @@ def _read_value(expected: Any, value: Any, path: str, metadata: Any, problems: l
     if not rule.holds(value):
         # Of several names, the first that is none.
         given = value if isinstance(value, tuple) else ()
-        wrong = value if isinstance(value, str) else next((v for v in given if not rule.holds((v,))), None)
-        hint = rule.hint(wrong) or nearest(wrong, _words_in(rule)) if isinstance(wrong, str) else ''
+        wrong = next((v for v in given if not rule.holds((v,))), None) if isinstance(value, tuple) else value
+        hint = '' if wrong is None else rule.hint(wrong)
+        if isinstance(wrong, str):
+            hint = hint or nearest(wrong, _words_in(rule))
         problems.append(f'{path} is {value!r}{hint}; allowed: {rule.words()} ({metadata["help"]})')
     return value
 

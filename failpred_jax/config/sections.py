@@ -20,6 +20,7 @@ from failpred_jax.options import (
     NOT_NEGATIVE,
     OPEN_UNIT,
     POSITIVE,
+    SHARE,
     WIDTHS,
     Rule,
     one_of,
@@ -69,7 +70,7 @@ class DataConfig(OwnerSection):
     source: str = option('tfds', 'kind of data source', registered(SOURCES))
     validation_fraction: float = option(0.1, 'part of the training split kept for validation', OPEN_UNIT)
     calibration_fraction: float = option(
-        0.0, 'part of the training split kept for certificates, which nothing else reads; 0 keeps none', FRACTION
+        0.0, 'part of the training split kept for certificates, which nothing else reads; 0 keeps none', SHARE
     )
     exclude_classes: tuple[str, ...] = option(
         (), 'names of classes that are left out, and of whose test images the scores are measured as strangers'

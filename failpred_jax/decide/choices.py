@@ -28,8 +28,8 @@ def choose_score(named: str, calibration: Units, validation: Units | None) -> tu
     """
     usable = [name for name in calibration.confidences if not (name in SCORES and SCORES[name].reads_label)]
     if named:
-        if named in calibration.confidences and named not in usable:
-            raise UserError(f"the score '{named}' reads the label, which nobody has when a decision is due")
+        if named in calibration.confidences:
+            check_named(named)
         calibration.confidence(named)
         return named, 'named beforehand'
     if validation is not None:
@@ -57,6 +57,12 @@ def choose_score(named: str, calibration: Units, validation: Units | None) -> tu
             'one, --score=NAME'
         )
     return baseline, 'the baseline: there are no validation units to choose on'
+
+
+def check_named(score: str) -> None:
+    """Raise a UserError for a score that nobody has when a decision is due."""
+    if score in SCORES and SCORES[score].reads_label:
+        raise UserError(f"the score '{score}' reads the label, which nobody has when a decision is due")
 
 
 def _baseline(names: list[str]) -> str:

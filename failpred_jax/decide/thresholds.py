@@ -11,7 +11,9 @@ from failpred_jax.decide.costs import Costs, certify_cost, cost_order
 from failpred_jax.decide.floors import Floor, threshold_for_budget
 from failpred_jax.decide.risks import certify_each, certify_expected, certify_generalized, certify_tiers
 from failpred_jax.decide.units import Units
-from failpred_jax.errors import UserError
+from failpred_jax.errors import UserError, nearest
+from failpred_jax.prediction_file.fields import NO_SLICES
+from failpred_jax.prediction_file.names import meaning_of
 from failpred_jax.prediction_file.outcome_columns import outcome_columns
 
 PREDICTED = 'predicted'
@@ -53,18 +55,34 @@ def groups_of(units: Units, by: str) -> np.ndarray:
     """
     if by == PREDICTED:
         if units.predicted is None:
-            raise UserError("config.decide.by is 'predicted', but the predictions have no logits or probs")
+            has_column = 'predicted_class' in units.columns
+            hint = "; there is a column 'predicted_class'" if has_column else ''
+            raise UserError(f"config.decide.by is 'predicted', but the predictions have no logits or probs{hint}")
         return units.predicted.astype(str)
-    if by not in units.columns:
-        there = ', '.join(units.columns) or 'none'
-        raise UserError(f"config.decide.by is '{by}', which is no column of all parts (columns: {there})")
-    told = outcome_columns(units.columns, units.correct, units.labels)
-    if by in told:
+    # What has a meaning of its own in a file is no further column, and a name alone tells what it holds.
+    name = by if by in units.columns else meaning_of(by)
+    told = outcome_columns({name: np.empty(0), **units.columns}, units.correct, units.labels)
+    if name in told:
         raise UserError(
-            f"config.decide.by is '{by}', which holds {told[by]}: nobody knows that when the policy decides; name a "
+            f"config.decide.by is '{by}', which holds {told[name]}: nobody knows that when the policy decides; name a "
             "column that is known then, or 'predicted'"
         )
+    if by not in units.columns:
+        raise UserError(f"config.decide.by is '{by}', {_why_none(name, units)}")
     return np.asarray(units.columns[by]).astype(str)
+
+
+def _why_none(name: str, units: Units) -> str:
+    """Return why units cannot be told apart by what is no column of theirs."""
+    if name == 'group':
+        return 'which says what belongs together: a promise is of new groups, and these have no threshold yet'
+    classes = [PREDICTED] if units.predicted is not None else []
+    there = [*units.columns, *classes]
+    if name == PREDICTED:
+        return f'which has another name here: {", ".join(there) or "none"}'
+    if name in NO_SLICES:
+        return f'which tells units apart one by one, and no kinds of them (columns: {", ".join(there) or "none"})'
+    return f'which is no column of all parts{nearest(name, there)} (columns: {", ".join(there) or "none"})'
 
 
 def make_thresholds(

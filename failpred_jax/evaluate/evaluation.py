@@ -92,7 +92,7 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
       UserError: a score asked for by name cannot be had.
     """
     config, data, options = run.config, run.data, run.config.evaluate
-    plan = _plan(run)
+    plan = plan_of_run(config, data.info.task, run.network, run.weights, run.ensemble is not None)
     seconds: dict[str, float] = {}
     with listen(seconds):
         parts = _pixels_of(run, plan) if _is_segmentation(run) else _images_of(run, plan)
@@ -162,13 +162,18 @@ def _is_segmentation(run: TrainedRun) -> bool:
     return run.data.info.task == 'segmentation'
 
 
-def _plan(run: TrainedRun) -> Plan:
-    missing = missing_needs(run.network, run.weights)
-    if _is_segmentation(run):
+def plan_of_run(config: Config, task: str, network: Network, weights: Weights, has_ensemble: bool) -> Plan:
+    """Return which scores a run can have.
+
+    Raises:
+      UserError: a score asked for by name cannot be had.
+    """
+    missing = missing_needs(network, weights)
+    if task == 'segmentation':
         missing['ensemble'] = 'the probabilities of every pixel from several classifiers are more than is kept'
-    elif run.ensemble is None:
+    elif not has_ensemble:
         missing['ensemble'] = 'it needs the classifiers of several seeds (config.seeds)'
-    return make_plan(run.config.evaluate.scores, missing, run.data.info.task)
+    return make_plan(config.evaluate.scores, missing, task)
 
 
 def evaluation_key(seed: int, number: int) -> jax.Array:

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from failpred_jax.errors import UserError, nearest
+from failpred_jax.errors import UserError, nearest, share_of_percent
 
 ESTIMATED, RANKS, REALIZED, ACCEPTED = 'estimated_error', 'confidence_ranks', 'realized_error', 'accepted_error'
 ALARMS = (ESTIMATED, RANKS, REALIZED, ACCEPTED)
@@ -42,7 +42,9 @@ class Options:
         }
         for name, (is_allowed, allowed) in rules.items():
             if not is_allowed:
-                raise UserError(f'{name} is {getattr(self, name)}; allowed: {allowed}')
+                value = getattr(self, name)
+                percent = share_of_percent(value) if name in ('alpha', 'tolerance') else ''
+                raise UserError(f'{name} is {value}{percent}; allowed: {allowed}')
         for name in self.alarms:
             if name not in ALARMS:
                 raise UserError(f"there is no alarm '{name}'{nearest(name, ALARMS)} (alarms: {', '.join(ALARMS)})")

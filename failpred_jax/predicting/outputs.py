@@ -69,8 +69,8 @@ def _line(*cells: str) -> str:
 
 def write_prediction(found: Prediction, path: Path) -> None:
     """Write a prediction in the format that the name of the file says; see the module."""
-    check_output(path)
     check_table(path)
+    check_output(path)
     columns = columns_of(found)
     suffix = path.suffix.lower()
     if suffix == '.npz':

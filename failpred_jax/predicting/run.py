@@ -50,10 +50,11 @@ def predict_file(workdir: Path, inputs: Path, output: Path, scores: Sequence[str
     """
     if processes.is_one_of_several():
         raise UserError('--mode=predict is for one process, with all of its devices; start it without a job')
-    check_output(output)
     compiler.keep_compilations()
     predictor = load(workdir)
+    # What it must be comes before what is in its way.
     (check_folder if predictor.is_segmenter else check_table)(output)
+    check_output(output)
     scores = predictor.asked(scores)
     images = open_images(inputs, Form(predictor.image_shape, predictor.resizes))
     say(f'{numbered(len(images), "image")}; {", ".join(scores)}')

@@ -67,6 +67,12 @@ def stem_of(name: str, array: np.ndarray) -> str:
     return name if stem == 'predicted' and array.ndim == 2 and array.shape[1] > 1 else stem
 
 
+def meaning_of(name: str) -> str:
+    """Return what an array of this name is called here: 'labels' of 'Label'; itself where it is none of ours."""
+    plain = _plain(name)
+    return SYNONYMS.get(plain, plain)
+
+
 def _are_fractions(array: np.ndarray) -> bool:
     """Return whether these are no classes but probabilities of class 1, as a model with one sigmoid predicts them."""
     is_column = array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)

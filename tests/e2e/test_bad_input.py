@@ -19,6 +19,7 @@ from e2e.command import ROOT, TINY, run_here
 from e2e.streams import STREAMS
 from e2e.wrong_input import (
     ARRAYS,
+    DECISIONS,
     DIGITS,
     SCORE,
     SHIFTS,
@@ -287,6 +288,7 @@ CASES = {
         by='by', groups=['1.1', '1.10', '2.0'], tiers=[{'name': 'accept', 'thresholds': [0.6] * 3}],
     ),
     **STREAMS,
+    **DECISIONS,
 }  # fmt: skip
 
 

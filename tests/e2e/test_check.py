@@ -13,6 +13,12 @@ SMALL = [word for word in TINY if not word.startswith('--config.model.mlp')]
         ['--config.data.source=digits', '--config.model.name=vgg16'],
         ['--config.evaluate.shifts=blur,glyph_digits', '--config.data.exclude_classes=3'],
         ['--config.evaluate.shifts=blur,arrays:none.npz'],
+        ['--config.data.mean=(0.5,0.5,0.5)', '--config.data.std=(0.2,0.2,0.2)'],
+        ['--config.data.std=(0.2,0.2)'],
+        ['--config.data.augment.crop_padding=9'],
+        ['--config.baseline.init_from=none.npz'],
+        ['--config.evaluate.scores=mcp,ensemble'],
+        ['--config.finetune.epochs=0'],
     ],
 )
 def test_what_would_stop_a_run_is_told_by_check(tmp_path, words):

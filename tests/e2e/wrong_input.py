@@ -120,3 +120,23 @@ def stream(text, **policy_has):
         return ('--mode=monitor', f'--policy={policy}', '--stream={tmp}/today.csv', state)
 
     return make
+
+
+def decided(*options):
+    """Return a maker of a file of predictions in three parts, with a site, to decide by these options."""
+    rows = ''.join(f'{part},{i % 2},0.5,0.5,north\n' for i in range(40) for part in ('test', 'val', 'cal'))
+    text = f'part,label,probs_0,probs_1,site\n{rows}'
+    return file('p.csv', text.encode(), '--mode=decide', '--predictions={tmp}/p.csv', *options)
+
+
+DECISIONS = {
+    'a percentage for a share': decided('--risk=5'),
+    'a misspelled column to decide by': decided('--config.decide.by=siet'),
+    'labels to decide by': decided('--config.decide.by=label'),
+    'a score that reads the label, to decide by': decided('--score=tcp'),
+    'options of decisions without a run': flags('--mode=decide', '--config.decide.by=predicted', '--workdir='),
+    'a column to decide images by': flags(DIGITS, '--config.decide.by=site'),
+    'a score of a stage that is not trained': flags(
+        DIGITS, '--config.finetune.epochs=0', '--config.evaluate.scores=mcp,confidnet_finetuned'
+    ),
+}
