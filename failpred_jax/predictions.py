@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from failpred_jax.prediction_file.part import CONFIDENCE
 from failpred_jax.registry import SCORES
 from failpred_jax.results import DatasetDescription, Evaluation
 from failpred_jax.results.codec import measures_to_json
+from failpred_jax.results.measures import Interval, Measures
 from failpred_jax.results.shifted import Shifted
 from failpred_jax.scored_parts import measure_shifts, named_shifts, part_of, plan_of, shift_parts
 from failpred_jax.shared_parts import shared_units
@@ -253,7 +254,12 @@ def _evaluate(
         dataset,
         options.interval,
         mode='score',
-        warnings=(*warnings, *filter(None, [no_intervals]), *shared_units(given)),
+        warnings=(
+            *warnings,
+            *filter(None, [no_intervals]),
+            *shared_units(given),
+            *_backward(measures, units.confidences),
+        ),
         environment=environment(),
         seconds=seconds,
     )
@@ -296,3 +302,17 @@ def _unused(given: Mapping[str, Units]) -> list[str]:
             found |= {CONFIDENCE + name: values for name, values in units.confidences.items()} | dict(units.samples)
         names += [f"'{prefix}{name}'" for name, values in found.items() if values is not None]
     return [f'given, but not used: {", ".join(names)}'] if names else []
+
+
+def _backward(measures: Measures, given: Iterable[str]) -> Iterator[str]:
+    """Yield a sentence for each score that came with the predictions and ranks errors above what is right."""
+    for name in given:
+        score = measures.scores.get(name)
+        auroc = math.nan if score is None else score.metrics.get('auroc', math.nan)
+        # Without an interval, so far below a half that chance does not explain it of some errors.
+        low = auroc < 0.5 - 1.5 / math.sqrt(max(1.0, measures.classifier.num_errors))
+        if score is not None and score.intervals.get('auroc', Interval(0, 0.0 if low else 1.0)).high < 0.5:
+            yield (
+                f"'{name}' ranks errors above what is right (AUROC {100 * auroc:.1f} %); higher must mean more "
+                'confident: if it is an uncertainty, give its negative'
+            )

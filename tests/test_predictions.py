@@ -327,3 +327,14 @@ def test_a_score_that_decides_and_is_not_there_is_told_before_anything_is_measur
         failpred_jax.predictions.evaluate_file(file, must_have='prodct')
     with pytest.raises(UserError, match="there is no score 'fusion' .it is fitted on other units"):
         failpred_jax.predictions.evaluate_file(file, must_have='fusion')
+
+
+@pytest.mark.parametrize('resamples', [0, 100])
+def test_a_confidence_that_ranks_backwards_is_told(resamples, rng):
+    logits = 3 * rng.standard_normal((400, 3))
+    labels = np.where(rng.random(400) < 0.8, logits.argmax(1), rng.integers(0, 3, 400))
+    right = (logits.argmax(1) == labels) + rng.standard_normal(400)
+    given = {'mine': right, 'uncertainty': -right, 'chance': rng.random(400)}
+    found = failpred_jax.evaluate_predictions(labels, logits, given, resamples=resamples)
+    (text,) = (text for text in found.evaluation.run.warnings if 'ranks errors above' in text)
+    assert text.startswith("'uncertainty' ranks errors above what is right (AUROC")
