@@ -20,6 +20,7 @@ from failpred_jax.monitor.columns import Rows
 MOST_FILES = 100
 # First rows, by which a file is recognized; without ids and times, files of fewer are never taken for the same.
 HEAD_ROWS = 20
+UNKNOWN = -1
 _WORDS = ('ids', 'times', 'group')
 _NUMBERS = ('confidence', 'is_known', 'predicted', 'agreement')
 
@@ -32,12 +33,14 @@ class Taken(NamedTuple):
       head: digest of its first rows: HEAD_ROWS, or all where there are fewer.
       digest: of all rows that were taken.
       is_named: whether they have ids or times.
+      num_labeled: rows that had a label when they were counted; UNKNOWN where a state does not say.
     """
 
     num_rows: int
     head: str
     digest: str
     is_named: bool
+    num_labeled: int = UNKNOWN
 
 
 class Digest:
@@ -78,9 +81,9 @@ class Digest:
             whole.update(found.digest())
         return whole.hexdigest()
 
-    def taken(self) -> Taken:
-        """Return what is kept of a file that ends here."""
-        return Taken(self.num_rows, self.head, self.value(), self.is_named)
+    def taken(self, num_labeled: int) -> Taken:
+        """Return what is kept of a file that ends here, of which so many rows were counted with a label."""
+        return Taken(self.num_rows, self.head, self.value(), self.is_named, num_labeled)
 
 
 def instant(word: str) -> str:
@@ -148,4 +151,8 @@ def with_file(files: Sequence[Taken], new: Taken, grown: Taken | None) -> tuple[
 
 def files_from_json(content: Any) -> tuple[Taken, ...]:
     """Return the files of a state; one from before they were kept has none."""
-    return tuple(Taken(int(num), str(head), str(digest), bool(named)) for num, head, digest, named in content)
+    return tuple(
+        # States from before labels were counted do not say how many there were.
+        Taken(int(num), str(head), str(digest), bool(named), int(more[0]) if more else UNKNOWN)
+        for num, head, digest, named, *more in content
+    )

@@ -20,6 +20,7 @@ from failpred_jax.monitor.groups import OneOfEach
 from failpred_jax.monitor.options import ACCEPTED, ESTIMATED, RANKS, REALIZED, Options
 from failpred_jax.monitor.packing import rows_from_json, rows_to_json
 from failpred_jax.monitor.reference import Reference, read_policy_and_reference
+from failpred_jax.monitor.seen import Seen, hashes_of
 from failpred_jax.monitor.wealth import Wealth, no_wealth
 from failpred_jax.monitor.window import Window, measure
 
@@ -52,6 +53,12 @@ class Monitor:
       num_left_out: rows without a confidence, of all.
       num_outside: of the rows that this object was given, those whose confidence is outside the reference's range; not
         kept in the state.
+      num_labeled: units in the windows that had a label, and of those that the policy accepts; None where a state from
+        before they were counted does not say.
+      num_again: rows that this object was given whose id and confidence were counted before it was made, as far as
+        `seen` knows; not kept in the state.
+      num_twice: the same of rows that this object was given before; not kept in the state.
+      seen: a sample of the units that were counted; see seen.py.
       files: what is known of the files that were counted; see counted.py.
       examples: a few units from before and after.
       latest: the latest window as a row of monitor.csv, column -> value; {} before the first.
@@ -62,6 +69,9 @@ class Monitor:
         self.armed, self.off = arm(policy, reference, self.options)
         self.raised: dict[str, Raised] = {}
         self.num_units = self.num_windows = self.num_rows = self.num_left_out = 0
+        self.num_labeled: tuple[int, int] | None = (0, 0)
+        self.num_again = self.num_twice = 0
+        self.seen = self._seen_first = Seen()
         self.files: tuple[Taken, ...] = ()
         self.examples = Examples()
         self.latest: Mapping[str, Any] = {}
@@ -147,6 +157,7 @@ class Monitor:
         ends = self.reference.confidence.min(), self.reference.confidence.max()
         self._num_known += len(kept.code)
         self.num_outside += int(np.count_nonzero((kept.confidence < ends[0]) | (kept.confidence > ends[1])))
+        self._notice(hashes_of(kept))
         if signature.group:
             kept = self._groups.drawn(kept)
         self._waiting = kept if self._waiting is None else self._waiting.plus(kept)
@@ -156,6 +167,19 @@ class Monitor:
             start += size
         self._waiting = self._waiting.take(slice(start, None))
         return windows
+
+    @property
+    def share_seen(self) -> float:
+        """Which share of the units counted before this object was made `seen` had then; 1 for all."""
+        return self._seen_first.share
+
+    def _notice(self, hashes: np.ndarray) -> None:
+        """Count the units that came before, and remember all of them as far as there is room."""
+        again = self._seen_first.count(hashes)
+        distinct = np.unique(hashes)
+        self.num_again += again
+        self.num_twice += self.seen.count(distinct) + len(hashes) - len(distinct) - again
+        self.seen = self.seen.after(distinct)
 
     def _check_same(self, signature: Signature, where: str) -> None:
         if self._signature is None or signature == self._signature:
@@ -182,6 +206,10 @@ class Monitor:
                 self.raised[alarm.name] = Raised(number, first + int(units[over[0]]), direction)
                 raised.append(alarm.name)
         self.examples = self.examples.after(rows, number, first, bool(raised), self._tenths, self.options.seed)
+        if self.num_labeled is not None:
+            has_label = ~np.isnan(rows.correct)
+            new = int(has_label.sum()), int((has_label & (rows.code == 0)).sum())
+            self.num_labeled = self.num_labeled[0] + new[0], self.num_labeled[1] + new[1]
         self.num_windows, self.num_units, self._skipped = number, first + len(rows.code) - 1, skipped
         window = dataclasses.replace(window, evidence=evidence, raised=tuple(raised))
         self.latest = window.to_row()
@@ -224,6 +252,8 @@ class Monitor:
             'examples': self.examples.to_json(),
             'latest': dict(self.latest),
             'files': [list(file) for file in self.files],
+            'num_labeled': None if self.num_labeled is None else list(self.num_labeled),
+            'seen': self.seen.to_json(),
         }
 
     def restore(self, content: Mapping[str, Any]) -> None:
@@ -248,5 +278,8 @@ class Monitor:
         self._waiting = None if content['waiting'] is None else rows_from_json(content['waiting'])
         self.examples = Examples.from_json(content['examples'])
         self.latest = dict(content['latest'])
-        # A state from before files were remembered has none.
+        # A state from before these were remembered has none.
         self.files = files_from_json(content.get('files', ()))
+        labeled = content.get('num_labeled')
+        self.num_labeled = None if labeled is None else (int(labeled[0]), int(labeled[1]))
+        self.seen = self._seen_first = Seen.from_json(content.get('seen', ''))

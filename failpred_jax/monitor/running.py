@@ -3,13 +3,16 @@
 import contextlib
 import fcntl
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from failpred_jax.errors import NoRowsError, UserError
 from failpred_jax.monitor.chunks import read_chunks
 from failpred_jax.monitor.columns import Rows, Signature
-from failpred_jax.monitor.counted import Digest, find_counted, with_file
+from failpred_jax.monitor.counted import UNKNOWN, Digest, find_counted, with_file
 from failpred_jax.monitor.monitor import Monitor
 from failpred_jax.monitor.options import Options
 from failpred_jax.monitor.output import Table, write_prometheus
@@ -29,6 +32,8 @@ class Ended(NamedTuple):
       num_repeated: rows at the beginning of the file that were counted in an earlier call.
       num_rows: rows that were counted in this call.
       left: the last line of the file where it does not end with a newline, which is left for the next call; or ''.
+      num_late: labels of the repeated rows that were not there when these were counted; they are not counted.
+      columns: of the stream, as they are written.
     """
 
     monitor: Monitor
@@ -36,6 +41,8 @@ class Ended(NamedTuple):
     num_repeated: int = 0
     num_rows: int = 0
     left: str = ''
+    num_late: int = 0
+    columns: tuple[str, ...] = ()
 
 
 def run_monitor(policy: Path, stream: Path, state: Path, asked: dict) -> Ended:
@@ -62,14 +69,21 @@ def run_monitor(policy: Path, stream: Path, state: Path, asked: dict) -> Ended:
         raise UserError(f"--state is '{state}', but '{error.filename}' is no folder; name another place") from error
     with _locked(state):
         monitor = _opened(policy, state, asked)
-        before, rows_before, num_repeated, left = monitor.num_windows, monitor.num_rows, 0, ''
+        before, rows_before, found = monitor.num_windows, monitor.num_rows, _Found()
         table = Table(state.with_suffix('.csv'), monitor.num_windows)
         if str(stream) == PIPE:
-            _follow(monitor, stream, state, table)
+            _follow(monitor, stream, state, table, found)
         else:
-            windows, num_repeated, left = _take_file(monitor, stream)
-            _commit(monitor, windows, state, table)
-        return Ended(monitor, monitor.num_windows - before, num_repeated, monitor.num_rows - rows_before, left)
+            _commit(monitor, _take_file(monitor, stream, found), state, table)
+        return Ended(
+            monitor,
+            monitor.num_windows - before,
+            found.num_repeated,
+            monitor.num_rows - rows_before,
+            found.left[-1] if found.left else '',
+            found.num_late,
+            tuple(found.columns),
+        )
 
 
 def _opened(policy: Path, state: Path, asked: dict) -> Monitor:
@@ -80,33 +94,52 @@ def _opened(policy: Path, state: Path, asked: dict) -> Monitor:
     return load(state, policy, wanted) if wanted != monitor.options else monitor
 
 
-def _take_file(monitor: Monitor, stream: Path) -> tuple[list[Window], int, str]:
-    """Feed what is new in a file; return the windows completed, how many rows were counted before, and what is left."""
-    left: list[str] = []
+@dataclass
+class _Found:
+    """What is found in a stream besides its windows; see `Ended`."""
+
+    num_repeated: int = 0
+    num_late: int = 0
+    left: list[str] = field(default_factory=list)
+    # A set that keeps its order.
+    columns: dict[str, None] = field(default_factory=dict)
+
+
+def _take_file(monitor: Monitor, stream: Path, found: _Found) -> list[Window]:
+    """Feed what is new in a file, and return the windows completed."""
 
     def parts() -> Iterator[tuple[Rows, Signature, str]]:
         with contextlib.suppress(NoRowsError):
-            for arrays, where in read_chunks(stream, left=left, as_text=_names(monitor)):
+            for arrays, where in read_chunks(stream, left=found.left, as_text=_names(monitor)):
+                found.columns |= dict.fromkeys(arrays)
                 yield *monitor.read(arrays, where), where
 
     # A file is read twice only where it may begin with rows that were counted.
     seen = find_counted((rows for rows, _, _ in parts()), monitor.files, f"'{stream}'") if monitor.files else None
     num_seen, digest, windows = seen.num_rows if seen else 0, Digest(), []
+    labeled = np.zeros(2, np.int64)
     for rows, signature, where in parts():
         first = max(0, num_seen - digest.num_rows)
         digest.add(rows)
+        has_label = ~np.isnan(rows.correct)
+        labeled += np.count_nonzero(has_label[:first]), np.count_nonzero(has_label[first:])
         if first < len(rows.code):
             windows += monitor.take(rows.take(slice(first, None)), signature, where)
-    monitor.files = with_file(monitor.files, digest.taken(), seen)
-    return windows, num_seen, left[-1] if left else ''
+    again, new = map(int, labeled)
+    counted = again if seen is None or seen.num_labeled == UNKNOWN else seen.num_labeled
+    found.num_repeated, found.num_late = num_seen, max(0, again - counted)
+    # Labels that are not counted stay late.
+    monitor.files = with_file(monitor.files, digest.taken(counted + new), seen)
+    return windows
 
 
-def _follow(monitor: Monitor, stream: Path, state: Path, table: Table) -> None:
+def _follow(monitor: Monitor, stream: Path, state: Path, table: Table, found: _Found) -> None:
     """Feed a pipe, and save whenever a window is complete."""
     stop = Stop()
     try:
         with stop.on_signal(), stop.deferred(), contextlib.suppress(NoRowsError):
             for arrays, where in read_chunks(stream, stop.at_once, as_text=_names(monitor)):
+                found.columns |= dict.fromkeys(arrays)
                 if windows := monitor.update(arrays, where):
                     _commit(monitor, windows, state, table)
     except Stopped as stopped:

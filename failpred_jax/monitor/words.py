@@ -1,11 +1,12 @@
 """What an alarm means, and what to do about it, in words."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from failpred_jax.monitor.alarms import Armed
+from failpred_jax.monitor.lookalikes import lookalikes
 from failpred_jax.monitor.monitor import Monitor, Raised
 from failpred_jax.monitor.options import ACCEPTED, ESTIMATED, RANKS, REALIZED
 
@@ -87,6 +88,7 @@ def summary(monitor: Monitor, num_new: int) -> list[str]:
     if row:
         shares = ', '.join(f'{action} {100 * row[f"share_{action}"]:.3g} %' for action in monitor.actions)
         lines.append(f'  the latest window: {_accuracy(row)}; {shares}')
+    lines += [f'  {line}' for line in (*_again(monitor), *_unlabeled(monitor))]
     for name, reason in monitor.off.items():
         lines.append(f'  alarm {name} is not armed: {reason}')
     if monitor.policy.content.get('not_valid'):
@@ -106,6 +108,56 @@ def of_rows(num_rows: int, num_repeated: int) -> str:
         return f'nothing new: {these} {was} counted in an earlier call'
     is_new = 'is' if num_rows == 1 else 'are'
     return f'{counted(num_repeated, "row")} {was} counted in an earlier call, {counted(num_rows, "row")} {is_new} new'
+
+
+def _again(monitor: Monitor) -> Iterator[str]:
+    """Yield what is said of rows whose id and confidence came before."""
+    if monitor.num_again:
+        about = round(monitor.num_again / monitor.share_seen)
+        many = counted(about, 'row') if monitor.share_seen == 1 else f'about {counted(about, "row")}'
+        yield (
+            f'note: {many} of this call had an id and a confidence that were counted in an earlier call. Units that '
+            'come again are counted again: give each once, or begin a new --state without those that came twice'
+        )
+    if monitor.num_twice:
+        yield (
+            f'note: in this call, at least {counted(monitor.num_twice, "row")} had the id and the confidence of a row '
+            'before it. Each is counted: give each unit once'
+        )
+
+
+def _unlabeled(monitor: Monitor) -> Iterator[str]:
+    """Yield which alarms go by labels that have not come so far."""
+    if monitor.num_labeled is None or not monitor.num_windows:
+        return
+    num_labeled, num_accepted = monitor.num_labeled
+    among_all = {alarm.name: alarm.among_all for alarm in monitor.armed}
+    lacking = [name for name in (REALIZED, ACCEPTED) if name in among_all]
+    if not num_labeled and lacking:
+        goes = 'goes' if len(lacking) == 1 else 'go'
+        yield (
+            f'note: {" and ".join(lacking)} {goes} by labels, and of {counted(monitor.num_units, "unit")} none has had '
+            'one so far: no drop of accuracy can set them off'
+        )
+    elif ACCEPTED in lacking and not num_accepted and not among_all[ACCEPTED]:
+        yield f'note: {ACCEPTED} goes by labels of what the policy accepts, and none of that has had one so far'
+
+
+def of_late(num_late: int) -> str:
+    """Return what is said of labels that came after their rows were counted."""
+    if not num_late:
+        return ''
+    these = 'this one is' if num_late == 1 else 'these are'
+    return (
+        f'{counted(num_late, "label")} came after the row was counted; {these} ignored, since a row is counted once. '
+        'Labels that come late need a stream, and a --state, of their own: give the labeled rows there'
+    )
+
+
+def of_columns(columns: Iterable[str]) -> str:
+    """Return what is said of columns that are not read and look as if they were meant to be; or ''."""
+    found = [f"'{name}' to '{meant}'" for name, meant in lookalikes(columns).items()]
+    return f'note: not read; perhaps rename {", ".join(found[:6])}' if found else ''
 
 
 def of_left(line: str, stream: str) -> str:

@@ -103,13 +103,18 @@ def name_problem(name: str, stem: str, array: np.ndarray) -> str:
     return ''
 
 
+def vague_name(name: str) -> str:
+    """Return which of ours a name is perhaps meant for, such as 'labels' of 'true_label'; '' for none."""
+    return _VAGUE.get(re.sub(r'[\s.-]+', '_', name.strip().lower()), '')
+
+
 def vague_names(names: Iterable[str]) -> str:
     """Return which names may be meant for which of ours, as '; perhaps rename y to labels, ...'; '' for none."""
     meant = []
     for name in names:
         plain = re.sub(r'[\s.-]+', '_', name.strip().lower())
-        if plain in _VAGUE:
-            meant.append(f"'{name}' to '{_VAGUE[plain]}'")
+        if ours := vague_name(name):
+            meant.append(f"'{name}' to '{ours}'")
         elif found := _VAGUE_COLUMN.fullmatch(plain):
             meant.append(f"'{name}' to 'probs_{found[1] or found[2]}' (or logits_{found[1] or found[2]})")
     return f'; perhaps rename {", ".join(meant[:6])}{", ..." if len(meant) > 6 else ""}' if meant else ''
