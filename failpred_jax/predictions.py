@@ -220,15 +220,7 @@ def _evaluate(
     no_intervals = ''
     if resamples:
         no_intervals = PIXELS if units.is_segmentation else TOO_MANY if num_units > MAX_RESAMPLED else ''
-    parts = Parts(
-        task='segmentation' if units.is_segmentation else 'classification',
-        test=part_of(units),
-        val=part_of(given['validation']) if 'validation' in given else None,
-        train=part_of(given['training']) if 'training' in given else None,
-        cal=part_of(given['calibration']) if 'calibration' in given else None,
-        no_intervals=no_intervals,
-        shifts=shift_parts(given),
-    )
+    parts = _parts_of(given, no_intervals)
     plan = plan_of(given, parts, must_have)
     check(parts)
     options = dataclasses.replace(EvaluateConfig(), resamples=resamples)
@@ -266,6 +258,21 @@ def _evaluate(
     evaluation = Evaluation(measures, run, found.test, found.validation, calibration=found.calibration, shifted=shifted)
     text = to_markdown(measures, run)
     return Table(evaluation, text if shifted is None else f'{text}\n{to_table(shifted, name)}')
+
+
+def _parts_of(given: Mapping[str, Units], no_intervals: str) -> Parts:
+    """Return the parts of a file as an evaluation takes them."""
+    units = given['evaluated']
+    held = {name: part_of(given[name]) for name in ('validation', 'training', 'calibration') if name in given}
+    return Parts(
+        task='segmentation' if units.is_segmentation else 'classification',
+        test=part_of(units),
+        val=held.get('validation'),
+        train=held.get('training'),
+        cal=held.get('calibration'),
+        no_intervals=no_intervals,
+        shifts=shift_parts(given),
+    )
 
 
 def _without_outputs(units: Units) -> list[str]:
