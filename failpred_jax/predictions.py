@@ -19,14 +19,15 @@ from failpred_jax.evaluate.shift_table import to_table
 from failpred_jax.evaluate.slices import check_columns, with_slices
 from failpred_jax.evaluate.table import to_markdown
 from failpred_jax.prediction_file import Units, parse_arrays, read_predictions
-from failpred_jax.prediction_file.file import PARTS
+from failpred_jax.prediction_file.file import ARGUMENTS, PARTS
 from failpred_jax.prediction_file.part import CONFIDENCE
+from failpred_jax.readers.reading import is_table
 from failpred_jax.registry import SCORES
 from failpred_jax.results import DatasetDescription, Evaluation
 from failpred_jax.results.codec import measures_to_json
 from failpred_jax.results.measures import Interval, Measures
 from failpred_jax.results.shifted import Shifted
-from failpred_jax.scored_parts import measure_shifts, named_shifts, part_of, plan_of, shift_parts
+from failpred_jax.scored_parts import TABLE, measure_shifts, named_shifts, part_of, plan_of, shift_parts
 from failpred_jax.shared_parts import shared_units
 from failpred_jax.types import Array
 from failpred_jax.workdir import environment
@@ -133,7 +134,7 @@ def evaluate_predictions(
     }  # fmt: skip
     parts = {'validation': validation, 'training': training, 'calibration': calibration}
     arrays = _named_as_in_a_file(given, confidences, columns, parts) | named_shifts(shifts)
-    return _evaluate(parse_arrays(arrays, 'the arguments', ignore_label, (), right_at), name, resamples, slice_by)
+    return _evaluate(parse_arrays(arrays, ARGUMENTS, ignore_label, (), right_at), name, resamples, slice_by)
 
 
 def _named_as_in_a_file(
@@ -200,7 +201,8 @@ def evaluate_file(
     """
     _check_numbers(resamples, right_at)
     given = read_predictions(path, ignore_label, right_at)
-    return _evaluate(given, name or path.stem, resamples, slice_by, must_have, check)
+    of = TABLE if is_table(path) else ''
+    return _evaluate(given, name or path.stem, resamples, slice_by, must_have, check, of)
 
 
 def _evaluate(
@@ -210,18 +212,18 @@ def _evaluate(
     slice_by: Sequence[str],
     must_have: str = '',
     check: Callable[[Parts], None] = lambda parts: None,
+    of: str = ARGUMENTS,
 ) -> Table:
     units = given['evaluated']
     slice_by = [slice_by] if isinstance(slice_by, str) else slice_by
     check_columns(units.slices, slice_by)
-    num_units = units.num_units
     notes = [note for part in given.values() for note in part.notes]
     warnings = [*notes, *_without_outputs(units), *_unused(given), *_replaced(units)]
     no_intervals = ''
     if resamples:
-        no_intervals = PIXELS if units.is_segmentation else TOO_MANY if num_units > MAX_RESAMPLED else ''
+        no_intervals = PIXELS if units.is_segmentation else TOO_MANY if units.num_units > MAX_RESAMPLED else ''
     parts = _parts_of(given, no_intervals)
-    plan = plan_of(given, parts, must_have)
+    plan = plan_of(given, parts, must_have, of)
     check(parts)
     options = dataclasses.replace(EvaluateConfig(), resamples=resamples)
     seconds: dict[str, float] = {}
@@ -229,11 +231,11 @@ def _evaluate(
         found = measure(parts, plan, options)
         measures = with_slices(found.measures, found.test, slice_by, options, no_intervals)
         shifted = measure_shifts(found, options)
-    num_classes = units.num_classes
+    warnings += [*filter(None, [no_intervals]), *shared_units(given), *_backward(measures, units.confidences)]
     dataset = DatasetDescription(
         name=name,
         task=parts.task,
-        num_classes=num_classes,
+        num_classes=units.num_classes,
         class_names=units.class_names,
         num_train=given['training'].num_units if 'training' in given else 0,
         num_val=given['validation'].num_units if 'validation' in given else 0,
@@ -246,12 +248,7 @@ def _evaluate(
         dataset,
         options.interval,
         mode='score',
-        warnings=(
-            *warnings,
-            *filter(None, [no_intervals]),
-            *shared_units(given),
-            *_backward(measures, units.confidences),
-        ),
+        warnings=tuple(warnings),
         environment=environment(),
         seconds=seconds,
     )

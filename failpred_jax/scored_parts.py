@@ -14,12 +14,15 @@ from failpred_jax.evaluate.parts import Part, Parts
 from failpred_jax.evaluate.scoring import Plan, drop_normalized, make_plan
 from failpred_jax.evaluate.shifted import Evaluator, ShiftUnits
 from failpred_jax.prediction_file import Units
+from failpred_jax.prediction_file.file import ARGUMENTS, PARTS
 from failpred_jax.prediction_file.shifts import LABELED, STRANGERS, is_shift
 from failpred_jax.results import About
 from failpred_jax.results.shifted import Shifted
 from failpred_jax.scores.sampled import add_sample, finish_samples, init_samples
 from failpred_jax.scores.score import SampleSummary, ScoreInputs
 
+# Where predictions are from that have a row per unit, whichever part it is of.
+TABLE = 'a table'
 # Of so many rows at least, evenly spaced, it is seen whether logits have a scale of their own.
 _LOOKED_AT = 10_000
 
@@ -102,13 +105,15 @@ def _some(rows: np.ndarray) -> np.ndarray:
     return rows[:: max(1, len(rows) // _LOOKED_AT)]
 
 
-def plan_of(given: Mapping[str, Units], parts: Parts, must_have: str = '') -> Plan:
+def plan_of(given: Mapping[str, Units], parts: Parts, must_have: str = '', of: str = '') -> Plan:
     """Return which scores these predictions can have; the user's own columns of the same name take their place.
+
+    `of` is where the predictions are from, ARGUMENTS or TABLE, so that what is lacking is said as it can be given.
 
     Raises:
       UserError: the score `must_have` is none of them ('' asks for none).
     """
-    plan, own = _plan_of(given, parts), given['evaluated'].confidences
+    plan, own = _plan_of(given, parts, of), given['evaluated'].confidences
     there = [*own, *(score.name for score in plan.scores)]
     if must_have and must_have not in there:
         why = f' ({plan.unavailable[must_have]})' if must_have in plan.unavailable else ''
@@ -119,7 +124,7 @@ def plan_of(given: Mapping[str, Units], parts: Parts, must_have: str = '') -> Pl
     return plan
 
 
-def _plan_of(given: Mapping[str, Units], parts: Parts) -> Plan:
+def _plan_of(given: Mapping[str, Units], parts: Parts, of: str) -> Plan:
     if given['evaluated'].logits is None:
         # Forty lines that all say the same would hide what was measured.
         return Plan((), {})
@@ -136,22 +141,45 @@ def _plan_of(given: Mapping[str, Units], parts: Parts) -> Plan:
     plan = drop_normalized(
         make_plan(('all',), reasons, parts.task), *(_some(u.logits) for u in given.values() if u.logits is not None)
     )
-    kept, unavailable = [], {k: v for k, v in plan.unavailable.items() if k not in own}
+    kept, unavailable = [], {k: _said(v, given) for k, v in plan.unavailable.items() if k not in own}
     for score in plan.scores:
         if score.name in own:
             continue
         if score.fit is None:
             kept.append(score)
             continue
-        asked = [('validation', 'val_')] + ([('training', 'train_')] if score.fits_on_train else [])
-        lacking = []
-        for part, prefix in asked:
-            if part not in given:
-                lacking.append(f"'{prefix}labels' and '{prefix}logits' (from Python: {part}=)")
-            if 'features' in score.needs and (part not in given or given[part].features is None):
-                lacking.append(f"'{prefix}features'")
+        asked = ['validation', *(['training'] if score.fits_on_train else [])]
+        wants_features = 'features' in score.needs
+        lacking = [
+            _lacking(part, given, wants_features, of)
+            for part in asked
+            if part not in given or (wants_features and given[part].features is None)
+        ]
         if lacking:
-            unavailable[score.name] = f'it is fitted on other units: add {", ".join(lacking)}'
+            unavailable[score.name] = f'it is fitted on other units: add {" and ".join(lacking)}'
         else:
             kept.append(score)
     return Plan(tuple(kept), unavailable)
+
+
+def _said(reason: str, given: Mapping[str, Units]) -> str:
+    """Return why a score is unavailable, said of what was given: logarithms of probabilities are not the user's."""
+    if all(units.outputs_are != 'probabilities' for units in given.values()):
+        return reason
+    return reason.replace('these are log-probabilities, whose scale is lost', 'probabilities do not tell their scale')
+
+
+def _lacking(part: str, given: Mapping[str, Units], wants_features: bool, of: str) -> str:
+    """Return what a part lacks, in words, as it can be given where the predictions are from."""
+    units = given['evaluated']
+    # As arguments, outputs of any kind are the logits.
+    kinds = {'probabilities': 'probs', 'log-probabilities': 'log_probs'}
+    outputs = 'logits' if of == ARGUMENTS else kinds.get(units.outputs_are, 'logits')
+    names = [*(['labels', outputs] if part not in given else []), *(['features'] if wants_features else [])]
+    prefix = next(prefix for prefix, name in PARTS.items() if name == part)
+    if of == ARGUMENTS:
+        return f'{part}={{{", ".join(f"{name!r}: ..." for name in names)}}}'
+    if of == TABLE and part not in given:
+        word = prefix.removesuffix('_')
+        return f"rows of them, with '{word}' in a column 'part' that says 'test' in the others"
+    return ', '.join(f"'{prefix}{name}'" for name in names)

@@ -104,7 +104,7 @@ def test_everything_wrong_is_named_at_once(arrays):
     bad['val_labels'] = np.zeros(4, int)
     text = problems_of(bad)
     assert "'labels' has 1 values out of range, such as 7; with 3 classes they must be 0 to 2" in text
-    assert "'logits' holds 1 values that are NaN or +infinity, first in unit 5" in text
+    assert "'logits' holds 1 value that is NaN or +infinity (row 6)" in text
     assert "'confidence_mine' is missing for 60 units (rows 1, 2, 3, 4, 5, ...)" in text
     assert "unknown array 'confidnce_other'" in text
     assert "'val_logits' (or probs, or log_probs) with 'val_labels' is missing" in text
@@ -147,7 +147,7 @@ def test_what_is_refused(arrays, change, words):
 @pytest.mark.parametrize(
     ('probs', 'words'),
     [
-        (np.full((4, 2), 0.4), "'probs' does not sum to 1 for 4 units, such as 0.8 for unit 0"),
+        (np.full((4, 2), 0.4), "'probs' does not sum to 1 for 4 units (rows 1, 2, 3, 4), such as 0.8"),
         (
             np.array([[1.5, -0.5]] * 4),
             "values outside [0, 1], from -0.5 to 1.5; are they logits? Then name them 'logits'",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from failpred_jax.errors import numbered
 from failpred_jax.prediction_file.labels import as_words, is_missing, missing_problem
 from failpred_jax.prediction_file.places import Places
 
@@ -49,6 +50,26 @@ def read_ids(given: Mapping[str, np.ndarray], kept: np.ndarray, prefix: str, pro
         return None
     values = given['id'].reshape(-1)[kept]
     return None if _are_rounded(values, f"'{prefix}id'", problems) else as_words(values)
+
+
+def repeated_ids(ids: np.ndarray | None, kept: np.ndarray, prefix: str, places: Places) -> list[str]:
+    """Return a sentence where a few of the units that are kept have the id [N] of another; none where most have.
+
+    Where most ids repeat, each names what several rows belong to.
+    """
+    if ids is None:
+        return []
+    distinct, place, count = np.unique(ids, return_inverse=True, return_counts=True)
+    is_repeated = (count > 1) & (distinct != '')
+    repeated = is_repeated[place.reshape(-1)]
+    if not repeated.any() or 2 * repeated.sum() > len(ids):
+        return []
+    first = np.zeros(kept.shape, bool)
+    word = ids[repeated.argmax()]
+    first[kept] = ids == word
+    what, where = numbered(int(is_repeated.sum()), 'value'), places.named(first)
+    stand = 'stands' if is_repeated.sum() == 1 else 'stand'
+    return [f"{what} of '{prefix}id' {stand} in more than one row, such as '{word}' ({where}): twice by mistake?"]
 
 
 def _are_rounded(values: np.ndarray, name: str, problems: list[str]) -> bool:

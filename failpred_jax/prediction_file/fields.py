@@ -47,7 +47,8 @@ def flattened(
             if problem:
                 problems.append(problem)
         elif name in SAMPLES:
-            samples[name] = _samples(array.reshape(-1, *array.shape[-2:])[flat], prefix + name, problems)
+            rows = places.of_kept(flat, array.shape[-2])
+            samples[name] = _samples(array.reshape(-1, *array.shape[-2:])[flat], prefix + name, problems, rows)
         elif name not in NO_SLICES:
             slices[name] = array.reshape(-1)[flat]
         elif name in COMPARED and not any(output in given for output in OUTPUTS):
@@ -83,9 +84,9 @@ def _confidence_problem(values: np.ndarray, flat: np.ndarray, name: str, prefix:
     return ''
 
 
-def _samples(array: np.ndarray, name: str, problems: list[str]) -> np.ndarray:
+def _samples(array: np.ndarray, name: str, problems: list[str], places: Places) -> np.ndarray:
     if array.shape[1] < 2:
         problems.append(f"'{name}' holds {array.shape[1]} distribution per unit; there must be at least 2")
     every = np.ones(array.shape[:2], bool)
-    found = read_outputs(array, 'probs', array.shape[:2], name.removesuffix('probs'), every, [], problems)
+    found = read_outputs(array, 'probs', array.shape[:2], name.removesuffix('probs'), every, [], problems, places)
     return array if found is None or found.probs is None else found.probs

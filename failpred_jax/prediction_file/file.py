@@ -43,6 +43,7 @@ from failpred_jax.prediction_file.names import (
     SYNONYMS,
     as_called,
     name_problem,
+    of_arguments,
     plain_names,
     stem_of,
 )
@@ -50,6 +51,8 @@ from failpred_jax.prediction_file.part import Units, parse_part
 from failpred_jax.prediction_file.shifts import check_columns, is_shift, parse_shift, split_shifts
 from failpred_jax.readers.reading import PIPE, Arrays, read_file
 
+# Where arrays are from that no file holds.
+ARGUMENTS = 'the arguments'
 # Columns of --mode=predict and --mode=combine: numbers and truth values of a score.
 _OF_SCORES = ('calibrated_', 'correct_')
 
@@ -126,6 +129,8 @@ def parse_arrays(
     problems += [as_called(problem, called) for problem in of_parts]
     if not problems:
         problems += _check_together(found)
+    if where == ARGUMENTS:
+        problems = [of_arguments(problem) for problem in problems]
     if problems:
         raise UserError('\n'.join([f'the predictions in {where} have problems:', *(f'  - {p}' for p in problems)]))
     found['evaluated'] = found['evaluated'].with_notes((*notes, *dealt.notes, *_shifted(found['evaluated'])))

@@ -1,5 +1,8 @@
 """Labels as people have them (numbers of any width, words, truth values, one-hot) as class numbers from 0."""
 
+import re
+import shlex
+
 import numpy as np
 
 from failpred_jax.errors import numbered
@@ -9,6 +12,8 @@ from failpred_jax.prediction_file.places import Places
 IgnoreLabel = int | str | None
 # Labels that other tools use for "no class".
 USUAL_VOID = (-1, 255)
+# The number of a class in words, as decimals too: beside a word, a table holds words alone.
+_NUMBER = re.compile(r'[0-9]{1,9}(\.0+)?')
 LEAVE_OUT_MISSING = '--ignore_label= (and nothing after it), or with '
 
 
@@ -92,7 +97,7 @@ def read_labels(
         problems.append(missing_problem(missing, name, prefix, places, LEAVE_OUT_MISSING))
         return None
     if labels.dtype.kind in 'SU':
-        found = _from_words(labels.reshape(kept.shape), num_classes, class_names, kept, name, problems)
+        found = _from_words(labels.reshape(kept.shape), num_classes, class_names, kept, name, problems, places)
         return None if found is None else (found, kept)
     if labels.dtype.kind not in 'biuf':
         problems.append(f"'{name}' has type {labels.dtype}; it must hold class numbers or class names")
@@ -122,21 +127,26 @@ def _from_words(
     kept: np.ndarray,
     name: str,
     problems: list[str],
+    places: Places,
 ) -> np.ndarray | None:
     words = np.char.strip(
         labels.astype(str) if labels.dtype.kind == 'U' else np.char.decode(labels, 'utf-8', 'replace')
     )
     distinct = np.unique(words[kept])
     if not class_names:
-        if all(word.isdecimal() and word.isascii() and len(word) < 10 for word in distinct):
-            numbers = np.where(kept, words, '0').astype(np.int64)
+        strange = [word for word in distinct.tolist() if not _NUMBER.fullmatch(word)]
+        if not strange:
+            numbers = np.where(kept, words, '0').astype(np.float64).astype(np.int64)
             problem = _range_problem(numbers[kept], num_classes, name, name.removesuffix('labels'))
             if problem:
                 problems.append(problem)
                 return None
             return numbers.astype(np.int32)
+        where, remedy = _few_strange(words, strange, kept, name, places)
         problems.append(
-            f"'{name}' holds words ({', '.join(map(repr, distinct[:4].tolist()))}, ...), but not which column of the "
+            f"'{name}' holds {_quoted(strange)}{where}, and numbers of classes for all other units{remedy}"
+            if where
+            else f"'{name}' holds words ({_quoted(distinct.tolist())}, ...), but not which column of the "
             "outputs is which class; add 'class_names', the names in the order of the outputs, or name the columns of "
             'a table by their classes (probs_NAME)'
         )
@@ -144,14 +154,33 @@ def _from_words(
     number_of = {word: i for i, word in enumerate(class_names)}
     unknown = [word for word in distinct.tolist() if word not in number_of]
     if unknown:
+        where, remedy = _few_strange(words, unknown, kept, name, places)
         problems.append(
-            f"'{name}' holds {', '.join(map(repr, unknown[:4]))}, which 'class_names' (or the columns' names) does not "
-            f'have ({", ".join(class_names[:8])}{", ..." if len(class_names) > 8 else ""}){_numbers_meant(unknown)}'
+            f"'{name}' holds {_quoted(unknown)}{where}, which 'class_names' (or the columns' names) does not "
+            f'have ({", ".join(class_names[:8])}{", ..." if len(class_names) > 8 else ""}){remedy}'
+            f'{_numbers_meant(unknown)}'
         )
         return None
     numbers = np.array([number_of[word] for word in distinct.tolist()], np.int32)
-    places = np.minimum(np.searchsorted(distinct, words), len(distinct) - 1)
-    return np.where(kept, numbers[places], 0).astype(np.int32)
+    places_of = np.minimum(np.searchsorted(distinct, words), len(distinct) - 1)
+    return np.where(kept, numbers[places_of], 0).astype(np.int32)
+
+
+def _few_strange(words: np.ndarray, strange: list[str], kept: np.ndarray, name: str, places: Places) -> tuple[str, str]:
+    """Return how many units have words that are no classes and where, and what to do; nothing where most have."""
+    bad = kept & np.isin(words, strange)
+    if 2 * bad.sum() >= kept.sum():
+        return '', ''
+    way = f"a column '{name.removesuffix('labels')}mask' that is False there"
+    way = f'--ignore_label={shlex.quote(strange[0])}' if len(strange) == 1 else way
+    return (
+        f' for {numbered(int(bad.sum()), "unit")} ({places.named(bad)})',
+        f"; mend them, or, if they mean 'no label', leave these units out with {way}",
+    )
+
+
+def _quoted(words: list[str]) -> str:
+    return ', '.join(map(repr, words[:4]))
 
 
 def _numbers_meant(unknown: list[str]) -> str:

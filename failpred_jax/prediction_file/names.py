@@ -1,6 +1,7 @@
 """What arrays are called: by us, by other tools, and by those who write with capitals and spaces."""
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -123,3 +124,17 @@ def vague_names(names: Iterable[str]) -> str:
 def as_called(problem: str, called: Mapping[str, str]) -> str:
     """Return a sentence with our quoted names as the user wrote them; `called` is ours -> the user's."""
     return re.sub(r"'([^']+)'", lambda found: f"'{called.get(found[1], found[1])}'", problem)
+
+
+def of_arguments(problem: str) -> str:
+    """Return a sentence on flags as it is said of arguments in Python."""
+    problem = problem.replace('--ignore_label= (and nothing after it)', "ignore_label=''").replace(
+        ' a column ', ' an array '
+    )
+    # As a shell takes it: 'don'"'"'t' is one word.
+    return re.sub(r"""--ignore_label=((?:'[^']*'|"[^"]*"|[^\s,;)'"])+)""", _as_argument, problem)
+
+
+def _as_argument(found: re.Match[str]) -> str:
+    word = shlex.split(found[1])[0]
+    return f'ignore_label={word if word.lstrip("-").isdecimal() else repr(word)}'

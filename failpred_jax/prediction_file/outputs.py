@@ -9,12 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from failpred_jax.errors import numbered
+from failpred_jax.prediction_file.odd_rows import (
+    ROUNDED_TOLERANCE,
+    SUM_TOLERANCE,
+    Named,
+    few_others,
+    mostly_probabilities,
+)
+from failpred_jax.prediction_file.places import Places
 from failpred_jax.prediction_file.rows import Conversion, Rows, to_float32
 
-# A row of probabilities that sums to 1 within this is one.
-SUM_TOLERANCE = 1e-3
-# Rounding may take a row this far from 1, whatever its type.
-ROUNDED_TOLERANCE = 0.01
 # Below this a probability is taken as it.
 SMALLEST = 1e-300
 # Beyond it, sums of logits leave float32.
@@ -49,6 +54,7 @@ def read_outputs(
     kept: np.ndarray,
     notes: list[str],
     problems: list[str],
+    places: Places | None = None,
 ) -> Outputs | None:
     """Return outputs in the form that everything here reads, or None if they are not usable.
 
@@ -59,13 +65,14 @@ def read_outputs(
       prefix: of the part, for messages.
       kept: [...] bool; what the other units hold does not matter.
       notes, problems: sentences for the user, added to.
+      places: where the units are in the file; None where that is not known.
     """
     full = prefix + name
     if outputs.dtype.kind not in 'biuf':
         problems.append(f"'{full}' has type {outputs.dtype}; it must hold numbers")
         return None
     if outputs.shape == shape or (outputs.shape == (*shape, 1)):
-        return _binary(outputs.reshape(shape), name, full, kept, notes, problems)
+        return _binary(outputs.reshape(shape), name, full, kept, notes, problems, places)
     if outputs.shape[:-1] != shape or outputs.ndim != len(shape) + 1:
         hint = ''
         if len(shape) == 1 and outputs.ndim == 2 and outputs.shape[1] == shape[0]:
@@ -81,7 +88,11 @@ def read_outputs(
             problems.append(f"'{full}' has {outputs.shape[-1]} classes; there must be at least 2")
         return None
     rows = Rows(outputs, kept)
-    found = _looked_at(rows, name, full, notes, problems)
+
+    def named(which: np.ndarray) -> str:
+        return '' if places is None else f' ({places.named(rows.among_all(which))})'
+
+    found = _looked_at(rows, name, full, notes, problems, named)
     if found is None:
         return None
     kind, convert = found
@@ -91,30 +102,31 @@ def read_outputs(
 
 
 def _looked_at(
-    rows: Rows, name: str, full: str, notes: list[str], problems: list[str]
+    rows: Rows, name: str, full: str, notes: list[str], problems: list[str], named: Named
 ) -> tuple[str, Conversion | None] | None:
     """Return what rows are and how a block of them [M, C] float64 becomes logits or log-probabilities.
 
-    Without a conversion they are raw logits; None if they are not usable.
+    Without a conversion they are raw logits; None if they are not usable. `named` says where rows are.
     """
     low, high = rows.range()
     if not high < np.inf or np.isnan(low):
-        count, first = rows.count_bad()
+        bad = rows.each(lambda block: (np.isnan(block) | np.isposinf(block)).sum(axis=-1))
+        what = 'value that is' if bad.sum() == 1 else 'values that are'
         problems.append(
-            f"'{full}' holds {count:,} values that are NaN or +infinity, first in unit {first}; every class of a unit "
-            'needs a number'
+            f"'{full}' holds {int(bad.sum()):,} {what} NaN or +infinity{named(bad > 0)}; every class of a unit needs a "
+            'number'
         )
         return None
     if max(-rows.lowest_finite(low), high) > LARGEST:
         problems.append(f"'{full}' holds values beyond {LARGEST:.0e}, which no softmax tells apart; rescale them")
         return None
     if name == 'probs':
-        return _probabilities(rows, (low, high), full, notes, problems)
+        return _probabilities(rows, (low, high), full, notes, problems, named)
     if low >= -SUM_TOLERANCE:
         sums = rows.each(_sums)
         if high <= 1 + ROUNDED_TOLERANCE and _sum_to_one(sums, _allowed(rows)).all():
             notes.append(f"the rows of '{full}' sum to 1: treated as probabilities, not as {name}")
-            return _probabilities(rows, (low, high), full, notes, problems)
+            return _probabilities(rows, (low, high), full, notes, problems, named)
         whole = _whole_of(sums, rows)
         if low >= 0 and whole:
             problems.append(
@@ -125,8 +137,9 @@ def _looked_at(
     if low == -np.inf:
         masked = rows.each(lambda block: np.isneginf(block).sum(axis=-1))
         if (masked == rows.num_classes).any():
-            whole = int(np.count_nonzero(masked == rows.num_classes))
-            problems.append(f"'{full}' holds -infinity for every class of {whole:,} units")
+            whole = masked == rows.num_classes
+            units = numbered(int(whole.sum()), 'unit')
+            problems.append(f"'{full}' holds -infinity for every class of {units}{named(whole)}")
             return None
         notes.append(
             f"'{full}' holds -infinity for {int(masked.sum()):,} classes of units: those classes are masked, so their "
@@ -135,30 +148,49 @@ def _looked_at(
         return 'log-probabilities', _normalized
     is_normalized = high <= 1e-6 and np.abs(rows.each(log_sum_exp)).max() <= SUM_TOLERANCE
     if name == 'log_probs' and not is_normalized:
-        problems.append(
-            f"'{full}' are no log-probabilities: the exponentials of row 0 sum to "
-            f"{np.exp(log_sum_exp(rows.first()))[0]:.4g}; logits are named '{full.replace('log_probs', 'logits')}'"
-        )
+        problems.append(_no_log_probs(rows, full, named))
         return None
     if not is_normalized:
+        notes += mostly_probabilities(rows, name, full, _allowed(rows), named)
         return 'logits', None
     if name != 'log_probs':
         notes.append(f"the exponentials of the rows of '{full}' sum to 1: treated as log-probabilities")
     return 'log-probabilities', _normalized
 
 
+def _no_log_probs(rows: Rows, full: str, named: Named) -> str:
+    totals = rows.each(log_sum_exp)
+    off = (np.abs(totals) > SUM_TOLERANCE) | rows.each(lambda block: block.max(axis=-1) > 1e-6)
+    return (
+        f"'{full}' are no log-probabilities: in {numbered(int(off.sum()), 'unit')}{named(off)} their exponentials "
+        f'do not sum to 1 (but to such as {np.exp(min(totals[off][0], 99)):.4g}); logits are named '
+        f"'{full.replace('log_probs', 'logits')}'"
+    )
+
+
 def _binary(
-    column: np.ndarray, name: str, full: str, kept: np.ndarray, notes: list[str], problems: list[str]
+    column: np.ndarray,
+    name: str,
+    full: str,
+    kept: np.ndarray,
+    notes: list[str],
+    problems: list[str],
+    places: Places | None,
 ) -> Outputs | None:
     """Return the two classes of a single column, which is that of class 1."""
     values = column[kept].astype(np.float64)
     if not values.size:
         return None
+
+    def named(which: np.ndarray) -> str:
+        bad = np.zeros(kept.shape, bool)
+        bad[kept] = which
+        return '' if places is None else f' ({places.named(bad)})'
+
     is_usable = np.abs(values) <= LARGEST
     if not is_usable.all():
-        problems.append(
-            f"'{full}' holds {int((~is_usable).sum()):,} values that are not finite, or beyond {LARGEST:.0e}"
-        )
+        count = numbered(int((~is_usable).sum()), 'value')
+        problems.append(f"'{full}' holds {count} not finite, or beyond {LARGEST:.0e}{named(~is_usable)}")
         return None
     if name == 'log_probs':
         values, name = np.exp(values), 'probs'
@@ -168,8 +200,12 @@ def _binary(
         notes.append(f"the column '{full}' lies within [0, 1]: treated as probabilities, not as logits")
         name = 'probs'
     if name == 'probs':
-        if values.min() < 0 or values.max() > 1:
-            problems.append(f"'{full}' is one column, of class 1 of two, and has values outside [0, 1]")
+        outside = (values < 0) | (values > 1)
+        if outside.any():
+            problems.append(
+                f"'{full}' is one column, of class 1 of two, and has {numbered(int(outside.sum()), 'value')} outside "
+                f'[0, 1]{named(outside)}'
+            )
             return None
         probs = _both_classes(values, column.dtype)
         rows, kind = _log(probs), 'probabilities'
@@ -200,12 +236,18 @@ def _both_classes(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _probabilities(
-    rows: Rows, ends: tuple[float, float], full: str, notes: list[str], problems: list[str]
+    rows: Rows, ends: tuple[float, float], full: str, notes: list[str], problems: list[str], named: Named
 ) -> tuple[str, Conversion] | None:
     """Return how class probabilities are made to sum to 1, or None if these are something else."""
     low, high = ends
-    sums = rows.each(_sums)
-    if low < -SUM_TOLERANCE or high > 1 + ROUNDED_TOLERANCE:
+    sums, allowed = rows.each(_sums), _allowed(rows)
+    is_outside = low < -SUM_TOLERANCE or high > 1 + ROUNDED_TOLERANCE
+    off = np.abs(sums - 1)
+    is_one = _sum_to_one(sums, allowed)
+    if (is_outside or not is_one.all()) and (told := few_others(rows, sums, full, allowed, named)):
+        problems.append(told)
+        return None
+    if is_outside:
         if low >= 0 and sums[0] > 1.5 and np.abs(sums - sums[0]).max() < 0.05 * sums[0]:
             problems.append(
                 f"'{full}' sums to about {sums[0]:.4g} in every row, as percentages or bytes do; divide by it: "
@@ -220,13 +262,11 @@ def _probabilities(
                 f"'{full}' has values outside [0, 1], from {low:.4g} to {high:.4g}; are they logits? Then {remedy}"
             )
         return None
-    off = np.abs(sums - 1)
-    is_one = _sum_to_one(sums, _allowed(rows))
     if not is_one.all():
         unit = int(np.where(is_one, 0, off).argmax())
         problems.append(
-            f"'{full}' does not sum to 1 for {int((~is_one).sum()):,} units, such as {sums[unit]:.4g} for "
-            f'unit {unit}; if unnormalized, divide each row by its sum: probs / probs.sum(-1, keepdims=True); '
+            f"'{full}' does not sum to 1 for {numbered(int((~is_one).sum()), 'unit')}{named(~is_one)}, such as "
+            f'{sums[unit]:.4g}; if unnormalized, divide each row by its sum: probs / probs.sum(-1, keepdims=True); '
             'the sigmoids of several yes-or-no labels are not the probabilities of classes'
         )
         return None

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import softmax
 
 from failpred_jax.errors import numbered
+from failpred_jax.prediction_file.belonging import repeated_ids
 from failpred_jax.prediction_file.correctness import check_predicted, compared, read_correct, right_from
 from failpred_jax.prediction_file.fields import CONFIDENCE, NO_SLICES, OUTPUTS, SAMPLES, flattened, taken
 from failpred_jax.prediction_file.labels import IgnoreLabel, leave_out, read_labels
@@ -139,6 +140,8 @@ def parse_part(
             check_predicted(given['predicted'].reshape(-1)[flat], logits, class_names, prefix, problems)
     if len(problems) > before:
         return None
+    if len(shape) == 1:
+        notes += repeated_ids(units['ids'], flat, prefix, places)
     class_names = () if logits is None else class_names or tuple(map(str, range(logits.shape[-1])))
     return Units(
         labels, logits, correct, '' if outputs is None else outputs.kind, class_names=class_names, shape=shape,
@@ -190,7 +193,7 @@ def _classes(
     name = next((name for name in OUTPUTS if name in given), '')
     if not name:
         return None, None, kept
-    outputs = read_outputs(given[name], name, kept.shape, prefix, kept, notes, problems)
+    outputs = read_outputs(given[name], name, kept.shape, prefix, kept, notes, problems, places)
     is_one_column = given[name].shape in (kept.shape, (*kept.shape, 1))
     # The last axis holds the classes, if there is one at all; read_outputs has said so if there is none.
     num_classes = 2 if is_one_column else given[name].shape[-1] if given[name].ndim else 0

@@ -43,19 +43,11 @@ class Rows:
             return low
         return min(float(np.where(np.isfinite(block), block, 0).min()) for _, block in self._blocks())
 
-    def count_bad(self) -> tuple[int, int]:
-        """Return how many values are NaN or +infinity, and the first row that has one."""
-        count, first = 0, -1
-        for place, block in self._blocks():
-            bad = np.isnan(block) | np.isposinf(block)
-            count += int(bad.sum())
-            if first < 0 and bad.any():
-                first = place.start + int(bad.any(axis=-1).argmax())
-        return count, first
-
-    def first(self) -> np.ndarray:
-        """Return the first row: [1, C] float64."""
-        return self._flat[slice(1) if self._places is None else self._places[:1]].astype(np.float64)
+    def among_all(self, which: np.ndarray) -> np.ndarray:
+        """Return which of all rows, flat bool, are these of the kept ones, [M] bool."""
+        found = np.zeros(len(self._flat), bool)
+        found[which if self._places is None else self._places[which]] = True
+        return found
 
     def some(self, most: int) -> Iterator[np.ndarray]:
         """Yield about so many rows, evenly spaced, some at a time: [M, C] float64."""

@@ -59,6 +59,7 @@ class Format:
       matches: (path, first bytes) -> whether the content is of this format. A folder has no first bytes.
       read: path -> Arrays. Raises UserError, which names what was found and what to do.
       is_last_resort: tried after all others, as text is that has no mark of its own.
+      is_table: whether it holds columns of equal length, in which a column `part` says of which part a row is.
       map: as `read`, but arrays stay in the file where they can (np.memmap); None for formats that have none such.
     """
 
@@ -67,6 +68,7 @@ class Format:
     matches: Callable[[Path, bytes], bool]
     read: Callable[[Path], Arrays]
     is_last_resort: bool = False
+    is_table: bool = False
     map: Callable[[Path], Arrays] | None = None
 
 
@@ -98,11 +100,25 @@ def read_file(path: Path, in_place: bool = False) -> Arrays:
             raise UserError(f"'{path}' cannot be read: {error.strerror or error}") from error
         if not head:
             raise UserError(f"'{path}' is empty; give one of: {_known()}")
-    formats = sorted((FORMATS[name] for name in FORMATS), key=lambda f: f.is_last_resort)
-    chosen = next((f for f in formats if f.matches(path, head)), None)
+    chosen = _format_of(path, head)
     if chosen is None:
         raise UserError(f"'{path}' is of no format that can be read here; give one of: {_known()}")
     return (chosen.map or chosen.read)(path) if in_place else chosen.read(path)
+
+
+def is_table(path: Path) -> bool:
+    """Return whether a file that was read is a table, of one of the formats that are."""
+    head = b''
+    if path.is_file():
+        with path.open('rb') as file:
+            head = file.read(HEAD_BYTES)
+    chosen = _format_of(path, head)
+    return chosen is not None and chosen.is_table
+
+
+def _format_of(path: Path, head: bytes) -> Format | None:
+    formats = sorted((FORMATS[name] for name in FORMATS), key=lambda f: f.is_last_resort)
+    return next((f for f in formats if f.matches(path, head)), None)
 
 
 def _known() -> str:

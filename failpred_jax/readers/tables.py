@@ -265,7 +265,7 @@ def _suffix(path: Path) -> str:
 
 
 FORMATS.register('parquet')(
-    Format('parquet', ('.parquet',), lambda path, head: head.startswith(b'PAR1'), _read_parquet)
+    Format('parquet', ('.parquet',), lambda path, head: head.startswith(b'PAR1'), _read_parquet, is_table=True)
 )
 FORMATS.register('arrow')(
     Format(
@@ -273,9 +273,10 @@ FORMATS.register('arrow')(
         ('.arrow', '.feather'),
         lambda path, head: head.startswith((b'ARROW1', b'FEA1', b'\xff\xff\xff\xff')),
         _read_arrow,
+        is_table=True,
     )
 )
-FORMATS.register('json')(Format('JSON lines', ('.jsonl', '.json'), _starts_with_json, _read_json))
+FORMATS.register('json')(Format('JSON lines', ('.jsonl', '.json'), _starts_with_json, _read_json, is_table=True))
 FORMATS.register('csv')(
-    Format('table', ('.csv', '.tsv', '.txt', '.csv.gz'), lambda path, head: path.is_file(), _read_csv, True)
+    Format('table', ('.csv', '.tsv', '.txt', '.csv.gz'), lambda path, head: path.is_file(), _read_csv, True, True)
 )

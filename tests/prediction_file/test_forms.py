@@ -106,7 +106,7 @@ def test_probabilities_are_the_same_under_every_name_however_rounded(decimals, c
 def test_a_row_without_any_probability_is_refused_and_divided_by_nothing():
     probs = np.round(RNG.dirichlet(np.ones(300), size=30), 2)
     probs[7] = 0
-    with pytest.raises(UserError, match='does not sum to 1 for 1 units, such as 0 for unit 7'):
+    with pytest.raises(UserError, match=r'of 1 unit of 30 \(row 8\) do not sum to 1 \(but to 0\)'):
         parse(labels=np.zeros(30, int), probs=probs)
 
 
@@ -218,7 +218,7 @@ REFUSED = {
     'halves': ({'labels': LABELS + 0.5}, 'whole number'),
     'NaN': (
         {'labels': np.where(np.arange(N) == 3, np.nan, LABELS)},
-        r'.labels. is missing for 1 unit \(row 4\).*--ignore_label= ',
+        r".labels. is missing for 1 unit \(row 4\).*with ignore_label='', or with an array 'mask'",
     ),
     'percent': ({'probs': PROBS * 100, 'logits': None}, 'divide by it'),
     'percent under logits': ({'logits': PROBS * 100}, 'sums to about 100 in every row.*logits / logits.sum'),
@@ -227,7 +227,7 @@ REFUSED = {
     'sigmoids': ({'probs': 1 / (1 + np.exp(-LOGITS)), 'logits': None}, 'yes-or-no'),
     'logits as probs': ({'probs': LOGITS, 'logits': None}, 'are they logits'),
     'logits as log-probs': ({'log_probs': LOGITS, 'logits': None}, 'no log-probabilities'),
-    'NaN in logits': ({'logits': np.where(np.arange(N)[:, None] == 3, np.nan, LOGITS)}, 'unit 3'),
+    'NaN in logits': ({'logits': np.where(np.arange(N)[:, None] == 3, np.nan, LOGITS)}, r'\(row 4\)'),
     'numbers beyond all bounds': ({'logits': LOGITS * 1e300}, 'no softmax tells apart'),
     'signs for two classes': ({'labels': LABELS // 2 * 2 - 1, 'logits': LOGITS[:, :2]}, r'\(labels \+ 1\) // 2'),
     'transposed': ({'logits': LOGITS.T}, 'transpose it'),
