@@ -21,7 +21,7 @@ def difference(name: str, value: Any, other: str, first: Any) -> str:
         return ''
     row = next((row for row, (a, b) in enumerate(zip(index, theirs, strict=True)) if a != b), 0)
     return (
-        f"'{name}' and '{other}' have different indexes: row {row} is {index[row]!r} in one and {theirs[row]!r} in the "
-        f'other. Bring them into one order ({name}.loc[{other}.index]), or, if their rows are the same units already, '
-        'drop the index of both: .reset_index(drop=True)'
+        f"'{name}' and '{other}' have different indexes: row {row + 1} is {index[row]!r} in one and {theirs[row]!r} in "
+        f'the other. Bring them into one order ({name}.loc[{other}.index]), or, if their rows are the same units '
+        'already, drop the index of both: .reset_index(drop=True)'
     )

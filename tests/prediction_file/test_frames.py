@@ -88,7 +88,9 @@ def test_series_of_other_indexes_are_refused_and_of_the_same_taken():
     order = RNG.permutation(N)
     labels, score = pd.Series(LABELS), pd.Series(PROBS.max(axis=1))
     for other in (score[order], score.set_axis(order)):
-        with pytest.raises(UserError, match=r"'confidence_mine' and 'labels' have different indexes.*reset_index"):
+        row = int(np.flatnonzero(other.index != labels.index)[0]) + 1
+        told = rf"'confidence_mine' and 'labels' have different indexes: row {row} is .*reset_index"
+        with pytest.raises(UserError, match=told):
             parse_arrays({'labels': labels, 'probs': PROBS, 'confidence_mine': other}, 'the arguments')
     expected, _ = right(labels=LABELS, probs=PROBS)
     for index in (order, pd.Index([f'u{i}' for i in order])):
