@@ -2,7 +2,8 @@
 
 The order of things, written here once. Before the first step and after every `eval_every_steps`:
   1. validate in evaluation mode, on the whole validation split;
-  2. compare the stage's selection metric with the best so far (a tie keeps the earlier one; NaN never wins);
+  2. compare the stage's selection metric with the best so far (a tie keeps the earlier one; NaN never wins, nor what a
+     recipe does not mean to keep);
   3. write a row of the log;
   4. save a checkpoint, which knows which one is best. It comes last: killed before it, a run does all of this again
      and finds the same; killed after it, nothing is missing.
@@ -163,7 +164,8 @@ class _Trainer:
             )
             values = validation_metrics(units)
             selected = values[f'val_{stage.select_by}']
-            if np.isfinite(selected) and (progress.best_value is None or selected > progress.best_value):
+            may_be = all(recipe.may_be_selected(step) for recipe in stage.recipes.values())
+            if may_be and np.isfinite(selected) and (progress.best_value is None or selected > progress.best_value):
                 progress = replace(progress, best_step=step, best_value=selected)
             row = {'epoch': step / stage.steps_per_epoch}
             if progress.count:

@@ -10,6 +10,7 @@ from train.tiny import BATCH_SIZE, NUM_TRAIN, Tiny, equal, leaves
 from failpred_jax import devices
 from failpred_jax.config import default_config, read_config
 from failpred_jax.errors import UserError
+from failpred_jax.train import loop
 from failpred_jax.train.recipe import Setting, make_recipes
 from failpred_jax.train.recipes.crl import CrlOptions
 from failpred_jax.train.recipes.ema import EmaOptions
@@ -86,6 +87,30 @@ def test_swa_is_the_mean_of_the_last_epochs_ends():
     last = recipe('swa', SwaOptions(start=0.99))
     own = last.after_step(last.init(weights_after(0)), weights_after(12), jnp.int32(12))
     assert equal(last.evaluated(own, 12), weights_after(12))
+
+
+@pytest.mark.parametrize(
+    ('recipes', 'values', 'epoch'),
+    [
+        ({}, [0.1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4], 1),
+        ({'swa': {'start': 0.6}}, [0.1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4], 4),
+        ({'swa': {'start': 0.6}}, [0.1, 0.2, 0.3, 0.3, 0.3, 0.5, 0.4], 5),
+        ({'sam': {}, 'swa': {'start': 0.99}}, [0.1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4], 6),
+        # What a stage starts from stays a candidate.
+        ({'swa': {'start': 0.6}}, [0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1], 0),
+    ],
+)
+def test_what_is_selected_with_swa_is_an_average(recipes, values, epoch, tmp_path, monkeypatch):
+    seen, measured = iter(values), loop.validation_metrics
+
+    def said(units):
+        return {**measured(units), 'val_accuracy': next(seen)}
+
+    monkeypatch.setattr(loop, 'validation_metrics', said)
+    tiny = Tiny(recipes, epochs=6)
+    found = tiny.run(tmp_path)
+    assert found.best_step == epoch * tiny.stage.steps_per_epoch
+    assert found.best_value == values[epoch]
 
 
 def test_swa_moves_the_learning_rate_by_a_cosine():

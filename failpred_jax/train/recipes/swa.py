@@ -27,7 +27,9 @@ class SwaOptions:
 class Swa(Recipe):
     """Evaluate the mean of the weights at the end of each epoch from `start` on; training itself does not change.
 
-    Before that, the trained weights are evaluated. BatchNorm's statistics of the mean are estimated by a pass over the
+    Before that, the trained weights are evaluated but never selected, except those that the stage starts from: a recipe
+    that averages would else often end in weights that are no average, since single epochs by chance have the best
+    validation. BatchNorm's statistics of the mean are estimated by a pass over the
     training set. The learning rate should not vanish while averaging: weights that stand still have no mean worth
     taking.
 
@@ -68,3 +70,6 @@ class Swa(Recipe):
 
     def evaluated(self, own: PyTree, step: int) -> PyTree | None:
         return own['mean'] if step >= self.start_step else None
+
+    def may_be_selected(self, step: int) -> bool:
+        return step == 0 or step >= self.start_step
