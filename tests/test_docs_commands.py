@@ -91,5 +91,11 @@ def check_script(words: list[str]) -> None:
         # Benchmarks may share a command line.
         shared = re.findall(r'^from benchmarks\.(\w+) import', script.read_text(), re.MULTILINE)
         files = [script, *(ROOT / 'benchmarks' / f'{module}.py' for module in shared)]
-        known = re.findall(r"add_argument\(\s*'(--[\w-]+)'", '\n'.join(file.read_text() for file in files))
+        text = '\n'.join(file.read_text() for file in files)
+        if 'parse_known_args' in text:
+            # What a script does not know goes to the program.
+            options = [word for word in rest if word.startswith('--config.')]
+            check_program([word for word in rest if word.startswith('--config')])
+            rest = [word for word in rest if word not in options]
+        known = re.findall(r"add_argument\(\s*'(--[\w-]+)'", text)
         assert {word.split('=')[0] for word in rest if word.startswith('--')} <= set(known)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from monitor.population import units, written
+from monitor.population import units
 from monitor.test_command import frame, left, monitor
 
 from failpred_jax.errors import UserError
@@ -13,18 +13,11 @@ from failpred_jax.monitor.words import of_rows
 
 
 @pytest.fixture
-def policy(rng, tmp_path):
-    return written(tmp_path / 'decisions', rng, 500)
-
-
-@pytest.fixture
-def taken(policy, tmp_path):
+def taken(fed):
     """Return a function that feeds a table to a state and returns (rows counted before, rows counted now)."""
 
-    def take(table, state=tmp_path / 'monitor.json', form='csv'):
-        path = tmp_path / f'stream.{form}'
-        table.to_csv(path, index=False) if form == 'csv' else table.to_parquet(path, index=False)
-        ended = running.run_monitor(policy, path, state, {'window': 50})
+    def take(*table, **how):
+        ended = fed(*table, **how)
         return ended.num_repeated, ended.num_rows
 
     return take

@@ -6,10 +6,10 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from monitor.population import made, units, written
+from monitor.population import made, units
 from monitor.test_command import frame, monitor
 
-from failpred_jax.monitor import Monitor, Options, load, running, save, words
+from failpred_jax.monitor import Monitor, Options, load, save, words
 from failpred_jax.monitor.counted import UNKNOWN
 from failpred_jax.monitor.lookalikes import lookalikes
 from failpred_jax.monitor.seen import MOST, Seen
@@ -17,18 +17,11 @@ from failpred_jax.monitor.state import _digest
 
 
 @pytest.fixture
-def policy(rng, tmp_path):
-    return written(tmp_path / 'decisions', rng, 500)
-
-
-@pytest.fixture
-def call(policy, tmp_path):
+def call(fed):
     """Return a function that feeds a table and returns what ended and what is said of the monitor."""
 
-    def take(table, state=tmp_path / 'monitor.json', form='csv'):
-        path = tmp_path / f'stream.{form}'
-        table.to_csv(path, index=False) if form == 'csv' else table.to_parquet(path, index=False)
-        ended = running.run_monitor(policy, path, state, {'window': 50})
+    def take(*table, **how):
+        ended = fed(*table, **how)
         return ended, '\n'.join(words.summary(ended.monitor, ended.num_new))
 
     return take
