@@ -8,6 +8,7 @@ from typing import Any
 
 from failpred_jax import compiler, processes
 from failpred_jax.config import DecideConfig, read_config, read_decide
+from failpred_jax.config.plain import decide_options_of
 from failpred_jax.console import say
 from failpred_jax.decided import FOLDER, decide_run, decide_seeds, read_seeds
 from failpred_jax.decided import try_decisions as decided_try
@@ -82,10 +83,7 @@ def decide_options(given: Any, workdir: Path | None, own: Mapping[str, Any]) -> 
     if given is not None:
         options = dataclasses.asdict(read_config(given).decide)
     elif workdir is not None:
-        try:
-            options = read_json(workdir / 'config.json').get('decide', {})
-        except (OSError, ValueError, AttributeError) as error:
-            raise UserError(f'{workdir / "config.json"} cannot be read ({error}); give --config=FILE') from error
+        options = decide_options_of(workdir)
     return read_decide({**options, **own})
 
 

@@ -4,6 +4,7 @@ import importlib.machinery
 import inspect
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -41,6 +42,9 @@ def load_config(path: str, argument: str | None) -> ml_collections.ConfigDict:
     try:
         found = module.get_config(*arguments)
     except Exception as error:
+        if isinstance(error, UserError) and Path(path).parent == Path(__file__).parent:
+            # No file of the user's: what is wrong is a run whose options were asked for (plain.py).
+            raise
         raise UserError(config_file_problem(error, path)) from error
     if isinstance(found, dict):
         found = ml_collections.ConfigDict(found)

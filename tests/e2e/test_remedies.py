@@ -50,6 +50,16 @@ def test_options_of_decisions_are_added_to_those_of_the_workdir(tmp_path):
         asked(at, '--config.decide.risk=0.2')
 
 
+@pytest.mark.parametrize('content', ['{"decide": ', '[]', '{"decide": 3}'])
+def test_a_damaged_config_of_a_run_is_told_as_one_with_and_without_options(content, finished, tmp_path):
+    workdir = tmp_path / 'run'
+    shutil.copytree(finished[0], workdir)
+    (workdir / 'config.json').write_text(content)
+    words = ('--mode=decide', f'--workdir={workdir}')
+    (code, _, error), (_, _, plain) = run_here(*words, '--config.decide.budget=0.1'), run_here(*words)
+    assert code == 2 and error == plain and str(workdir / 'config.json') in error and 'plain.py' not in error
+
+
 @pytest.mark.parametrize(
     ('words', 'said'),
     [

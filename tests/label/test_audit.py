@@ -5,14 +5,16 @@ import pytest
 
 from benchmarks.label import coverage, population
 from failpred_jax.errors import UserError
-from failpred_jax.label.design import draw, inclusion_probabilities
+from failpred_jax.label.design import STRAY, draw, inclusion_probabilities
 from failpred_jax.label.estimate import estimate_mean, fit_slope
 
 
 def test_every_unit_is_drawn_with_its_probability(rng):
     p_correct = rng.beta(3, 0.5, 60)
     inclusion = inclusion_probabilities(p_correct, 20)
-    assert inclusion.sum() == pytest.approx(20) and inclusion.max() <= 1 and (inclusion > 0).all()
+    assert inclusion.sum() == pytest.approx(20) and inclusion.max() <= 1
+    # However sure of a unit the model is, and however unsure of all others.
+    assert inclusion.min() > np.sqrt(STRAY / (0.25 + STRAY)) * 20 / 60
     drawn = np.array([np.bincount(draw(inclusion, 20, seed), minlength=60) for seed in range(4000)])
     assert set(drawn.ravel()) == {0, 1} and set(drawn.sum(axis=1)) == {20}
     deviation = (drawn.mean(axis=0) - inclusion) / np.sqrt(np.maximum(inclusion * (1 - inclusion), 1e-12) / 4000)
