@@ -14,7 +14,7 @@ from failpred_jax.data.parts import PARTS, in_order, known_parts, numbered, part
 from failpred_jax.data.sources import RawData
 from failpred_jax.errors import UserError, nearest
 from failpred_jax.options import option
-from failpred_jax.readers.reading import read_file
+from failpred_jax.readers.reading import Arrays, read_file
 from failpred_jax.registry import SOURCES
 
 _USUAL = {
@@ -58,9 +58,10 @@ def load(data: DataConfig, options: TableOptions) -> RawData:
     """
     file = Path(options.path)
     try:
-        columns = dict(read_file(file))
+        stored = read_file(file)
     except UserError as error:
         raise UserError(f'config.data.table.path: {error}') from error
+    columns = _as_written(stored, options, file)
     paths = _words(_column(columns, 'path', options.path_column, file), 'path', file)
     labels = _words(_column(columns, 'label', options.label_column, file), 'label', file)
     rows_of = _rows_of(columns, options, file, len(paths))
@@ -78,6 +79,18 @@ def load(data: DataConfig, options: TableOptions) -> RawData:
     return read_parts(parts, readable(file.stem), class_names, data, options.channels, 'config.data.table.channels')
 
 
+def _as_written(stored: Arrays, options: TableOptions, file: Path) -> Arrays:
+    """Return the columns, those of names as they are written: 0123 and 00123 are two patients and no number."""
+    kinds = {'path': options.path_column, 'label': options.label_column, 'group': options.group_column}
+    names = {kind: _name(stored, kind, name, file) for kind, name in kinds.items()}
+    # Labels with decimals are refused as what they are, quantities, even where they are few.
+    return stored.as_written([n for kind, n in names.items() if n and (kind != 'label' or not _has_parts(stored[n]))])
+
+
+def _has_parts(column: np.ndarray) -> bool:
+    return column.dtype.kind == 'f' and bool(np.any(np.isfinite(column) & (column != np.round(column))))
+
+
 def _column(columns: Mapping[str, np.ndarray], kind: str, name: str, file: Path) -> np.ndarray:
     found = _optional(columns, kind, name, file)
     if found is None:
@@ -90,6 +103,11 @@ def _column(columns: Mapping[str, np.ndarray], kind: str, name: str, file: Path)
 
 def _optional(columns: Mapping[str, np.ndarray], kind: str, name: str, file: Path) -> np.ndarray | None:
     """Return the column that is named, or else the one of a usual name; None if there is none."""
+    chosen = _name(columns, kind, name, file)
+    return columns[chosen] if chosen else None
+
+
+def _name(columns: Mapping[str, np.ndarray], kind: str, name: str, file: Path) -> str:
     if name and name not in columns:
         raise UserError(
             f"config.data.table.{kind}_column is '{name}'{nearest(name, columns)}; '{file}' has the columns: "
@@ -102,8 +120,7 @@ def _optional(columns: Mapping[str, np.ndarray], kind: str, name: str, file: Pat
             f"'{file}' has several columns that may be the {kind}: {some(usual)}; name the right one with "
             f'--config.data.table.{kind}_column=NAME'
         )
-    chosen = name or (usual[0] if usual else '')
-    return columns[chosen] if chosen else None
+    return name or (usual[0] if usual else '')
 
 
 def _words(column: np.ndarray, kind: str, file: Path) -> list[str]:
@@ -181,5 +198,5 @@ def _spelled_otherwise(files: list[Path], paths: list[str]) -> str:
     if close:
         return f" (there is '{close}': capitals and suffixes count)"
     if path.isdecimal():
-        return ' (numbers, of which a table loses the zeros in front: write whole file names, such as 0001.png)'
+        return ' (numbers: write whole file names, such as 0001.png)'
     return ''

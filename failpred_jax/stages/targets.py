@@ -111,18 +111,17 @@ def describe_targets(parts: Iterable[Outcomes], source: str = 'train') -> dict[s
     num_units = num_errors + int(in_bins[True].sum())
     share = num_saturated / max(num_units, 1)
     warnings = []
-    other = "held-out targets (config.confidence.targets='crossfit'), " if source == 'train' else ''
     if num_errors < FEW_ERRORS:
         warnings.append(
             f'the classifier makes {num_errors} errors on {WORDS[source].format(num_units)}, so a head trained on '
             'them sees next to no errors to learn from; train the baseline for fewer epochs or with more '
-            f'regularization, {other}or weigh errors more (config.confidence.error_weight)'
+            "regularization, or look at the score 'fusion', which learns from the errors on validation data"
         )
     if share >= SATURATED_SHARE:
         warnings.append(
             f'the true class probability is at least {SATURATED_FROM} for {share:.1%} of '
-            f'{WORDS[source].format(num_units)}: nearly all targets of the head are the same; consider {other}'
-            'config.confidence.temperature > 1, or a shorter baseline'
+            f'{WORDS[source].format(num_units)}: nearly all targets of the head are the same; train the baseline for '
+            'fewer epochs or with more regularization (softer or held-out targets helped little where it was measured)'
         )
     return {
         'source': source,

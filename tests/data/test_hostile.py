@@ -241,7 +241,8 @@ def test_files_of_parquet_with_numbers_and_with_words_are_not_mixed(tmp_path):
     [
         ('001.PNG', "there is '001.png': capitals and suffixes count"),
         ('a1', "there is 'a1.png': capitals and suffixes count"),
-        ('001', 'numbers, of which a table loses the zeros in front'),
+        ('001', "there is '001.png': capitals and suffixes count"),
+        ('1', 'numbers: write whole file names, such as 0001.png'),
     ],
 )
 def test_a_table_says_what_is_there_instead(written, words, tmp_path):

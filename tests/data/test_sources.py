@@ -163,6 +163,18 @@ def test_groups_are_never_split(tmp_path):
     assert set(load_data(config).groups['test'].tolist()) == {'p3'}
 
 
+def test_codes_in_a_table_stay_as_they_are_written(tmp_path):
+    rows = [('001', '01', '0123'), ('002', '1', '00123'), ('003', '01', '123'), ('004', '1', '0123')]
+    for name, _, _ in rows:
+        save(tmp_path / name, picture(int(name)), format='PNG')
+    (tmp_path / 'set.csv').write_text('\n'.join(['file,label,patient', *map(','.join, rows)]))
+    raw = read_table(tmp_path / 'set.csv')
+    # Neither the classes 01 and 1 nor the patients 0123, 00123 and 123 are one.
+    assert raw.info.class_names == ('01', '1')
+    assert raw.train.labels.tolist() == [0, 1, 0, 1]
+    assert raw.groups.tolist() == ['0123', '00123', '123', '0123']
+
+
 def encoded(number, mode='RGB'):
     out = pa.BufferOutputStream()
     picture(number, mode=mode).save(out, 'png')

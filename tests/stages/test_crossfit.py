@@ -80,7 +80,6 @@ def test_targets_are_described_from_the_held_out_logits():
     found = describe_targets([outcomes], 'crossfit')
     assert (found['source'], found['num_units'], found['num_errors']) == ('crossfit', 3, 1)
     assert 'each predicted by a classifier that has not seen it' in found['warnings'][0]
-    assert "config.confidence.targets='crossfit'" in describe_targets([outcomes])['warnings'][0]
 
 
 def test_segmentation_is_refused_in_words():

@@ -25,14 +25,14 @@ def test_few_errors_are_counted_and_said():
     found = describe_targets(one_part(np.linspace(0.2, 1, 100), [False] * 3 + [True] * 97))
     (text,) = found['warnings']
     assert 'makes 3 errors on its 100 training units' in text
-    assert 'config.confidence.error_weight' in text
+    assert "the score 'fusion'" in text
 
 
 def test_saturated_targets_are_said():
     found = describe_targets(one_part([0.1] * 30 + [1.0] * 9970, [False] * 30 + [True] * 9970))
     (text,) = found['warnings']
     assert 'at least 0.995 for 99.7% of its 10,000 training units' in text
-    assert 'config.confidence.temperature' in text
+    assert 'fewer epochs or with more regularization' in text
 
 
 def test_the_division_into_parts_does_not_matter(rng):
