@@ -103,7 +103,7 @@ def test_everything_wrong_is_named_at_once(arrays):
     bad['confidnce_other'] = np.zeros(60)
     bad['val_labels'] = np.zeros(4, int)
     text = problems_of(bad)
-    assert "'labels' has 1 values out of range, such as 7; with 3 classes they must be 0 to 2" in text
+    assert "'labels' has 1 values out of range, such as 7 (row 4); with 3 classes they must be 0 to 2" in text
     assert "'logits' holds 1 value that is NaN or +infinity (row 6)" in text
     assert "'confidence_mine' is missing for 60 units (rows 1, 2, 3, 4, 5, ...)" in text
     assert "unknown array 'confidnce_other'" in text

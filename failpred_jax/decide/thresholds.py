@@ -69,7 +69,12 @@ def groups_of(units: Units, by: str) -> np.ndarray:
         )
     if by not in units.columns:
         raise UserError(f"config.decide.by is '{by}', {_why_none(name, units)}")
-    return np.asarray(units.columns[by]).astype(str)
+    column = np.asarray(units.columns[by])
+    known = column[~np.isnan(column)] if column.dtype.kind == 'f' else column[:0]
+    if len(known) and np.all(known == np.round(known)) and np.abs(known).max() < 2**53:
+        # Whole numbers with gaps, which a table holds as decimals.
+        return np.where(np.isnan(column), 'nan', np.nan_to_num(column).astype(np.int64).astype(str))
+    return column.astype(str)
 
 
 def _why_none(name: str, units: Units) -> str:

@@ -113,7 +113,7 @@ def read_labels(
         if not whole[kept].all():
             problems.append(f"'{name}' holds numbers such as {labels[kept & ~whole][0]:g}; a label is a whole number")
             return None
-    problem = _range_problem(labels[kept], num_classes, name, prefix)
+    problem = _range_problem(labels, kept, num_classes, name, prefix, places)
     if problem:
         problems.append(problem)
         return None
@@ -137,7 +137,7 @@ def _from_words(
         strange = [word for word in distinct.tolist() if not _NUMBER.fullmatch(word)]
         if not strange:
             numbers = np.where(kept, words, '0').astype(np.float64).astype(np.int64)
-            problem = _range_problem(numbers[kept], num_classes, name, name.removesuffix('labels'))
+            problem = _range_problem(numbers, kept, num_classes, name, name.removesuffix('labels'), places)
             if problem:
                 problems.append(problem)
                 return None
@@ -204,13 +204,14 @@ def _from_one_hot(
     return None
 
 
-def _range_problem(labels: np.ndarray, num_classes: int, name: str, prefix: str) -> str:
+def _range_problem(
+    given: np.ndarray, kept: np.ndarray, num_classes: int, name: str, prefix: str, places: Places
+) -> str:
     """Return what is wrong with labels that must be class numbers, or ''."""
-    outside = (labels < 0) | (labels >= num_classes)
-    if not outside.any():
+    bad = kept & ((given < 0) | (given >= num_classes))
+    if not bad.any():
         return ''
-    found = np.unique(labels[outside])
-    count = int(outside.sum())
+    labels, found, count = given[kept], np.unique(given[bad]), int(bad.sum())
     if num_classes == 2 and set(np.unique(labels)) == {-1, 1}:
         return f"'{name}' holds -1 and 1; the two classes are numbered 0 and 1: (labels + 1) // 2"
     if found.size == 1 and found[0] in (*USUAL_VOID, 2**32 - 1, 2**16 - 1):
@@ -224,6 +225,6 @@ def _range_problem(labels: np.ndarray, num_classes: int, name: str, prefix: str)
             'subtract 1'
         )
     return (
-        f"'{name}' has {count:,} values out of range, such as {found[0]:g}; with {num_classes} classes they must be "
-        f"0 to {num_classes - 1} (leave units out with '{prefix}mask')"
+        f"'{name}' has {count:,} values out of range, such as {found[0]:g} ({places.named(bad)}); with {num_classes} "
+        f"classes they must be 0 to {num_classes - 1} (leave units out with '{prefix}mask')"
     )

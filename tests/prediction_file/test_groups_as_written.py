@@ -81,6 +81,13 @@ def test_units_are_of_one_group_if_and_only_if_they_are_called_the_same(words, w
         assert set(apply.decide(policy, level + shift, groups=np.array(words)).names()) == {expected}
 
 
+def test_whole_numbers_with_gaps_are_named_as_they_are_written(tmp_path):
+    _, column = read_back(['3', '', '4', '3'], tmp_path)
+    assert column.dtype.kind == 'f'
+    names = groups_of(Units({}, np.ones(4, bool), columns={'by': column}), 'by')
+    assert names.tolist() == ['3', 'nan', '4', '3']
+
+
 def quantity(rng, how, num=400):
     return {
         'ages': [str(x) for x in rng.integers(18, 90, num)],
