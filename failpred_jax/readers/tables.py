@@ -213,14 +213,25 @@ def parse_json(data: bytes, where: str) -> Arrays:
         if data.lstrip()[:1] == b'[':
             table = pa.Table.from_pylist(json.loads(data))
         else:
-            options = pyarrow.json.ReadOptions(block_size=min(max(len(data), 1) + 1, _BLOCK_BYTES))
-            table = pyarrow.json.read_json(io.BytesIO(data), read_options=options)
+            table = _parse_lines(data)
     except (pa.ArrowException, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise UserError(
             f'{where} cannot be read as JSON lines, one object per line such as '
             f'{{"labels": 3, "logits": [0.1, 2.0]}}: {_plain(error)}'
         ) from error
     return to_arrays(table, where)
+
+
+def _parse_lines(data: bytes) -> pa.Table:
+    """Return JSON lines as a table, words as words: JSON has no times, but Arrow makes some of what looks like one."""
+    options = pyarrow.json.ReadOptions(block_size=min(max(len(data), 1) + 1, _BLOCK_BYTES))
+    table = pyarrow.json.read_json(io.BytesIO(data), read_options=options)
+    words = [(field.name, pa.string()) for field in table.schema if pa.types.is_temporal(field.type)]
+    if not words:
+        return table
+    known = pyarrow.json.ParseOptions(explicit_schema=pa.schema(words))
+    parsed = pyarrow.json.read_json(io.BytesIO(data), read_options=options, parse_options=known)
+    return parsed.select(table.column_names)
 
 
 def _read_parquet(path: Path) -> Arrays:

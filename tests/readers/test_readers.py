@@ -247,6 +247,16 @@ def test_what_is_broken_is_one_message(case, tmp_path):
         read_file(tmp_path / name)
 
 
+def test_words_of_json_that_look_like_times_stay_words(tmp_path):
+    rows = [{'when': '2026-01-01T10:00:00', 'n': 1}, {'when': None, 'n': 2}, {'when': '2026-01-02 10:00:00', 'n': 3}]
+    (tmp_path / 'lines.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+    (tmp_path / 'array.json').write_text(json.dumps(rows))
+    for name in ('lines.jsonl', 'array.json'):
+        found = read_file(tmp_path / name)
+        assert list(found) == ['when', 'n']
+        assert found['when'].tolist() == ['2026-01-01T10:00:00', '', '2026-01-02 10:00:00']
+
+
 def test_nothing_is_unpickled(tmp_path):
     class Bomb:
         def __reduce__(self):
