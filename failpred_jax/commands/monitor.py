@@ -51,7 +51,8 @@ def _run(given: Given) -> None:
         print(said_of_rows)
     if ended.left:
         print(words.of_left(ended.left, flags['stream']))
-    for said in filter(None, (words.of_late(ended.num_late), words.of_columns(ended.columns))):
+    of_groups = words.of_groups(ended.unknown, str(monitor.policy.content.get('by')))
+    for said in filter(None, (words.of_late(ended.num_late), words.of_columns(ended.columns), of_groups)):
         print(said)
     print('\n'.join(words.summary(monitor, num_new)), flush=True)
     if not flags['without_page'] and importlib.util.find_spec('jax') and importlib.util.find_spec('plotly'):

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from failpred_jax.errors import NoRowsError, UserError
+from failpred_jax.prediction_file.class_words import classes_as_written
+from failpred_jax.prediction_file.names import meaning_of, stem_of
 from failpred_jax.readers.columns import to_arrays
 from failpred_jax.readers.reading import HEAD_BYTES, PIPE, read_file
 from failpred_jax.readers.tables import parse_csv, parse_json
@@ -60,7 +62,8 @@ def read_chunks(
             head = file.read(HEAD_BYTES)
     if not head or _is_whole(head) or stream.suffix in ('.safetensors', '.pt', '.pth'):
         # read_file says what is wrong with what is missing or empty.
-        yield read_file(stream).as_written(as_text), f"'{stream}'"
+        stored = read_file(stream)
+        yield classes_as_written(stored, _classes(stored), as_text), f"'{stream}'"
     elif head.startswith(b'PAR1'):
         yield from _of_parquet(stream)
     else:
@@ -188,4 +191,9 @@ def _parse(is_json: bool, header: bytes, rows: bytes, where: str, as_text: Seque
         data = data.decode('cp1252', errors='replace').encode()
     if is_json:
         return parse_json(data, where)
-    return parse_csv(data, where, as_text=(*_AS_TEXT, *as_text), is_part=True)
+    stored = parse_csv(data, where, as_text=(*_AS_TEXT, *as_text), is_part=True)
+    return classes_as_written(stored, _classes(stored))
+
+
+def _classes(stored: Arrays) -> list[str]:
+    return [name for name in stored if stem_of(meaning_of(name), stored[name]) in ('labels', 'predicted')]

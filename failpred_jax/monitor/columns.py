@@ -311,3 +311,14 @@ def _by(
         raise UserError(f"{where} has no column '{by}', by which the policy has thresholds of their own")
     # What numbers cannot name is refused there.
     return values if values.dtype.kind in 'iuf' else words(values, len(values))
+
+
+def unknown_groups(arrays: Mapping[str, Any], policy: apply.Policy) -> set[str]:
+    """Return the groups in the column by which a policy has thresholds that it has none for, in words."""
+    by = str(policy.content.get('by') or 'predicted')
+    values = np.asarray(arrays[by]) if policy.groups and by in arrays else np.empty(0)
+    if values.ndim != 1 or not len(values):
+        return set()
+    distinct = np.unique(words(values, len(values)))
+    places = apply.group_places(policy, distinct, len(distinct))
+    return set() if places is None else set(distinct[places < 0].tolist())

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from failpred_jax.errors import UserError
+from failpred_jax.prediction_file.class_words import have_two_of_one
 
 _TRUE, _FALSE = ('true', 't', 'yes', '1', '1.0'), ('false', 'f', 'no', '0', '0.0')
 _MISSING = ('', 'nan', 'none', 'null')
@@ -31,7 +32,7 @@ def class_numbers(
     """Return class numbers [n] int64, -1 where they are missing; None for words that nothing numbers.
 
     Args:
-      values: [n] numbers, or words of `names` (or digits).
+      values: [n] numbers, or words of `names` (or digits, of which none that differ are one number).
       names: C names, or ().
       num_classes: C; 0 where it is not known.
       column: its name, for messages.
@@ -47,7 +48,7 @@ def class_numbers(
     is_named = bool(names) and values.dtype.kind in 'SU' and set(distinct.tolist()) <= set(names)
     if is_named:
         number_of = {name: number for number, name in enumerate(names)}
-    elif all(_is_whole(word) for word in distinct.tolist()):
+    elif all(_is_whole(word) for word in distinct.tolist()) and (names or not have_two_of_one(distinct.tolist())):
         number_of = {word: int(word) for word in distinct.tolist()}
     elif names or values.dtype.kind == 'f':
         bad = next(word for word in distinct.tolist() if word not in names and not _is_whole(word))
@@ -93,7 +94,7 @@ def correctness(
         labels = class_numbers(given['labels'], names, num_classes, 'labels', where)
         if labels is not None and (predicted >= 0).any():
             by_label = np.where((labels >= 0) & (predicted >= 0), labels == predicted, np.nan)
-        elif labels is None:
+        elif labels is None or 'predicted' in given:
             ours, theirs = words(given['labels'], len(predicted)), words(chosen, len(predicted))
             by_label = np.where((ours != '') & (theirs != ''), ours == theirs, np.nan)
     if 'correct' not in given:

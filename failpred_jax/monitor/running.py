@@ -2,16 +2,17 @@
 
 import contextlib
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from failpred_jax.apply import Policy
 from failpred_jax.errors import NoRowsError, UserError
 from failpred_jax.monitor.chunks import read_chunks
-from failpred_jax.monitor.columns import Rows, Signature
+from failpred_jax.monitor.columns import Rows, Signature, unknown_groups
 from failpred_jax.monitor.counted import UNKNOWN, Digest, find_counted, with_file
 from failpred_jax.monitor.monitor import Monitor
 from failpred_jax.monitor.options import Options
@@ -34,6 +35,7 @@ class Ended(NamedTuple):
       left: the last line of the file where it does not end with a newline, which is left for the next call; or ''.
       num_late: labels of the repeated rows that were not there when these were counted; they are not counted.
       columns: of the stream, as they are written.
+      unknown: groups in it that the policy has no threshold for.
     """
 
     monitor: Monitor
@@ -43,6 +45,7 @@ class Ended(NamedTuple):
     left: str = ''
     num_late: int = 0
     columns: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 def run_monitor(policy: Path, stream: Path, state: Path, asked: dict) -> Ended:
@@ -83,6 +86,7 @@ def run_monitor(policy: Path, stream: Path, state: Path, asked: dict) -> Ended:
             found.left[-1] if found.left else '',
             found.num_late,
             tuple(found.columns),
+            tuple(sorted(found.unknown)),
         )
 
 
@@ -103,6 +107,12 @@ class _Found:
     left: list[str] = field(default_factory=list)
     # A set that keeps its order.
     columns: dict[str, None] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)
+
+    def look(self, arrays: Mapping[str, Any], policy: Policy) -> None:
+        """Take note of the columns and groups in a part of the stream."""
+        self.columns |= dict.fromkeys(arrays)
+        self.unknown |= unknown_groups(arrays, policy)
 
 
 def _take_file(monitor: Monitor, stream: Path, found: _Found) -> list[Window]:
@@ -111,7 +121,7 @@ def _take_file(monitor: Monitor, stream: Path, found: _Found) -> list[Window]:
     def parts() -> Iterator[tuple[Rows, Signature, str]]:
         with contextlib.suppress(NoRowsError):
             for arrays, where in read_chunks(stream, left=found.left, as_text=_names(monitor)):
-                found.columns |= dict.fromkeys(arrays)
+                found.look(arrays, monitor.policy)
                 yield *monitor.read(arrays, where), where
 
     # A file is read twice only where it may begin with rows that were counted.
@@ -139,7 +149,7 @@ def _follow(monitor: Monitor, stream: Path, state: Path, table: Table, found: _F
     try:
         with stop.on_signal(), stop.deferred(), contextlib.suppress(NoRowsError):
             for arrays, where in read_chunks(stream, stop.at_once, as_text=_names(monitor)):
-                found.columns |= dict.fromkeys(arrays)
+                found.look(arrays, monitor.policy)
                 if windows := monitor.update(arrays, where):
                     _commit(monitor, windows, state, table)
     except Stopped as stopped:

@@ -1,6 +1,6 @@
 """What an alarm means, and what to do about it, in words."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -158,6 +158,17 @@ def of_columns(columns: Iterable[str]) -> str:
     """Return what is said of columns that are not read and look as if they were meant to be; or ''."""
     found = [f"'{name}' to '{meant}'" for name, meant in lookalikes(columns).items()]
     return f'note: not read; perhaps rename {", ".join(found[:6])}' if found else ''
+
+
+def of_groups(unknown: Sequence[str], by: str) -> str:
+    """Return what is said of groups that the policy has no threshold for; or ''."""
+    if not unknown:
+        return ''
+    shown = ', '.join(f"'{name}'" for name in unknown[:6]) + (', ...' if len(unknown) > 6 else '')
+    return (
+        f"note: '{by}' holds {counted(len(unknown), 'group')} that the policy has no threshold for ({shown}): nothing "
+        'of these is accepted. New groups need a policy of their own (--mode=decide)'
+    )
 
 
 def of_left(line: str, stream: str) -> str:

@@ -33,10 +33,11 @@ from typing import Any
 import numpy as np
 
 from failpred_jax.errors import UserError
+from failpred_jax.prediction_file.class_words import called_by_name, classes_as_written
 from failpred_jax.prediction_file.dealing import COLUMNS, PREFIXES, Dealt, deal_parts
 from failpred_jax.prediction_file.fields import CONFIDENCE
 from failpred_jax.prediction_file.frames import without_frames
-from failpred_jax.prediction_file.labels import IgnoreLabel, as_words
+from failpred_jax.prediction_file.labels import IgnoreLabel
 from failpred_jax.prediction_file.names import (
     PARTS,
     SINGLE,
@@ -55,6 +56,7 @@ from failpred_jax.readers.reading import PIPE, Arrays, read_file
 ARGUMENTS = 'the arguments'
 # Columns of --mode=predict and --mode=combine: numbers and truth values of a score.
 _OF_SCORES = ('calibrated_', 'correct_')
+_CLASSES = ('labels', 'predicted')
 
 
 def read_predictions(path: Path, ignore_label: IgnoreLabel = None, right_at: float | None = None) -> dict[str, Units]:
@@ -74,11 +76,14 @@ def read_predictions(path: Path, ignore_label: IgnoreLabel = None, right_at: flo
 
 
 def read_named(path: Path) -> Arrays:
-    """Return the arrays of a file by name; columns that have no meaning of their own are groups as they are written."""
+    """Return the arrays of a file by name; groups and classes that numbers would merge are as they are written."""
     stored = read_file(path)
     shifted = split_shifts(list(stored), [])
     ours = {name: re.sub(r'^(?:val|train|cal)_', '', plain) for name, plain in plain_names(stored).items()}
-    return stored.as_written([name for name, stem in ours.items() if name not in shifted and not _has_meaning(stem)])
+    groups = [name for name, stem in ours.items() if name not in shifted and not _has_meaning(stem)]
+    ours |= {name: stem for name, (_, stem) in shifted.items()}
+    classes = [name for name, stem in ours.items() if stem_of(stem, stored[name]) in _CLASSES]
+    return classes_as_written(stored, classes, groups)
 
 
 def _has_meaning(stem: str) -> bool:
@@ -177,16 +182,11 @@ def _sorted_out(
             part[stem] = array
             called[prefix + stem] = written
     class_names = _names(names, problems)
-    if names.dtype.kind in 'iu' and class_names != tuple(map(str, range(len(class_names)))):
-        for part in parts.values():
-            part |= {name: _named(part[name]) for name in ('labels', 'predicted') if name in part}
+    of_classes = [(part, name) for part in parts.values() for name in _CLASSES if name in part]
+    found = called_by_name([part[name] for part, name in of_classes], class_names, names.dtype.kind in 'iu', problems)
+    for (part, name), labels in zip(of_classes, found, strict=True):
+        part[name] = labels
     return parts, class_names, called
-
-
-def _named(labels: np.ndarray) -> np.ndarray:
-    """Return whole numbers as words: where classes are named by numbers, labels are these and no places in a list."""
-    is_numbers = labels.dtype.kind in 'iuf' and (labels.ndim != 2 or labels.shape[1] == 1)
-    return as_words(labels) if is_numbers else labels
 
 
 def _shifted(units: Units) -> list[str]:

@@ -16,7 +16,7 @@ from failpred_jax.readers.reading import Arrays
 # and blanks or dots for '_', are as good. Only ASCII digits: str.isdigit also takes superscripts, which int() refuses.
 _PART = r'(?P<part>(?:val|train|cal)[_ .])?'
 _NUMBERED = re.compile(
-    _PART + r'(?P<stem>labels|logits|probs|log[_ .]probs|features)[_ .](?P<number>[0-9]{1,6})', re.IGNORECASE
+    _PART + r'(?P<stem>labels|logits|probs|log[_ .]probs|features)[_ .](?P<number>-?[0-9]{1,6})', re.IGNORECASE
 )
 _NAMED = re.compile(_PART + r'(?P<stem>labels|logits|probs|log[_ .]probs)[_ .](?P<name>.+)', re.IGNORECASE)
 # What must be readable; other columns are left out if they are not.
@@ -84,16 +84,7 @@ def _from_percentages(column: np.ndarray) -> np.ndarray | None:
 
 def _stack(columns: dict[str, np.ndarray], where: str) -> tuple[dict[str, np.ndarray], list[str] | list[int]]:
     """Return the columns with those of one array stacked, and the names of the classes; none if they are 0 to C - 1."""
-    numbered: dict[str, dict[int, str]] = {}
-    named: dict[str, dict[str, str]] = {}
-    for name in columns:
-        if found := _NUMBERED.fullmatch(name):
-            of_stem = numbered.setdefault(_stem(found), {})
-            if int(found['number']) in of_stem:
-                raise UserError(f"{where}: '{name}' and '{of_stem[int(found['number'])]}' have one number; keep one")
-            of_stem[int(found['number'])] = name
-        elif found := _NAMED.fullmatch(name):
-            named.setdefault(_stem(found), {})[found['name']] = name
+    numbered, named = _called(columns, where)
     arrays, class_names = dict(columns), []
     for stem in [stem for stem in named if stem.endswith('labels')]:
         outputs = next((parts for other, parts in named.items() if not other.endswith('labels')), {})
@@ -117,6 +108,31 @@ def _stack(columns: dict[str, np.ndarray], where: str) -> tuple[dict[str, np.nda
         class_names = _agreeing(class_names, list(parts), stem, where)
         arrays[stem] = _stacked(stem, [arrays.pop(column) for column in parts.values()], columns, where)
     return arrays, class_names
+
+
+def _called(columns: Iterable[str], where: str) -> tuple[dict[str, dict[int, str]], dict[str, dict[str, str]]]:
+    """Return array -> the numbers of its columns, and array -> the names, where it has columns that are named.
+
+    Where two are of one number, as 012 and 12 are, the numbers are names.
+    """
+    numbered: dict[str, dict[str, str]] = {}
+    named: dict[str, dict[str, str]] = {}
+    for name in columns:
+        if found := _NUMBERED.fullmatch(name):
+            numbered.setdefault(_stem(found), {})[found['number']] = name
+        elif found := _NAMED.fullmatch(name):
+            named.setdefault(_stem(found), {})[found['name']] = name
+    of_numbers: dict[str, dict[int, str]] = {}
+    for stem, parts in numbered.items():
+        of_numbers[stem] = {}
+        for written, name in parts.items():
+            other = of_numbers[stem].setdefault(int(written), name)
+            if other != name and stem.endswith('features'):
+                raise UserError(f"{where}: '{name}' and '{other}' have one number; keep one")
+        if len(of_numbers[stem]) < len(parts):
+            named[stem] = {**parts, **named.get(stem, {})}
+            del of_numbers[stem]
+    return of_numbers, named
 
 
 def _stem(found: re.Match[str]) -> str:

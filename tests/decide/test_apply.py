@@ -1,5 +1,6 @@
 """A policy applied: by NumPy alone, as the library decides, and never to another model's confidences."""
 
+import datetime
 import json
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from failpred_jax import apply
@@ -106,6 +108,26 @@ def test_groups_have_thresholds_of_their_own():
     assert found.names().tolist() == ['accept', 'human', 'human', 'accept']
     with pytest.raises(apply.PolicyError, match='give the group of each unit'):
         apply.decide(policy, np.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ('group', 'cells'),
+    [
+        # As pandas, NumPy, csv and parquet have one day, one time and a cell without anything.
+        ('2026-01-02', ['2026-01-02', '2026-01-02 00:00:00.000000', '2026-01-02T00:00', pd.Timestamp('2026-01-02'),
+                        np.datetime64('2026-01-02'), np.datetime64('2026-01-02', 'ns'), datetime.date(2026, 1, 2)]),
+        ('2026-01-02 00:00:00.000000', ['2026-01-02', pd.Timestamp('2026-01-02'), np.datetime64('2026-01-02')]),
+        ('2026-01-02 10:30:00.500', ['2026-01-02T10:30:00.5', pd.Timestamp('2026-01-02 10:30:00.5')]),
+        ('nan', [None, np.nan, '', pd.NA, pd.NaT]),
+        ('1.1', [1.1, np.float32(1.1)]),
+    ],
+)  # fmt: skip
+def test_a_group_is_known_in_whatever_type_it_is_held(group, cells):
+    policy = changed(groups=[group, 'b'], tiers=[{'name': 'accept', 'thresholds': [0.2, 0.8]}])
+    for cell in cells:
+        for groups in (pd.Series([cell, 'b', 'c'], dtype=object), np.array([cell])):
+            found = apply.decide(policy, np.full(len(groups), 0.5, np.float32), groups=groups).names().tolist()
+            assert found == ['accept', 'human', 'human'][: len(groups)], (cell, groups)
 
 
 def test_audits_follow_the_unit_and_the_rate():

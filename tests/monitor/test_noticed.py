@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from monitor.population import made, units
+from monitor.population import made, units, written
 from monitor.test_command import frame, monitor
 
 from failpred_jax.monitor import Monitor, Options, load, save, words
@@ -79,6 +79,19 @@ def test_late_labels_and_misnamed_columns_are_said_on_the_terminal(policy, rng, 
     _, out, _ = monitor(policy, stream, state, '--without_page')
     late = re.search(r'(\d+) labels came after the row was counted; these are ignored', out)
     assert late and int(late[1]) == np.count_nonzero(table['labels'].notna()) and 'perhaps rename' not in out
+
+
+def test_groups_without_a_threshold_are_said_on_the_terminal(rng, tmp_path):
+    tiers = [{'name': 'accept', 'thresholds': [0.6, 0.6, 0.6], 'kind': 'selective', 'risk': 0.05, 'reason': ''}]
+    policy = written(tmp_path, rng, by='site', groups=['3', '4', '2026-01-02'], tiers=tiers)
+    stream, state = tmp_path / 'today.csv', tmp_path / 'monitor.json'
+    sites = {'known': ['3.0', '4', '2026-01-02 00:00:00'], 'new': ['3', '007', '2026-01-03']}
+    for name, there in sites.items():
+        known(rng, 90, site=np.array(there)[np.arange(90) % 3]).to_csv(stream, index=False)
+        code, out, _ = monitor(policy, stream, state.with_stem(name), '--without_page', '--window=50')
+        assert code == 0
+        said = "'site' holds 2 groups that the policy has no threshold for ('007', '2026-01-03')"
+        assert (said in out) == (name == 'new') and ('no threshold for' in out) == (name == 'new')
 
 
 def test_alarms_that_lack_their_labels_are_named_and_no_others(rng):
