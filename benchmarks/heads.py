@@ -73,7 +73,7 @@ VARIANTS = {
     'linear': ('--config.model.head_units=()',),
 }
 # What the usual head's run measures beside it.
-OTHERS = ('trust_score', 'trust_score_reference', 'learned_from_features', 'fusion')
+OTHERS = ('trust_score', 'trust_score_reference', 'learned_from_features', 'learned_from_distances', 'fusion')
 
 
 def train(root: Path, config: str, seeds: list[int], only: list[str], flags: list[str]) -> None:

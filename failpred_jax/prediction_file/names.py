@@ -92,6 +92,11 @@ def name_problem(name: str, stem: str, array: np.ndarray) -> str:
         return f"'{name}' is not ignored: name it 'weight' if units shall count by it, else drop the column"
     if re.fullmatch(r'arr_[0-9]+', stem):
         return f"'{name}' was saved without a name; name the arrays: numpy.savez(FILE, labels=..., logits=...)"
+    if re.fullmatch(r'label_[0-9]+', stem):
+        return (
+            f"unknown array '{name}': one-hot labels are 'labels_0', 'labels_1', ..., and a column to slice by needs a "
+            'name that is not as near to these'
+        )
     known_names = (*(known for known in SINGLE if known not in UNLIKELY), 'class_names', CONFIDENCE)
     # Any column may be one to slice by; only what can hardly be meant otherwise is a misspelling.
     hint = nearest(stem, known_names, 0.75 if array.ndim == 1 else 0.6).replace(

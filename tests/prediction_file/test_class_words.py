@@ -114,3 +114,11 @@ def test_a_stream_is_right_where_its_words_are(tmp_path):
     predicted = np.full(5, -1) if numbers is None else numbers
     found = correctness(given, predicted, given['predicted'], (), 0, where)
     np.testing.assert_array_equal(found, [1, 0, 1, 0, np.nan])
+
+
+def test_the_plural_of_one_hot_columns_is_told(tmp_path):
+    pd.DataFrame({'label_0': [1, 0], 'label_1': [0, 1], 'probs_0': [0.9, 0.8], 'probs_1': [0.1, 0.2]}).to_csv(
+        tmp_path / 'x.csv', index=False
+    )
+    with pytest.raises(UserError, match="'label_0': one-hot labels are 'labels_0', 'labels_1'"):
+        read_predictions(tmp_path / 'x.csv')
