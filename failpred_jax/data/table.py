@@ -133,7 +133,8 @@ def _words(column: np.ndarray, kind: str, file: Path) -> list[str]:
         if len(broken) > len(missing):
             row = next(i for i in broken if np.isfinite(column[i]))
             raise UserError(
-                f"'{file}': the {kind} of row {row + 1} is {column[row]}; it must be a word or a whole number"
+                f"'{file}': the {kind} of row {row + 1} is {column[row]}; it must be a word or a whole number (of a "
+                'version or a code, put a letter before it: v1.1)'
             )
         words = ['' if not np.isfinite(value) else str(int(value)) for value in column.tolist()]
     else:

@@ -149,12 +149,16 @@ def _agreeing(known: list[Any], names: list[Any], stem: str, where: str) -> list
 def _stacked(stem: str, parts: list[np.ndarray], columns: dict[str, np.ndarray], where: str) -> np.ndarray:
     if stem in columns:
         raise UserError(f"{where} has both a column '{stem}' and numbered or named columns of it; keep one")
-    for part in parts:
+    for i, part in enumerate(parts):
         if part.dtype.kind in 'US':
-            row, word = next((i, word) for i, word in enumerate(part.tolist()) if not is_number(word))
-            raise UserError(
-                f"{where}: the columns of '{stem}' must hold one number per row; one holds '{word}' in row {row + 1}"
-            )
+            other = next(((row, word) for row, word in enumerate(part.tolist()) if not is_number(word)), None)
+            if other is not None:
+                raise UserError(
+                    f"{where}: the columns of '{stem}' must hold one number per row; one holds '{other[1]}' in row "
+                    f'{other[0] + 1}'
+                )
+            # Numbers as words, as a format with types has them of a table that was read with dtype=str.
+            parts[i] = part.astype(np.float64)
         if part.ndim != 1:
             raise UserError(f"{where}: the columns of '{stem}' must hold one number per row; one holds lists")
     return np.stack(parts, axis=-1)

@@ -314,3 +314,14 @@ def test_every_format_says_what_it_is():
     for name in FORMATS:
         assert FORMATS[name].name
         assert FORMATS[name].suffixes
+
+
+def test_outputs_that_are_numbers_in_words_are_numbers(tmp_path):
+    words = pd.DataFrame({'labels': ['0', '1'], 'probs_0': ['0.25', '1e-3'], 'probs_1': ['0.75', '.999']})
+    words.to_parquet(tmp_path / 'x.parquet')
+    words.to_json(tmp_path / 'x.jsonl', orient='records', lines=True)
+    for name in ('x.parquet', 'x.jsonl'):
+        np.testing.assert_array_equal(read_file(tmp_path / name)['probs'], [[0.25, 0.75], [0.001, 0.999]])
+    words.assign(probs_1=['0.75', '']).to_parquet(tmp_path / 'x.parquet')
+    with pytest.raises(UserError, match="one holds '' in row 2"):
+        read_file(tmp_path / 'x.parquet')
