@@ -21,8 +21,8 @@ _TRUTH = (('false', 'true'), ('no', 'yes'), ('f', 't'), ('n', 'y'), ('negative',
 def classes_as_written(stored: Arrays, names: Collection[str], groups: Collection[str] = ()) -> Arrays:
     """Return the arrays of a file, its columns of classes as they are written where numbers would merge some.
 
-    They are where two of the words are one number, where several columns write numbers in such a way, and where the
-    words are names of classes. Else 01 beside a prediction 1 is the same class.
+    They are where two of the words are one number, where several columns write numbers in such a way or another holds
+    words, and where the words are names of classes. Else 01 beside a prediction 1 is the same class.
 
     Args:
       stored: as they were read.
@@ -34,7 +34,8 @@ def classes_as_written(stored: Arrays, names: Collection[str], groups: Collectio
     words = {name: set(np.unique(written[name]).tolist()) - {''} for name in changed}
     known = stored.get('class_names')
     called = set() if known is None or known.dtype.kind != 'U' else set(known.tolist())
-    if any(have_two_of_one(found) or found <= called for found in words.values()) or len(changed) > 1:
+    has_words = any(stored[name].dtype.kind in 'US' for name in names)
+    if any(have_two_of_one(found) or found <= called for found in words.values()) or len(changed) + has_words > 1:
         return written
     return Arrays({**written, **{name: stored[name] for name in changed}}, written.notes)
 
@@ -72,9 +73,9 @@ def called_by_name(
         if values <= set(map(str, range(len(class_names)))):
             if values <= set(class_names):
                 problems.append(
-                    f"'class_names' are numbers ({', '.join(class_names[:8])}), and so are the labels, which may be "
-                    "these names or places in this list: give labels as words if they are names, 'class_names' as "
-                    'numbers, or leave it out if they are places'
+                    f'the classes are named by numbers ({", ".join(class_names[:8])}), and the labels are numbers too, '
+                    "which may be these names or places in this list: give labels as words (or 'class_names' as "
+                    'numbers) if they are names, and leave the names out if they are places'
                 )
             return list(labels)
         if not values <= set(class_names):

@@ -255,7 +255,7 @@ CASES = {
     'a score without a name': table('correct,confidence_\n1,0.5\n'),
     'one column that names its class': table('labels,probs_yes\nyes,0.5\nno,0.5\n'),
     'labels that the columns do not name': table('labels,probs_1,probs_2\n0,0.5,0.5\n1,0.5,0.5\n'),
-    'a number of a class twice': table('labels,probs_1,probs_01\n1,0.5,0.5\n'),
+    'classes of one number and labels in numbers': table('labels,probs_1,probs_01\n1,0.5,0.5\n'),
     'logits of dropout passes as probabilities': predictions(mc_probs=np.full((8, 2, 3), -1.0)),
     'an archive of two tables': archive('p.zip', 'a.csv', 'b.csv'),
     'a workbook': archive('p.xlsx', '[Content_Types].xml', 'xl/workbook.xml'),
