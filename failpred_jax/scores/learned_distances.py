@@ -127,15 +127,17 @@ def distances_of(drawn: Perturbed, bank: Bank) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       ScoreUnavailableError: all units are of one class.
     """
-    points, labels = jnp.asarray(bank.points), np.tile(bank.labels, bank.chunk)
-    in_class = np.tile(bank.levels != NO_CLASS, bank.chunk) & bank.is_unit
+    labels, prepared = np.tile(bank.labels, bank.chunk), bank.prepared
+    in_class = np.isfinite(np.asarray(prepared.squared_norms))
     if len(np.unique(labels[in_class])) < 2:
         raise ScoreUnavailableError('learned_from_distances compares classes; the training units are all of one class')
     predicted, padding = drawn.logits.argmax(axis=1), -len(drawn.rows) % _ROWS
-    padded = [np.pad(x, ((0, padding), *((0, 0),) * (x.ndim - 1))) for x in (drawn.features, predicted, drawn.rows)]
-    squared = jnp.where(jnp.asarray(in_class), jnp.sum(points**2, axis=1), jnp.inf)
+    centered = drawn.features - np.asarray(prepared.center)
+    padded = [np.pad(x, ((0, padding), *((0, 0),) * (x.ndim - 1))) for x in (centered, predicted, drawn.rows)]
     found = [
-        _nearest(*(x[start : start + _ROWS] for x in padded), points, squared, jnp.asarray(labels))
+        _nearest(
+            *(x[start : start + _ROWS] for x in padded), prepared.centered, prepared.squared_norms, jnp.asarray(labels)
+        )
         for start in range(0, len(padded[0]), _ROWS)
     ]
     nearest = np.concatenate(jax.device_get(found), axis=1)[:, : len(drawn.rows)]
