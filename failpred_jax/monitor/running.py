@@ -23,6 +23,8 @@ from failpred_jax.monitor.window import Window
 from failpred_jax.readers.reading import PIPE
 from failpred_jax.stopping import Stop, Stopped
 
+MOST_UNKNOWN = 1000
+
 
 class Ended(NamedTuple):
     """What a call leaves.
@@ -35,7 +37,7 @@ class Ended(NamedTuple):
       left: the last line of the file where it does not end with a newline, which is left for the next call; or ''.
       num_late: labels of the repeated rows that were not there when these were counted; they are not counted.
       columns: of the stream, as they are written.
-      unknown: groups in it that the policy has no threshold for.
+      unknown: groups in it that the policy has no threshold for; from MOST_UNKNOWN on, perhaps not all.
     """
 
     monitor: Monitor
@@ -112,7 +114,9 @@ class _Found:
     def look(self, arrays: Mapping[str, Any], policy: Policy) -> None:
         """Take note of the columns and groups in a part of the stream."""
         self.columns |= dict.fromkeys(arrays)
-        self.unknown |= unknown_groups(arrays, policy)
+        # Enough to tell; what is kept does not grow with the stream.
+        if len(self.unknown) < MOST_UNKNOWN:
+            self.unknown |= unknown_groups(arrays, policy)
 
 
 def _take_file(monitor: Monitor, stream: Path, found: _Found) -> list[Window]:

@@ -166,7 +166,7 @@ def of_groups(unknown: Sequence[str], by: str) -> str:
         return ''
     shown = ', '.join(f"'{name}'" for name in unknown[:6]) + (', ...' if len(unknown) > 6 else '')
     return (
-        f"note: '{by}' holds {counted(len(unknown), 'group')} that the policy has no threshold for ({shown}): nothing "
+        f"note: '{by}' holds groups that the policy has no threshold for ({shown}): nothing "
         'of these is accepted. New groups need a policy of their own (--mode=decide)'
     )
 
