@@ -1,11 +1,10 @@
-"""Images and label maps of another size, once, when they are loaded."""
+"""Images and label maps of another size, once, when they are loaded.
 
-import jax
-import jax.numpy as jnp
+Pillow resizes images, in whole numbers. A float32 sum depends on the number of threads and on the processor, and one
+pixel that rounds otherwise makes other data of the same files: a run could not go on on another machine.
+"""
+
 import numpy as np
-
-# Float copies of this many pixels are in memory at a time.
-_BLOCK_PIXELS = 2**24
 
 
 def resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -16,25 +15,18 @@ def resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
       size: (height, width).
 
     Returns:
-      [N, height, width, channels] uint8, rounded.
+      [N, height, width, channels] uint8, rounded: each as `resize_picture` gives it.
     """
     if images.shape[1:3] == tuple(size):
         return images
-    channels = images.shape[-1]
-    block = max(1, _BLOCK_PIXELS // max(images.shape[1] * images.shape[2], size[0] * size[1]))
-    resized = np.empty((len(images), *size, channels), np.uint8)
-    for start in range(0, len(images), block):
-        part = jnp.asarray(images[start : start + block], jnp.float32)
-        changed = jax.image.resize(part, (len(part), *size, channels), 'linear')
-        resized[start : start + block] = np.asarray(jnp.clip(jnp.round(changed), 0, 255)).astype(np.uint8)
+    resized = np.empty((len(images), *size, images.shape[-1]), np.uint8)
+    for i, image in enumerate(images):
+        resized[i] = resize_picture(image, size)
     return resized
 
 
 def resize_picture(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return one picture [H, W, channels] uint8 at (height, width): as `resize_images`, to within a rounding.
-
-    Pillow does it, since pictures of a thousand sizes would be a thousand programs to compile.
-    """
+    """Return one picture [H, W, channels] uint8 at (height, width), bit-identical on all machines."""
     from PIL import Image
 
     if picture.shape[:2] == tuple(size):

@@ -5,7 +5,7 @@ import pytest
 
 from failpred_jax.config import DataConfig
 from failpred_jax.data.arrays import ArraysOptions
-from failpred_jax.data.resize import resize_images
+from failpred_jax.data.resize import resize_images, resize_picture
 from failpred_jax.data.splits import load_data
 from failpred_jax.errors import UserError
 
@@ -97,3 +97,25 @@ def test_resizing_keeps_what_is_constant_and_what_has_the_size():
     flat = np.full((2, 6, 4, 3), 77, np.uint8)
     assert np.array_equal(resize_images(flat, (3, 8)), np.full((2, 3, 8, 3), 77, np.uint8))
     assert resize_images(flat, (6, 4)) is flat
+
+
+@pytest.mark.parametrize('channels', [1, 2, 3, 4])
+@pytest.mark.parametrize('size', [(5, 9), (30, 21), (40, 11), (1, 1)])
+def test_an_image_is_resized_alike_alone_among_others_and_for_predict(rng, size, channels):
+    images = rng.integers(0, 256, (3, 20, 30, channels), np.uint8)
+    resized = resize_images(images, size)
+    for i, image in enumerate(images):
+        assert np.array_equal(resized[i], resize_picture(image, size))
+        assert np.array_equal(resized[i], resize_images(image[None], size)[0])
+    # To within the rounding of two passes, one over the columns and one over the rows.
+    slow = [_bilinear(_bilinear(image.astype(float), size[0]).swapaxes(0, 1), size[1]) for image in images]
+    np.testing.assert_allclose(resized, np.stack(slow).swapaxes(1, 2), atol=1.001)
+
+
+def _bilinear(pixels: np.ndarray, new: int) -> np.ndarray:
+    """Return [old, ...] as [new, ...]: each a mean, by a triangle as wide as a new pixel."""
+    old = len(pixels)
+    width = max(1.0, old / new)
+    centers = (np.arange(new) + 0.5) * old / new
+    weights = np.maximum(0, 1 - abs(np.arange(old) + 0.5 - centers[:, None]) / width)
+    return np.tensordot(weights / weights.sum(1, keepdims=True), pixels, 1)
