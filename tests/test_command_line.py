@@ -249,13 +249,17 @@ def test_flags_of_another_way_to_label_are_told_to_be_left_out(word):
 
 
 def test_the_process_ends_with_its_code_and_leaves_nothing_undone(tmp_path):
-    """Past Python's own end, whose C++ threads could abort it: threads end, files close, folders are removed."""
+    """Past Python's own end, whose C++ threads could abort it: threads and pools end, files close, folders go."""
     program = f"""
 import atexit, sys, tempfile, threading, time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from failpred_jax import main
 
 folder, told = tempfile.TemporaryDirectory(), Path({str(tmp_path)!r})
+# Nobody shuts this one down, and its threads wait for more to do.
+pool = ThreadPoolExecutor(2)
+pool.submit(print).result()
 threading.Thread(target=lambda: (time.sleep(0.2), (told / 'thread').touch())).start()
 atexit.register((told / 'atexit').touch)
 (told / 'folder').write_text(folder.name)
@@ -264,8 +268,9 @@ print('begun')
 main.run()
 """
     for words, code in (('--version', 0), ('--mode=nothing', 2)):
-        done = subprocess.run([sys.executable, '-c', program, words], capture_output=True, text=True)
-        assert done.returncode == code and done.stdout.startswith('begun\n')
+        command = [sys.executable, '-c', program, words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == code and done.stdout.startswith('\nbegun\n')
         assert (tmp_path / 'thread').exists() and (tmp_path / 'atexit').exists()
         assert not Path((tmp_path / 'folder').read_text()).exists()
         for name in ('thread', 'atexit'):

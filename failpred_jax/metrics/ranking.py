@@ -12,7 +12,7 @@ from failpred_jax.metrics.metric import nan_unless
 from failpred_jax.metrics.reweighted import walk_once
 from failpred_jax.metrics.selective import selective_names, selective_values
 from failpred_jax.metrics.sorting import CORRECT, COUNTED, count_nan, sort_order, sort_units, sort_units_on_host
-from failpred_jax.metrics.walk import STANDARD, Counts, Found, Points, walk
+from failpred_jax.metrics.walk import STANDARD, Counts, Found, Points, float_type, walk
 from failpred_jax.types import Array
 
 # Without the operating points of selective prediction.
@@ -73,6 +73,13 @@ def _jitted(confidence: jax.Array, correct: jax.Array, mask: jax.Array | None, p
     return ranking_metrics(confidence, correct, mask, points=points), count_nan(confidence, mask)
 
 
+@functools.cache
+def _of_no_unit(points: Points, kind: jnp.dtype) -> dict[str, np.ndarray]:
+    """Return the metrics of no unit in a float type, kept: a walk outside of a function compiles at every call."""
+    with jax.enable_x64(kind == jnp.float64):
+        return jax.device_get(values_of_walks(*walk(jnp.zeros(0, jnp.uint8), points), points))
+
+
 def _sorted_on_host(
     confidence: Array, correct: Array, mask: Array | None, points: Points
 ) -> tuple[dict[str, np.ndarray], int]:
@@ -85,7 +92,7 @@ def _sorted_on_host(
     flags = sort_units_on_host(confidence, correct, mask)
     flags = flags[: np.count_nonzero(flags & COUNTED)]
     if not flags.size:
-        return jax.device_get(values_of_walks(*walk(jnp.asarray(flags), points), points)), 0
+        return dict(_of_no_unit(points, float_type())), 0
     return jax.device_get(values_of_walks(*walk_once(flags, points), points)), 0
 
 

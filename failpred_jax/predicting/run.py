@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +27,23 @@ _DARK = 64
 
 
 @dataclass
-class _Brightest:
-    """The largest value of all images that were seen."""
+class _Seen:
+    """What is told of all images together.
 
-    value: int = 0
+    Attributes:
+      brightest: their largest value.
+      blank: the names of those of one value all over.
+    """
+
+    brightest: int = 0
+    blank: list[str] = field(default_factory=list)
+
+    def add(self, images: np.ndarray, names: np.ndarray) -> None:
+        """Look at images [n, H, W, channels] with their names [n]."""
+        flat = images.reshape(len(images), -1)
+        largest = flat.max(axis=1)
+        self.brightest = max(self.brightest, int(largest.max()))
+        self.blank += names[largest == flat.min(axis=1)].astype(str).tolist()
 
 
 def predict_file(workdir: Path, inputs: Path, output: Path, scores: Sequence[str] | None) -> None:
@@ -66,8 +79,8 @@ def predict_file(workdir: Path, inputs: Path, output: Path, scores: Sequence[str
         say(f'decisions by the policy on {policy.score}{added}')
     began = time.monotonic()
     problems: list[tuple[str, str]] = []
-    brightest = _Brightest()
-    parts = _parts(predictor, images, scores, problems, brightest)
+    seen = _Seen()
+    parts = _parts(predictor, images, scores, problems, seen)
     if predictor.is_segmenter:
         first = next(parts)
         with MapWriter(output) as maps:
@@ -80,8 +93,10 @@ def predict_file(workdir: Path, inputs: Path, output: Path, scores: Sequence[str
         write_prediction(found, output)
         count = len(found)
     say(f'{output}: {count:,} predictions in {time.monotonic() - began:.1f} s')
-    if brightest.value < _DARK and (note := _too_dark(workdir, brightest.value)):
+    if seen.brightest < _DARK and (note := _too_dark(workdir, seen.brightest)):
         say(f'WARNING: {note}')
+    elif seen.blank:
+        say(f'WARNING: {_blank(seen.blank, len(images))}')
     if problems:
         write_failed(failed_file(output), problems)
         raise UserError(
@@ -95,9 +110,9 @@ def _parts(
     images: NewImages,
     scores: Sequence[str],
     problems: list[tuple[str, str]],
-    brightest: _Brightest,
+    seen: _Seen,
 ) -> Iterator[Prediction]:
-    """Yield the predictions of the images that can be used, and note the others with the reason, and the largest value.
+    """Yield the predictions of the images that can be used, and note the others with the reason, and look at those.
 
     Raises:
       UserError: none of the pictures, or of the first of them, can be used.
@@ -116,7 +131,7 @@ def _parts(
             if not is_any and (stop == len(images) or len(problems) >= MOST_FAILED):
                 raise UserError(_listed(problems, len(images)))
             if len(some.images):
-                brightest.value = max(brightest.value, int(some.images.max()))
+                seen.add(some.images, images.ids[some.numbers])
                 yield predictor.predict(some.images, images.ids[some.numbers], scores, numbers=some.numbers)
             bar.update(stop - start)
 
@@ -134,6 +149,13 @@ def _too_dark(workdir: Path, brightest: int) -> str:
         f'no value of these images is over {brightest}, and those that the run was tested on reach {known}. If '
         'they are on another scale (0 to 16, 0 to 1), bring them to 0 to 255 first; as they are, the network sees them '
         'as nearly black'
+    )
+
+
+def _blank(names: Sequence[str], total: int) -> str:
+    return (
+        f'{len(names):,} of {numbered(total, "image")} are of one value all over, such as {names[0]!r}: nothing can be '
+        'seen on them. A 16-bit picture whose values end at 255 is black: save it with 8 bits'
     )
 
 

@@ -107,8 +107,13 @@ def squared_distances(features: Array, gaussians: Gaussians) -> jax.Array:
     """Return the squared Mahalanobis distance of features [N, D] to each mean: [N, C] float32, 0 or greater."""
     shifted = jnp.asarray(features, jnp.float32) - gaussians.origin[None]
     whitened = jnp.dot(shifted, gaussians.whitening, precision=lax.Precision.HIGHEST)
+    return _to_means(whitened, gaussians.means).T
+
+
+@jax.jit
+def _to_means(points: jax.Array, means: jax.Array) -> jax.Array:
     # Differences, not the expanded square, which would cancel; one class at a time, to keep [N, C, R] out of memory.
-    return lax.map(lambda mean: jnp.sum((whitened - mean[None]) ** 2, axis=-1), gaussians.means).T
+    return lax.map(lambda mean: jnp.sum((points - mean[None]) ** 2, axis=-1), means)
 
 
 def _moments(given: FitInputs) -> Moments:

@@ -65,10 +65,16 @@ def nnguide(inputs: ScoreInputs, fitted: Guide) -> jax.Array:
     Reference: Park, Jung & Teoh, "Nearest neighbor guidance for out-of-distribution detection", ICCV 2023, equations 4
       and 5.
     """
-    count = min(NUM_NEIGHBORS, fitted.points.shape[0])
+    return _energy(inputs.logits) * _guidance(unit_length(inputs.get('features')), fitted.points)
 
-    def guidance(block: jax.Array) -> jax.Array:
-        products = jnp.dot(block, fitted.points.T, precision=lax.Precision.HIGHEST)
+
+@jax.jit
+def _guidance(features: jax.Array, points: jax.Array) -> jax.Array:
+    """Return the mean of the largest products with any of the points: [N, D], [M, D] -> [N]."""
+    count = min(NUM_NEIGHBORS, points.shape[0])
+
+    def of_block(block: jax.Array) -> jax.Array:
+        products = jnp.dot(block, points.T, precision=lax.Precision.HIGHEST)
         return jnp.mean(lax.top_k(products, count)[0], axis=-1)
 
-    return _energy(inputs.logits) * in_blocks(guidance, unit_length(inputs.get('features')), _BLOCK_ROWS)
+    return in_blocks(of_block, features, _BLOCK_ROWS)

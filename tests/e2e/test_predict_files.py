@@ -181,6 +181,18 @@ def test_images_on_another_scale_are_said_to_be_too_dark(everything, tmp_path, c
     assert ('no value of these images is over 15, and' in capsys.readouterr().out) is (divisor == 16)
 
 
+def test_a_picture_that_became_black_among_others_is_named(everything, pictures, tmp_path, capsys):
+    """16 bits whose values end at 255 are black where 65535 is white; the others are bright."""
+    pixels = everything[1].test.images[3, ..., 0]
+    Image.fromarray(pixels.astype(np.uint16)).save(pictures / 'd03.png')
+    words = (f'--workdir={everything[0]}', f'--inputs={pictures}', '--scores=mcp')
+    assert run(*words, f'--output={tmp_path / "a.csv"}') == 0
+    assert "1 of 12 images are of one value all over, such as 'd03.png'" in capsys.readouterr().out
+    Image.fromarray(pixels.astype(np.uint16) * 257).save(pictures / 'd03.png')
+    assert run(*words, f'--output={tmp_path / "b.csv"}') == 0
+    assert 'of one value' not in capsys.readouterr().out
+
+
 def test_an_output_is_never_written_over(everything, pictures, tmp_path, capsys):
     out = tmp_path / 'out.csv'
     out.write_text('mine')
