@@ -269,7 +269,7 @@ def check_scale(policy: Policy, values: np.ndarray) -> None:
     else:
         if high <= 2 or policy.knots is None or not len(policy.knots[0]):
             return
-        first, last = float(policy.knots[0].min()), float(policy.knots[0].max())
+        first, last = policy.content['calibrator'].get('range', (policy.knots[0].min(), policy.knots[0].max()))
         if first < 0 or last > 1 or float(np.median(values)) <= 2:
             return
         own = f'is from {first:.4g} to {last:.4g} in the units that its map was fitted on'

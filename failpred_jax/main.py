@@ -40,7 +40,7 @@ def run() -> NoReturn:
     """Run the process's command line and end the process."""
     code = main()
     # As Python itself ends, in its order: pools of threads are told to end before they are waited for.
-    threading._shutdown()
+    threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue]: there is no public name for it
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -62,23 +62,24 @@ class Calibrator:
     def knots(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (confidence [J], probability [J]) that `np.interp` turns into this map, to KNOT_ERROR.
 
-        Outside the held-out range, where nothing is known, the interpolation is flat. 'none' is the confidence itself,
-        to the bit, wherever it lies within [0, 1].
+        Also outside the held-out range: the map goes on there, until it is as low or as high as it can be.
         """
         if self.fitted is None:
             return np.array([0.0, 1.0]), np.array([0.0, 1.0])
         grid = np.linspace(self.first, self.last, _GRID)
         if isinstance(self.fitted, Isotonic):
-            grid = np.unique(np.concatenate([grid[[0, -1]], self.fitted.confidence, self._cut_at()]))
+            grid = np.concatenate([grid[[0, -1]], self.fitted.confidence, self._cut_at()])
         elif isinstance(self.fitted, Platt):
-            # Where the sigmoid bends: even steps of probability.
-            levels = logit(np.linspace(self.low, self.high, _GRID))
-            slope = self.fitted.slope or 1.0
-            bends = self.fitted.center + self.fitted.spread * (levels - self.fitted.offset) / slope
-            grid = np.unique(np.concatenate([grid, np.clip(bends, self.first, self.last)]))
+            # Where the sigmoid bends: even steps of probability, and of log-odds near its ends.
+            ends = logit(self.low), logit(self.high)
+            levels = np.concatenate([logit(np.linspace(self.low, self.high, _GRID)), np.linspace(*ends, _GRID)])
+            with np.errstate(over='ignore', divide='ignore', invalid='ignore'):
+                bends = self.fitted.center + self.fitted.spread * (levels - self.fitted.offset) / self.fitted.slope
+            grid = np.concatenate([grid, bends[np.isfinite(bends)]])
         elif isinstance(self.fitted, Beta):
-            ends = np.exp(-np.linspace(0, 40, _GRID))
-            grid = np.unique(np.clip(np.concatenate([grid, ends, 1 - ends]), self.first, self.last))
+            ends = np.append(np.exp(-np.linspace(0, 40, _GRID)), 0.0)
+            grid = np.clip(np.concatenate([grid, ends, 1 - ends]), 0, 1)
+        grid = np.unique(grid)
         values = self(grid)
         kept = _thin(grid, values, 0 if isinstance(self.fitted, Isotonic) else KNOT_ERROR)
         return grid[kept], values[kept]
@@ -99,6 +100,7 @@ class Calibrator:
         return {
             'method': self.method,
             'knots': {'confidence': confidence.tolist(), 'probability': probability.tolist()},
+            'range': [self.first, self.last],
             'held_out_loss': dict(self.loss),
             'notes': list(self.notes),
         }

@@ -32,7 +32,7 @@ class _Seen:
 
     Attributes:
       brightest: their largest value.
-      blank: the names of those of one value all over.
+      blank: the names of those of one value all over, or of two beside one another.
     """
 
     brightest: int = 0
@@ -43,7 +43,7 @@ class _Seen:
         flat = images.reshape(len(images), -1)
         largest = flat.max(axis=1)
         self.brightest = max(self.brightest, int(largest.max()))
-        self.blank += names[largest == flat.min(axis=1)].astype(str).tolist()
+        self.blank += names[largest - flat.min(axis=1) <= 1].astype(str).tolist()
 
 
 def predict_file(workdir: Path, inputs: Path, output: Path, scores: Sequence[str] | None) -> None:
@@ -154,8 +154,8 @@ def _too_dark(workdir: Path, brightest: int) -> str:
 
 def _blank(names: Sequence[str], total: int) -> str:
     return (
-        f'{len(names):,} of {numbered(total, "image")} are of one value all over, such as {names[0]!r}: nothing can be '
-        'seen on them. A 16-bit picture whose values end at 255 is black: save it with 8 bits'
+        f'{len(names):,} of {numbered(total, "image")} are nearly of one value all over, such as {names[0]!r}: '
+        'nothing can be seen on them. A 16-bit picture whose values end at 255 is black: save it with 8 bits'
     )
 
 

@@ -66,9 +66,23 @@ def test_knots_are_the_map(units):
         fitted = fit_confidence(confidence, correct, method)
         x, y = fitted.knots()
         assert np.all(np.diff(x) > 0)
-        np.testing.assert_allclose(np.interp(confidence, x, y), fitted(confidence), atol=3 * KNOT_ERROR)
+        # Also beyond the held-out units.
+        apart = np.concatenate([confidence, np.linspace(0, 1, 999), [1e-12, 1 - 1e-12]])
+        if method != 'beta':
+            apart = np.concatenate([apart, np.linspace(-9, 9, 999), [-1e30, 1e30]])
+        np.testing.assert_allclose(np.interp(apart, x, y), fitted(apart), atol=3 * KNOT_ERROR)
         assert len(x) < 700
         assert fitted.to_dict()['method'] == method
+
+
+@pytest.mark.parametrize('sign', [1, -1, 0])
+def test_knots_are_the_map_of_confidences_on_any_scale(sign, rng):
+    """Steep, falling, and flat: a sigmoid bends far from the held-out confidences, or nowhere."""
+    confidence = rng.normal(1e6, 1e3, 800)
+    correct = rng.random(800) < expit(sign * (confidence - 1e6) / 3e2 + 3)
+    fitted = fit_confidence(confidence, correct, 'platt')
+    apart = np.concatenate([confidence, np.linspace(0, 2e6, 2001), np.linspace(9e5, 1.1e6, 2001), [-3e38, 3e38]])
+    np.testing.assert_allclose(np.interp(apart, *fitted.knots()), fitted(apart), atol=3 * KNOT_ERROR)
 
 
 def test_a_map_that_predicts_no_better_than_none_is_refused(rng):

@@ -168,6 +168,8 @@ def test_the_policy_decides_as_it_did_of_the_test_units(everything, predictor, w
         rows = list(csv.DictReader(file))
     assert predictor.policy.score == 'confidnet'
     assert [row['decision'] for row in rows] == whole.decision.names().tolist()
+    # One image has one P(correct), also where no validation image was as sure or as unsure.
+    np.testing.assert_allclose(whole.decision.p_correct, whole.p_correct['confidnet'], atol=3e-4)
     # The policy's score is computed for it, whatever is asked for.
     few = predictor.predict(data.test.images[:4], scores=['mcp'])
     assert [*few.confidences] == ['mcp', 'confidnet']

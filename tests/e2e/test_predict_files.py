@@ -187,10 +187,10 @@ def test_a_picture_that_became_black_among_others_is_named(everything, pictures,
     Image.fromarray(pixels.astype(np.uint16)).save(pictures / 'd03.png')
     words = (f'--workdir={everything[0]}', f'--inputs={pictures}', '--scores=mcp')
     assert run(*words, f'--output={tmp_path / "a.csv"}') == 0
-    assert "1 of 12 images are of one value all over, such as 'd03.png'" in capsys.readouterr().out
+    assert "1 of 12 images are nearly of one value all over, such as 'd03.png'" in capsys.readouterr().out
     Image.fromarray(pixels.astype(np.uint16) * 257).save(pictures / 'd03.png')
     assert run(*words, f'--output={tmp_path / "b.csv"}') == 0
-    assert 'of one value' not in capsys.readouterr().out
+    assert 'one value' not in capsys.readouterr().out
 
 
 def test_an_output_is_never_written_over(everything, pictures, tmp_path, capsys):
@@ -224,10 +224,8 @@ def test_an_exported_run_says_what_the_run_says(everything, predictor, whole, tm
         for name in ('mcp', 'confidnet_finetuned', 'temperature_mcp'):
             np.testing.assert_allclose(found[f'confidence_{name}'], whole.confidences[name][:count], atol=1e-6)
     knots = meta['calibrators']['mcp']['knots']
-    # Beyond the validation units' range the knots are flat.
-    inside = np.clip(whole.confidences['mcp'], knots['confidence'][0], knots['confidence'][-1])
-    mapped = np.interp(inside, knots['confidence'], knots['probability'])
-    np.testing.assert_allclose(mapped, predictor.p_correct({'mcp': inside})['mcp'], atol=2e-4)
+    mapped = np.interp(whole.confidences['mcp'], knots['confidence'], knots['probability'])
+    np.testing.assert_allclose(mapped, whole.p_correct['mcp'], atol=3e-4)
     assert set(meta['platforms']) == {'cpu', 'cuda', 'tpu'}
     if importlib.util.find_spec('jax2onnx') is None or importlib.util.find_spec('onnxruntime') is None:
         assert main.main([*words[:3], f'--output={tmp_path / "onnx"}', '--scores=mcp', '--onnx']) == 2
