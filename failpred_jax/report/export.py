@@ -4,7 +4,7 @@ import asyncio
 import importlib.util
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -17,15 +17,17 @@ SCALE = 2  # pixels per figure unit: sharp in a paper's column
 WIDTH = 760
 FIGURE_SECONDS = 60  # a browser that needs longer than this for one figure hangs
 
+Drawn = go.Figure | Callable[[], go.Figure]
 
-def write_pngs(figures: Mapping[str, go.Figure], folder: Path) -> list[Path]:
+
+def write_pngs(figures: Mapping[str, Drawn], folder: Path) -> list[Path]:
     """Write figures as `<name>.png` and return the paths written.
 
     Without kaleido, without a browser, or when the browser fails, the rest is left out and one message says so: a
     report without PNG files is still a report.
 
     Args:
-      figures: name -> figure.
+      figures: name -> figure, or a function that makes it, which is called where there is a browser.
       folder: created if there is something to write.
     """
     if not figures:
@@ -51,7 +53,7 @@ def write_pngs(figures: Mapping[str, go.Figure], folder: Path) -> list[Path]:
     return paths
 
 
-def _render_all(figures: Mapping[str, go.Figure], images: dict[str, bytes], problem: list[str]) -> None:
+def _render_all(figures: Mapping[str, Drawn], images: dict[str, bytes], problem: list[str]) -> None:
     for name in ('kaleido', 'choreographer', 'browser_proc'):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
@@ -61,12 +63,13 @@ def _render_all(figures: Mapping[str, go.Figure], images: dict[str, bytes], prob
         problem.append(first_line.rstrip('.'))
 
 
-async def _render(figures: Mapping[str, go.Figure], images: dict[str, bytes]) -> None:
+async def _render(figures: Mapping[str, Drawn], images: dict[str, bytes]) -> None:
     import kaleido
 
     # Without MathJax: kaleido would fetch it from the network.
     async with kaleido.Kaleido(n=1, timeout=FIGURE_SECONDS, mathjax=False) as browser:
-        for name, figure in figures.items():
+        for name, drawn in figures.items():
+            figure = drawn if isinstance(drawn, go.Figure) else drawn()
             width, height = style.width_of(figure, WIDTH), style.height_of(figure)
             images[name] = await browser.calc_fig(
                 figure, opts={'format': 'png', 'width': width, 'height': height, 'scale': SCALE}

@@ -1,5 +1,6 @@
 """What a section of the page is made of, and the decorator that registers one."""
 
+import functools
 import html
 import json
 from collections.abc import Callable, Iterable
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import htpy as h
 import plotly.graph_objects as go
+import plotly.io.json
 from markupsafe import Markup
 
 from failpred_jax.registry import SECTIONS
@@ -28,7 +30,7 @@ class Section:
       question: the reader's question that it answers.
       parts: its content, in order. Plain strings in it are escaped.
       data: JSON blocks that the page's scripts read (figures, the slider's counts), placed at the end of the page.
-      figures: name -> figure, exported to `figures/<name>.png`.
+      figures: name -> figure, or a function that makes it, exported to `figures/<name>.png` where there is a browser.
       tables: written to `<name>.csv`.
     """
 
@@ -37,7 +39,7 @@ class Section:
     question: str
     parts: list[h.Node] = field(default_factory=list)
     data: list[h.Node] = field(default_factory=list)
-    figures: dict[str, go.Figure] = field(default_factory=dict)
+    figures: dict[str, go.Figure | Callable[[], go.Figure]] = field(default_factory=dict)
     tables: list[Table] = field(default_factory=list)
 
     def add(self, *parts: h.Node) -> None:
@@ -65,7 +67,9 @@ class Section:
         self.tables.append(table)
         return table.to_html()
 
-    def figure_html(self, name: str, figure: go.Figure, caption: h.Node, alt: str) -> h.Element:
+    def figure_html(
+        self, name: str, figure: go.Figure, caption: h.Node, alt: str, has_legend: bool = True
+    ) -> h.Element:
         """Return a figure's markup and keep its data for the page.
 
         Args:
@@ -73,12 +77,17 @@ class Section:
           figure: its title becomes the first words of the caption.
           caption: how to read it.
           alt: what somebody who cannot see it should know.
+          has_legend: False where the page has one for it.
         """
         # Plotly's labels hold entities; as text of the page they are escaped again, whatever wrote them.
         title = html.unescape(style.title_of(figure))
-        shown = go.Figure(figure)
-        shown.update_layout(title=None, template=None, margin_t=16)
-        self.data.append(json_block(f'data-{name}', shown.to_json()))
+        # Changed as plain data: a copy of the figure would be checked again, option by option.
+        shown = figure.to_dict()
+        layout = {key: value for key, value in shown['layout'].items() if key not in ('title', 'template')}
+        layout['margin'] = {**layout.get('margin', {}), 't': 16}
+        if not has_legend:
+            layout['showlegend'] = False
+        self.data.append(json_block(f'data-{name}', plotly.io.json.to_json_plotly({**shown, 'layout': layout})))
         height = style.height_of(figure)
         return h.figure(id=f'figure-{name}')[
             h.div('.plot', data_figure=name, role='img', aria_label=alt, style=f'height:{height}px'),
@@ -96,7 +105,7 @@ class Section:
 
     def add_combined(self, name: str, figures: list[go.Figure], title: str, columns: int = 2) -> None:
         """Have several small figures, already placed, exported as the panels of one PNG."""
-        self.figures[name] = style.combine(figures, title, columns)
+        self.figures[name] = functools.partial(style.combine, figures, title, columns)
 
 
 FillFn = Callable[['View', Section], None]

@@ -7,6 +7,7 @@ same place in DARK, so figures must take their colors from here.
 Reference: Okabe and Ito, Color Universal Design (2008), https://jfly.uni-koeln.de/color/.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +48,7 @@ def line_style(index: int) -> dict[str, Any]:
     return {'color': LINES[index % len(LINES)], 'dash': DASHES[(index + index // len(LINES)) % len(DASHES)], 'width': 2}
 
 
+@functools.cache
 def template(dark: bool = False) -> go.layout.Template:
     """Return the light or the dark Plotly template."""
     to = dict(zip(LIGHT, DARK if dark else LIGHT, strict=True))
@@ -89,11 +91,8 @@ def template(dark: bool = False) -> go.layout.Template:
 
 def new_figure(title: str, x: str = '', y: str = '', height: int = HEIGHT) -> go.Figure:
     """Return an empty figure in the house style; the labels are ours or went through `plain`."""
-    figure = go.Figure()
-    figure.update_layout(template=template(), title={'text': title}, height=height)
-    figure.update_xaxes(title_text=x)
-    figure.update_yaxes(title_text=y)
-    return figure
+    axes = {name: {'title': {'text': text}} for name, text in (('xaxis', x), ('yaxis', y))}
+    return go.Figure(layout={'template': template(), 'title': {'text': title}, 'height': height, **axes})
 
 
 def title_of(figure: go.Figure) -> str:

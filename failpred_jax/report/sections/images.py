@@ -1,5 +1,6 @@
 """Look at the images: the most confident ones, the errors, and where two scores disagree."""
 
+import functools
 from typing import NamedTuple
 
 import htpy as h
@@ -71,7 +72,9 @@ def fill(view: View, section: Section) -> None:
             ]
         )
         captions = ['\n'.join(_lines(view, int(i))) for i in shown]
-        section.figures[f'images_{group.name}'] = figures_images.image_grid(pictures[shown], captions, group.title)
+        section.figures[f'images_{group.name}'] = functools.partial(
+            figures_images.image_grid, pictures[shown], captions, group.title
+        )
 
 
 def _lacking(view: View) -> str:

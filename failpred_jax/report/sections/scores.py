@@ -1,5 +1,6 @@
 """Scores compared: which confidence score orders predictions best."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -166,10 +167,9 @@ def _classification_curves(
 
 def _curve_figure(section: Section, figure: go.Figure, name: str, caption: str, alt: str) -> h.Element:
     """Return a figure whose lines the page's own legend switches, and keep its visible lines for the PNG."""
-    section.figures[name] = go.Figure([trace for trace in _traces(figure) if trace.visible is True], figure.layout)
-    on_page = go.Figure(figure)
-    on_page.update_layout(showlegend=False)
-    return section.figure_html(name, on_page, caption, alt)
+    visible = [trace for trace in _traces(figure) if trace.visible is True]
+    section.figures[name] = functools.partial(go.Figure, visible, figure.layout)
+    return section.figure_html(name, figure, caption, alt, has_legend=False)
 
 
 def _traces(figure: go.Figure) -> Sequence[Any]:

@@ -1,5 +1,6 @@
 """Segmentation: image, labels, prediction, errors and confidence maps side by side."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -78,8 +79,13 @@ def _add_maps(section: Section, view: View, maps: Mapping[str, np.ndarray]) -> N
             for panel in panels
         ]
         section.add(h.div('.maps')[items])
-        section.figures[f'maps_{place}'] = figures_images.image_grid(
-            [panel.picture for panel in panels], [panel.title for panel in panels], title, columns=4, cell=240
+        section.figures[f'maps_{place}'] = functools.partial(
+            figures_images.image_grid,
+            [panel.picture for panel in panels],
+            [panel.title for panel in panels],
+            title,
+            columns=4,
+            cell=240,
         )
 
 
