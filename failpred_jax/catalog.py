@@ -4,7 +4,9 @@ python -m failpred_jax.catalog [KIND ...]: models, sources, classifier_losses, l
 scores, metrics, corruptions, options.
 """
 
+import contextlib
 import inspect
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -96,7 +98,11 @@ def main(argv: Sequence[str]) -> int:
     except UserError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    print('\n\n'.join(tables))
+    with contextlib.suppress(BrokenPipeError):
+        # `| head` has read what it wanted.
+        print('\n\n'.join(tables), flush=True)
+        return 0
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -208,6 +208,8 @@ def _config_given(argv: Sequence[str]) -> str:
 
 def _missing_file(path: Path) -> str:
     shipped = sorted(file.stem for file in EXAMPLES.glob('*.py'))
+    if not path.suffix and (file := path.with_suffix('.py')).is_file():
+        return f"there is no config file '{path}'; did you mean '{file}'?"
     if path.name == str(path) and not path.suffix:
         return (
             f"there is no config file '{path}', and no example of that name in the package"

@@ -277,5 +277,19 @@ main.run()
             (tmp_path / name).unlink()
 
 
+def test_a_config_file_is_named_with_its_ending(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'tiny.py').touch()
+    for word in ('tiny', f'{tmp_path}/tiny'):
+        with pytest.raises(UserError, match=rf"there is no config file '{word}'; did you mean '{word}\.py'\?"):
+            parse(f'--config={word}')
+
+
+def test_tables_end_quietly_where_nobody_reads_on():
+    command = f'set -o pipefail; {sys.executable} -m failpred_jax.catalog options | true'
+    done = subprocess.run(['bash', '-c', command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, '')
+
+
 def test_letters_that_a_picture_cannot_draw_are_the_plain_ones():
     assert terminal.in_ascii('dög Äpfel ± × 7') == 'dog Apfel +/- x 7' and terminal.in_ascii('кот') == '???'

@@ -29,7 +29,7 @@ def by_itself(name: str, unavailable: dict[str, str], fn: Callable[..., Any] | N
         yield
     except ScoreUnavailableError as error:
         unavailable[name] = str(error)
-    except Exception as error:  # whatever one score does, the others are shown
+    except (Exception, SystemExit) as error:  # whatever one score does, the others are shown
         if is_out_of_memory(error) or isinstance(error, OSError):
             raise
         kind = '' if isinstance(error, FaultyValuesError) else f'{type(error).__name__}: '

@@ -114,7 +114,7 @@ def describe_targets(parts: Iterable[Outcomes], source: str = 'train') -> dict[s
     if num_errors < FEW_ERRORS:
         warnings.append(
             f'the classifier makes {num_errors} errors on {WORDS[source].format(num_units)}, so a head trained on '
-            'them sees next to no errors to learn from; train the baseline for fewer epochs or with more '
+            'them has too few errors to learn from; train the baseline for fewer epochs or with more '
             "regularization, or look at the score 'fusion', which learns from the errors on validation data"
         )
     if share >= SATURATED_SHARE:

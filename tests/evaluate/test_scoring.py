@@ -165,12 +165,15 @@ def fault(kind):
         values = np.asarray(inputs.logits)[:, 0]
         if kind == 'raises':
             raise KeyError('no such thing')
+        if kind == 'exits':
+            raise SystemExit
         return {'shape': values[:, None], 'scalar': np.float32(1), 'nan': np.where(values > 2, np.nan, values)}[kind]
 
     return fn
 
 
 FAULTS = {
+    'exits': 'it failed: SystemExit: ',
     'raises': "it failed: KeyError: 'no such thing' (test_scoring.py in line ",
     'shape': 'it failed: it returned values of shape (20, 1); it must be (20,), one per unit',
     'scalar': 'it failed: ',
