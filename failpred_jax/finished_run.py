@@ -12,7 +12,7 @@ from failpred_jax.errors import UserError
 from failpred_jax.evaluate.collect import Weights
 from failpred_jax.evaluate.fits import Fits, kept_fits
 from failpred_jax.files import DAMAGE, read_json, read_npz
-from failpred_jax.results import read_fits
+from failpred_jax.results import evaluating, read_fits
 from failpred_jax.train.checkpoints import Damaged, read_weights, saved_digest
 from failpred_jax.types import DatasetInfo
 
@@ -116,8 +116,8 @@ def _read_policy(workdir: Path) -> tuple[apply.Policy | None, str]:
         raise UserError(f'{error}; or move {file.parent} away to go without decisions') from error
     except (*DAMAGE, StopIteration) as error:
         raise UserError(
-            f"the calibration units behind '{file}' cannot be read ({type(error).__name__}: {error}); --mode=evaluate "
-            'and --mode=decide make both again'
+            f"the calibration units behind '{file}' cannot be read ({type(error).__name__}: {error}); make both "
+            f'again with {evaluating(workdir)}, and then --mode=decide --workdir={workdir}'
         ) from error
 
 
@@ -126,7 +126,8 @@ def read_stage(folder: Path, found: Mapping[str, Any]) -> tuple[Any, Any]:
     step, checkpoints = int(found['step']), folder / 'checkpoints'
     if found['digest'] and saved_digest(checkpoints, step) not in ('', found['digest']):
         raise UserError(
-            f"the checkpoint {step} of '{folder}' is not the one that was evaluated; --mode=evaluate measures it again"
+            f"the checkpoint {step} of '{folder}' is not the one that was evaluated; measure it with "
+            f'{evaluating(folder.parent)}'
         )
     try:
         params, batch_stats = read_weights(checkpoints, step)

@@ -12,8 +12,7 @@ from failpred_jax.calibrate.confidence import fit_confidence
 from failpred_jax.console import phase, say
 from failpred_jax.decide.thresholds import PREDICTED
 from failpred_jax.errors import UserError, given
-from failpred_jax.evaluate.collect import Reader, collect
-from failpred_jax.evaluate.evaluation import TEST, evaluation_key
+from failpred_jax.evaluate.collect import collect
 from failpred_jax.label.pool import Pool
 from failpred_jax.predicting.inputs import Form, open_images
 from failpred_jax.prediction_file import Units
@@ -211,12 +210,8 @@ def pool_of_run(workdir: Path, inputs: Path, with_features: bool) -> Source:
 
 def features_of(predictor: Predictor, images: np.ndarray) -> np.ndarray:
     """Return the network's features of images [N, H, W, channels] uint8 (or [N, H, W]): [N, D] float32."""
-    run = predictor.run
     pixels = checked_images(images, predictor.image_shape, predictor.resizes)
-    reader = Reader(
-        predictor.network, run.weights, predictor.prepare_fn, frozenset({'features'}), predictor.batch_size,
-        run.config.evaluate.mc_samples, evaluation_key(run.config.seed, TEST),
-    )  # fmt: skip
+    reader = predictor.reader(frozenset({'features'}))
     found = collect(reader, Examples(pixels, np.zeros(len(pixels), np.int32)), 'computing features')
     assert found.features is not None
     return np.asarray(found.features).reshape(len(pixels), -1)

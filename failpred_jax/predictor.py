@@ -25,6 +25,7 @@ from failpred_jax.errors import UserError, nearest
 from failpred_jax.evaluate.collect import Reader, Weights, missing_needs
 from failpred_jax.evaluate.evaluation import TEST, evaluation_key
 from failpred_jax.evaluate.faults import drop_undefined
+from failpred_jax.evaluate.probe import check_fits, check_unchanged
 from failpred_jax.evaluate.scoring import Fitted, Plan, compute_scores
 from failpred_jax.finished_run import FinishedRun, read_run, read_stage
 from failpred_jax.models.network import make_network
@@ -54,8 +55,8 @@ def load(workdir: str | Path, batch_size: int | None = None) -> 'Predictor':
       batch_size: images a pass, over all devices; None for that of the run's evaluation. Each size is compiled once.
 
     Raises:
-      UserError: there is no such run, its evaluation kept no fits, or a file of it is damaged or was changed since; or
-        JAX_PLATFORMS names devices that are not there.
+      UserError: there is no such run, it was not evaluated, or a file of it is damaged or was changed since, as the
+        code of a network of its own may be; or JAX_PLATFORMS names devices that are not there.
     """
     check_platform()
     return Predictor(read_run(Path(workdir).expanduser()), batch_size)
@@ -83,6 +84,7 @@ class Predictor:
         # Every device gets as many rows.
         self.batch_size = -(-wanted // num_devices()) * num_devices()
         self.network = make_network(run.config.model, run.info)
+        check_fits(self.network, run.weights, run.config.model)
         self.prepare_fn = make_prepare_fns(run.config.data, run.info)[1]
         self._readers: dict[frozenset[str], Reader] = {}
         self._members: list[Reader] = []
@@ -133,7 +135,8 @@ class Predictor:
             depends on them.
 
         Raises:
-          UserError: the images are not what the run takes, or a score cannot be had.
+          UserError: the images are not what the run takes, a score cannot be had, or the code of a network of its own
+            was changed since the evaluation.
         """
         names = self.asked(scores)
         if self.policy is not None and self.policy.score not in names:
@@ -301,9 +304,7 @@ class Predictor:
     def _batches(self, plan: Plan, examples: Examples, places: np.ndarray) -> Iterator[tuple[ScoreInputs, int]]:
         """Yield what scores read of a batch, and the number of real examples in it."""
         needs = plan.needs() - {'logits', 'columns', 'ensemble'}
-        if needs not in self._readers:
-            self._readers[needs] = self._reader(self.run.weights, needs)
-        own = self._readers[needs].batches(examples, places)
+        own = self.reader(needs).batches(examples, places)
         if 'ensemble' not in plan.needs():
             yield from own
             return
@@ -315,6 +316,19 @@ class Predictor:
             for found, _ in others:
                 samples = add_sample(samples, jax.nn.softmax(jnp.asarray(found.logits)))
             yield inputs._replace(ensemble=jax.tree.map(np.asarray, finish_samples(samples))), real
+
+    def reader(self, needs: frozenset[str]) -> Reader:
+        """Return the compiled pass that fills these fields of ScoreInputs, besides the logits.
+
+        Raises:
+          UserError: the network's code was changed since the evaluation.
+        """
+        if needs not in self._readers:
+            made = self._reader(self.run.weights, needs)
+            # By the pass that is needed anyway, so that nothing more is compiled.
+            check_unchanged(self.run.fits.probe, made, self.run.config.model)
+            self._readers[needs] = made
+        return self._readers[needs]
 
     def _reader(self, weights: Weights, needs: frozenset[str]) -> Reader:
         config = self.run.config

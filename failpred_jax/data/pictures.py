@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from failpred_jax.data.other_pictures import unread_kind
 from failpred_jax.errors import UserError
 
 _GRAY = ('1', 'L', 'LA', 'La', 'I', 'I;16', 'I;16B', 'I;16L', 'I;16N', 'F')
@@ -158,6 +159,8 @@ def _unreadable(source: Path | bytes, name: str, error: Exception) -> UserError:
         return UserError(f"'{shown}' is no image but a pointer of Git LFS; fetch the files it stands for: git lfs pull")
     if head.lstrip().lower().startswith((b'<!doctype', b'<html')):
         return UserError(f"'{shown}' is no image but a web page, as when a download failed; fetch it again")
+    if kind := unread_kind(head):
+        return UserError(f"'{shown}' is a picture of a kind that is not read here ({kind}); save it as PNG or JPEG")
     reason = 'it is none' if 'BytesIO' in str(error) else error  # Of a buffer Pillow says the address.
     return UserError(f"'{shown}' cannot be read as an image ({reason}); restore it from a copy")
 

@@ -19,6 +19,7 @@ from failpred_jax.evaluate.measure import measure
 from failpred_jax.evaluate.own_classifier import SAMPLED, measure_own
 from failpred_jax.evaluate.parts import Part, Parts, PixelStream
 from failpred_jax.evaluate.pixels import collect_pixels, draw_pixels
+from failpred_jax.evaluate.probe import check_fits, is_made_elsewhere, take_probe
 from failpred_jax.evaluate.scoring import Plan, make_plan
 from failpred_jax.models.network import Network
 from failpred_jax.results import About, DatasetDescription, Evaluation, StageDescription, TargetsDescription
@@ -89,15 +90,17 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
     kept of a segmentation's pixels is a sample; see pixels.py.
 
     Raises:
-      UserError: a score asked for by name cannot be had.
+      UserError: a score asked for by name cannot be had, or a network of one's own no longer takes the parameters.
     """
     config, data, options = run.config, run.data, run.config.evaluate
+    check_fits(run.network, run.weights, config.model)
     plan = plan_of_run(config, data.info.task, run.network, run.weights, run.ensemble is not None)
     seconds: dict[str, float] = {}
     with listen(seconds):
         parts = _pixels_of(run, plan) if _is_segmentation(run) else _images_of(run, plan)
         found = measure(parts, plan, options)
         own = {field: together.measures for field in SAMPLED if (together := measure_own(parts, field, options))}
+        probe = take_probe(parts.test, data.test) if is_made_elsewhere(config.model) else {}
     for name, reason in found.measures.unavailable.items():
         if name in options.scores:
             say(f'warning: score {name}: {reason}')
@@ -123,7 +126,7 @@ def evaluate(run: TrainedRun, record: RunRecord) -> Evaluation:
         test=found.test,
         validation=found.validation,
         calibration=found.calibration,
-        fits=keep_fits(found.fits, _facts(run, record)),
+        fits=keep_fits(replace(found.fits, probe=probe), _facts(run, record)),
         images=np.asarray(images) if keeps_images else None,
         history=record.history,
         maps=found.maps,

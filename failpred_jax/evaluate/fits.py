@@ -32,12 +32,14 @@ class Fits:
       values: score -> its fit, of those that have one.
       unavailable: score -> why it was not computed, or why its fit cannot be kept.
       calibrators: score -> its map to P(correct), of those that have one.
+      probe: a few test images with the network's outputs, where its code is not of this package; see probe.py.
     """
 
     scores: tuple[str, ...] = ()
     values: Mapping[str, PyTree] = field(default_factory=dict)
     unavailable: Mapping[str, str] = field(default_factory=dict)
     calibrators: Mapping[str, Calibrator] = field(default_factory=dict)
+    probe: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class _NotPlainError(Exception):
@@ -64,6 +66,7 @@ def keep_fits(fits: Fits, run: Mapping[str, Any]) -> KeptFits:
         'fits': values,
         'unavailable': unavailable,
         'calibrators': {name: _encode(found, kept) for name, found in fits.calibrators.items()},
+        'probe': _encode(fits.probe, kept),
         'shared': kept.shared,
     }
     return KeptFits(meta, kept.arrays)
@@ -87,6 +90,8 @@ def kept_fits(kept: KeptFits) -> Fits:
         },
         unavailable=dict(meta['unavailable']),
         calibrators={name: _decode(node, source, name) for name, node in meta['calibrators'].items()},
+        # A file of an earlier version has none.
+        probe=_decode(meta.get('probe', {'dict': {}}), source, ''),
     )
 
 

@@ -99,23 +99,10 @@ def as_variables(found: Mapping[str, Any], wanted: Mapping[str, Any], path: str)
       UserError: parameters are missing, left over, or of another shape, all of them counted and some named.
     """
     collections = {key: found[key] for key in _COLLECTIONS if key in found} if 'params' in found else {'params': found}
-    have, need = (
-        {(kind, *place): leaf for kind, tree in trees.items() for place, leaf in _leaves(tree).items()}
-        for trees in (collections, wanted)
-    )
-    problems = [f'missing: {"/".join(place)}' for place in need if place not in have]
-    problems += [f'unexpected: {"/".join(place)}' for place in have if place not in need]
-    problems += [
-        f'wrong shape: {"/".join(place)} is {np.shape(have[place])}, needed is {tuple(need[place].shape)}'
-        for place in need
-        if place in have and np.shape(have[place]) != tuple(need[place].shape)
-    ]
-    if problems:
-        more = [f'and {len(problems) - _NAMED} more'] if len(problems) > _NAMED else []
-        raise UserError(
-            '\n'.join([f"config.model.custom.params: '{path}' does not fit the network:"]
-                      + [f'  - {line}' for line in [*problems[:_NAMED], *more]])
-        )  # fmt: skip
+    if problems := misfits(collections, wanted):
+        raise UserError('\n'.join([f"config.model.custom.params: '{path}' does not fit the network:", *problems]))
+
+    have = _places(collections)
 
     def filled(kind: str, tree: Any, before: tuple[str, ...] = ()) -> Any:
         if isinstance(tree, Mapping):
@@ -123,6 +110,28 @@ def as_variables(found: Mapping[str, Any], wanted: Mapping[str, Any], path: str)
         return np.asarray(have[(kind, *before)], np.float32)
 
     return {kind: filled(kind, tree) for kind, tree in wanted.items()}
+
+
+def misfits(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Return lines on what is missing, left over or of another shape: collection -> nested dicts of arrays or shapes.
+
+    Some are named, and all are counted; empty where everything fits.
+    """
+    have, need = _places(found), _places(wanted)
+    problems = [f'missing: {"/".join(place)}' for place in need if place not in have]
+    problems += [f'unexpected: {"/".join(place)}' for place in have if place not in need]
+    problems += [
+        f'wrong shape: {"/".join(place)} is {np.shape(have[place])}, needed is {tuple(need[place].shape)}'
+        for place in need
+        if place in have and np.shape(have[place]) != tuple(need[place].shape)
+    ]
+    more = [f'and {len(problems) - _NAMED} more'] if len(problems) > _NAMED else []
+    return [f'  - {line}' for line in [*problems[:_NAMED], *more]]
+
+
+def _places(trees: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
+    """Return (collection, place ...) -> leaf."""
+    return {(kind, *place): leaf for kind, tree in trees.items() for place, leaf in _leaves(tree).items()}
 
 
 def _leaves(tree: Any, before: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:

@@ -1,14 +1,18 @@
 """New images from where people have them: a folder of pictures, one picture, a table of paths, or arrays."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
+from failpred_jax.console import say
 from failpred_jax.data.decoding import in_threads
 from failpred_jax.data.listing import KINDS, is_picture, list_below
+from failpred_jax.data.other_pictures import other_picture, other_pictures
 from failpred_jax.data.pictures import is_stored_as_gray, read_picture
 from failpred_jax.data.resize import resize_picture
 from failpred_jax.errors import UserError, nearest, numbered
@@ -68,6 +72,9 @@ class NewImages:
 def open_images(path: Path, form: Form) -> NewImages:
     """Return the images that a path names; pictures are opened when they are read.
 
+    Pictures of a kind that is not read are among them, after all others, and cannot be used. Ids that several images
+    have are told.
+
     Args:
       path: a folder of pictures (with those of the folders below), a picture, an .npy of images, or a file that
         readers/ reads, with 'images', or with a column of paths; with a column 'id' if there is one.
@@ -80,19 +87,31 @@ def open_images(path: Path, form: Form) -> NewImages:
         there = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
         raise UserError(f"there is no '{path}' (give {_TAKEN}){nearest(path.name, there)}")
     if path.is_dir() and not any(path.glob('*.npy')):
-        found = list_below(path)
-        if not found.pictures:
-            others = f' (it holds {len(found.others)} other files)' if found.others else ''
-            raise UserError(f"the folder '{path}' holds no pictures{others}; {KINDS} are read")
-        return _of_files(found.pictures, [file.relative_to(path).as_posix() for file in found.pictures], form)
+        return _of_folder(path, form)
     if path.is_file() and is_picture(path):
         return _of_files([path], [path.name], form)
+    if why := other_picture(path):
+        raise UserError(why)
     if path.suffix.lower() == '.npy' and path.is_file():
         try:
             return _of_array(np.load(path, mmap_mode='r', allow_pickle=False), None, path, form)
         except DAMAGE as error:
             raise UserError(f"'{path}' cannot be read as an array ({error}); nothing is ever unpickled") from error
-    columns = _lowered(read_file(path))
+    return _of_columns(_lowered(read_file(path)), path, form)
+
+
+def _of_folder(path: Path, form: Form) -> NewImages:
+    found = list_below(path)
+    refused = other_pictures(found.others)
+    # After the others: these keep their places, by which dropout is drawn, whatever lies among them.
+    files = (*found.pictures, *refused)
+    if not files:
+        others = f' (it holds {len(found.others)} other files)' if found.others else ''
+        raise UserError(f"the folder '{path}' holds no pictures{others}; {KINDS} are read")
+    return _of_files(files, [file.relative_to(path).as_posix() for file in files], form, refused)
+
+
+def _of_columns(columns: dict[str, np.ndarray], path: Path, form: Form) -> NewImages:
     ids = next((columns.pop(name) for name in IDS if name in columns), None)
     if 'images' in columns:
         return _of_array(columns['images'], ids, path, form)
@@ -111,7 +130,20 @@ def open_images(path: Path, form: Form) -> NewImages:
             f"'{path}' names {numbered(len(files), 'picture')}, and none is there, such as '{files[0]}'; paths begin "
             f"at '{path.parent}'"
         )
-    return _of_files(files, words if ids is None else ids.astype(str).tolist(), form)
+    names = words if ids is None else ids.astype(str).tolist()
+    _tell_twins(names, path)
+    return _of_files(files, names, form)
+
+
+def _tell_twins(ids: Sequence[str], path: Path) -> None:
+    """Warn of ids that several images have: who joins the predictions by them gets those of other images."""
+    twins = {name: count for name, count in Counter(ids).items() if count > 1}
+    if twins:
+        name, count = next(iter(twins.items()))
+        say(
+            f"WARNING: {numbered(len(twins), 'id')} of '{path}' {'is' if len(twins) == 1 else 'are'} there more than "
+            f"once, such as '{name}' ({count:,} times): predictions cannot be told apart by id; give each image its own"
+        )
 
 
 def _lowered(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -140,15 +172,20 @@ def _of_array(images: np.ndarray, ids: np.ndarray | None, path: Path, form: Form
     names = np.arange(len(images)).astype(str) if ids is None else ids.reshape(-1).astype(str)
     if len(names) != len(images):
         raise UserError(f"'{path}' holds {len(images):,} images and {len(names):,} ids; give one for each")
+    _tell_twins(names.tolist(), path)
     return NewImages(names, lambda start, stop: SomeImages(np.asarray(images[start:stop]), np.arange(start, stop), []))
 
 
-def _of_files(files: Sequence[Path], ids: Sequence[str], form: Form) -> NewImages:
+def _of_files(
+    files: Sequence[Path], ids: Sequence[str], form: Form, refused: Mapping[Path, str] = MappingProxyType({})
+) -> NewImages:
     height, width, channels = form.shape
     if channels not in (1, 3):
         raise UserError(f'this run takes images of {channels} channels, and pictures have 1 or 3; give an array')
 
     def read_one(file: Path) -> np.ndarray:
+        if file in refused:
+            raise UserError(refused[file])
         if not file.is_file():
             raise UserError(f"there is no file '{file}'")
         picture = read_picture(file, channels)

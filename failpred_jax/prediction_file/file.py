@@ -78,12 +78,25 @@ def read_predictions(path: Path, ignore_label: IgnoreLabel = None, right_at: flo
 def read_named(path: Path) -> Arrays:
     """Return the arrays of a file by name; groups and classes that numbers would merge are as they are written."""
     stored = read_file(path)
+    _check_columns(stored, path)
     shifted = split_shifts(list(stored), [])
     ours = {name: re.sub(r'^(?:val|train|cal)_', '', plain) for name, plain in plain_names(stored).items()}
     groups = [name for name, stem in ours.items() if name not in shifted and not _has_meaning(stem)]
     ours |= {name: stem for name, (_, stem) in shifted.items()}
     classes = [name for name, stem in ours.items() if stem_of(stem, stored[name]) in _CLASSES]
     return classes_as_written(stored, classes, groups)
+
+
+def _check_columns(stored: Arrays, path: Path) -> None:
+    """Raise a UserError for a table of text with one column: no predictions, so its cells are separated otherwise."""
+    name, values = next(iter(stored.items()), ('', np.zeros(0)))
+    # Formats that store types separate nothing.
+    if len(stored) == 1 and stored.rewritten is not None and values.size == len(values):
+        where = 'standard input' if str(path) == PIPE else f"'{path}'"
+        raise UserError(
+            f"{where} has one column, '{name[:60]}'; give a table with a header and columns labels, logits_0, "
+            'logits_1, ... separated by commas, semicolons, tabs or |'
+        )
 
 
 def _has_meaning(stem: str) -> bool:

@@ -83,7 +83,7 @@ def parse_csv(data: bytes, where: str, as_text: Collection[str] = (), is_part: b
       data: UTF-8 with a header line.
       where: the name of the file, for messages.
       as_text: columns whose cells stay words, whatever they look like.
-      is_part: whether these are some rows of a stream, of which every one counts, and one column may be enough.
+      is_part: whether these are some rows of a stream, of which every one counts.
     """
     told = _SEP_LINE.match(data)
     data, notes = _without_comments((data[told.end() :] if told else data).lstrip(b'\r\n'))
@@ -117,11 +117,6 @@ def parse_csv(data: bytes, where: str, as_text: Collection[str] = (), is_part: b
         table = _without_empty_end(table, notes)
     if table.num_rows == 0:
         raise NoRowsError(f'{where} has a header and no rows')
-    if table.num_columns == 1 and not is_part and not any(d in first for d in _DELIMITERS):
-        raise UserError(
-            f"{where} has one column, '{first.strip()[:60]}'; give a table with a header and columns labels, "
-            'logits_0, logits_1, ... separated by commas, semicolons, tabs or |'
-        )
     table = _with_whole_numbers(table, identity)
     arrays = to_arrays(table, where, as_text)
     notes = [*notes, *arrays.notes]

@@ -9,7 +9,7 @@ from failpred_jax.results.description import (
     TargetsDescription,
 )
 from failpred_jax.results.evaluation import About, Evaluation, Predictions, SeedResult
-from failpred_jax.results.fits import KeptFits, read_fits
+from failpred_jax.results.fits import KeptFits, evaluating, read_fits
 from failpred_jax.results.folder import read_evaluation, write_evaluation
 from failpred_jax.results.measures import (
     CalibratedScore,
@@ -54,6 +54,7 @@ __all__ = [
     'StageDescription',
     'TargetsDescription',
     'WorkingPoint',
+    'evaluating',
     'read_evaluation',
     'read_fits',
     'write_evaluation',

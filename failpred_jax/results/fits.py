@@ -1,6 +1,7 @@
 """The folder `evaluation/fitted`: what an evaluation fitted, as plain arrays and JSON, whole or not at all.
 
-fitted.json   the run, the scores, and for each its fit and its map to P(correct), with arrays by name
+fitted.json   the run, the scores, and for each its fit and its map to P(correct), with arrays by name; of a network of
+              somebody's own also a few images with its outputs
 fits.npz      the arrays
 """
 
@@ -33,6 +34,11 @@ class KeptFits:
     arrays: Mapping[str, np.ndarray]
 
 
+def evaluating(workdir: Path) -> str:
+    """Return how a run is evaluated (again), for messages: its data come from its config."""
+    return f'--config=FILE --mode=evaluate --workdir={workdir}, FILE and further options being those of its training'
+
+
 def write_fits(kept: KeptFits | None, folder: Path) -> None:
     """Write the fits of an evaluation folder, or remove those of an earlier one if there are none now."""
     folder = folder / FOLDER
@@ -51,9 +57,11 @@ def read_fits(folder: Path) -> KeptFits:
     Raises:
       UserError: they are not there, of another version, or damaged.
     """
-    folder = folder / FOLDER
-    again = '--mode=evaluate makes it again'
+    how, is_evaluated = evaluating(folder.parent), (folder / 'metrics.json').exists()
+    folder, again = folder / FOLDER, f'make it again with {how}'
     if not (folder / META).exists():
+        if not is_evaluated:
+            raise UserError(f"the run in '{folder.parents[1]}' was not evaluated yet; evaluate it with {how}")
         raise UserError(f"'{folder}' is not there: what the evaluation fitted was not kept; {again}")
     try:
         meta = dict(read_json(folder / META))

@@ -129,7 +129,9 @@ def test_a_workdir_that_is_none_or_changed_is_refused(everything, tmp_path):
     # A key that its version did not have is at its default.
     del config['evaluate']['block_length'], config['data']['augment']
     (tmp_path / 'config.json').write_text(json.dumps(config))
-    with pytest.raises(UserError, match='what the evaluation fitted was not kept; --mode=evaluate makes it again'):
+    with pytest.raises(
+        UserError, match=r'was not evaluated yet; evaluate it with --config=FILE --mode=evaluate --workdir='
+    ):
         failpred_jax.load(tmp_path)
     shutil.copytree(everything[0] / 'evaluation' / 'fitted', tmp_path / 'evaluation' / 'fitted')
     shutil.copytree(everything[0] / 'baseline', tmp_path / 'baseline')

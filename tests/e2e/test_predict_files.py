@@ -84,6 +84,56 @@ def test_arrays_and_tables_of_paths_are_inputs_too(everything, pictures, whole, 
         np.testing.assert_array_equal(np.float32(found['confidence_mcp']), whole.confidences['mcp'][[*places]])
 
 
+def test_a_table_of_paths_alone_is_enough_and_ids_of_several_images_are_told(
+    everything, pictures, whole, tmp_path, capsys
+):
+    table, out = tmp_path / 'list.csv', tmp_path / 'out.npz'
+    table.write_text('path\nnew/d01.png\nnew/d02.png\n')
+    assert run(f'--workdir={everything[0]}', f'--inputs={table}', f'--output={out}', '--scores=mcp') == 0
+    found = read_npz(out)
+    assert list(found['id']) == ['new/d01.png', 'new/d02.png']
+    np.testing.assert_array_equal(found['confidence_mcp'], whole.confidences['mcp'][1:3])
+    assert 'more than once' not in capsys.readouterr().out
+    table.write_text('id,path\nsame,new/d01.png\nother,new/d02.png\nsame,new/d03.png\n')
+    np.savez(tmp_path / 'list.npz', images=everything[1].test.images[:3], id=np.array(['same', 'other', 'same']))
+    for inputs in (table, tmp_path / 'list.npz'):
+        out = tmp_path / f'{inputs.name}.parquet'
+        assert run(f'--workdir={everything[0]}', f'--inputs={inputs}', f'--output={out}', '--scores=mcp') == 0
+        words = f"WARNING: 1 id of '{inputs}' is there more than once, such as 'same' (2 times)"
+        assert words in capsys.readouterr().out
+        assert pyarrow.parquet.read_table(out).num_rows == 3
+
+
+def test_pictures_of_kinds_that_are_not_read_are_listed_and_other_files_are_not(
+    everything, pictures, whole, tmp_path, capsys
+):
+    heic = bytes(4) + b'ftypheic' + bytes(16)
+    (pictures / 'a.HEIC').write_bytes(heic)
+    (pictures / 'more' / 'b').write_bytes(heic)
+    (pictures / 'c.jp2').touch()
+    shutil.copy(pictures / 'd00.png', pictures / 'noext')
+    shutil.copy(pictures / 'd00.png', pictures / 'd.heif')
+    for name in ('.DS_Store', '._x.heic', 'list.csv', 'film.mp4', 'no_picture'):
+        (pictures / name).write_text('image,label')
+    out = tmp_path / 'out.csv'
+    assert run(f'--workdir={everything[0]}', f'--inputs={pictures}', f'--output={out}', '--scores=mc_dropout') == 2
+    assert '5 of the 17 pictures cannot be used' in capsys.readouterr().err
+    with (tmp_path / 'out.failed.csv').open() as file:
+        failed = {row['id']: row['reason'] for row in csv.DictReader(file)}
+    assert set(failed) == {'a.HEIC', 'more/b', 'c.jp2', 'noext', 'd.heif'}
+    for name, kind in (('a.HEIC', 'HEIC'), ('more/b', 'HEIC'), ('c.jp2', '.jp2')):
+        assert f"/{name}' is a picture of a kind that is not read here ({kind}); save it as PNG or" in failed[name]
+    assert failed['noext'].endswith("rename it to 'noext.png'") and failed['d.heif'].endswith("rename it to 'd.png'")
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    # They take no place from the others, by which dropout is drawn.
+    found = np.array([row['confidence_mc_dropout'] for row in rows], np.float32)
+    np.testing.assert_array_equal(found, whole.confidences['mc_dropout'][:12])
+    out = tmp_path / 'one.csv'
+    assert run(f'--workdir={everything[0]}', f'--inputs={pictures / "noext"}', f'--output={out}') == 2
+    assert "rename it to 'noext.png'" in capsys.readouterr().err
+
+
 def _color(file):
     Image.fromarray(np.full((8, 8, 3), (9, 80, 200), np.uint8)).save(file)
 

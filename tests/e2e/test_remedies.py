@@ -27,6 +27,19 @@ def test_a_run_without_calibration_units_is_decided_by_what_the_message_says(fin
     assert policy['not_valid'] and policy['made_from']['options']['risks'] == [0.1]
 
 
+def test_a_run_that_was_trained_alone_predicts_after_what_the_message_says(finished, tmp_path):
+    workdir, images = tmp_path / 'run', tmp_path / 'new.npy'
+    shutil.copytree(finished[0], workdir, ignore=shutil.ignore_patterns('evaluation', 'report', 'decisions'))
+    np.save(images, np.zeros((2, 8, 8), np.uint8))
+    words = ('--mode=predict', f'--workdir={workdir}', f'--inputs={images}', f'--output={tmp_path / "out.csv"}')
+    code, _, error = run_here(*words)
+    assert code == 2 and 'was not evaluated yet' in error and 'kept' not in error
+    remedy = re.findall(r'--(?:mode|workdir)=[^\s,]+', error)
+    assert remedy == ['--mode=evaluate', f'--workdir={workdir}'] and '--config=FILE' in error
+    run_well_here(*TINY, '--config.evaluate.scores=mcp', '--config.evaluate.resamples=0', *remedy)
+    run_well_here(*words)
+
+
 def asked(*words):
     """Return the options of decisions that a command line asks for."""
     _, given = command_line.parse(['failpred', '--mode=decide', *words])

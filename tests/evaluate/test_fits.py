@@ -68,7 +68,12 @@ def test_a_file_names_no_class_but_those_that_are_loaded(tmp_path):
 
 
 def test_what_was_changed_or_is_not_there_is_refused(tmp_path):
-    with pytest.raises(UserError, match='is not there: what the evaluation fitted was not kept; --mode=evaluate'):
+    with pytest.raises(UserError, match='was not evaluated yet; evaluate it with --config=FILE --mode=evaluate --work'):
+        read_fits(tmp_path)
+    (tmp_path / 'metrics.json').touch()
+    with pytest.raises(
+        UserError, match='is not there: what the evaluation fitted was not kept; make it again with --c'
+    ):
         read_fits(tmp_path)
     kept_and_read(Fits(('margin',), {'margin': np.arange(3.0)}), tmp_path)
     file = tmp_path / 'fitted' / 'fitted.json'

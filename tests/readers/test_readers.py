@@ -223,7 +223,6 @@ BROKEN = {
     'superscript': ('a.csv', 'labels,logits_²\n0,1\n'.encode(), None),
     'ragged': ('a.csv', b'labels,logits_0\n0,1\n0\n', 'Expected 2 columns'),
     'no rows': ('a.csv', b'labels,logits_0\n', 'no rows'),
-    'one column': ('a.csv', b'labels\n0\n', 'one column'),
     'empty': ('a.npz', b'', 'empty'),
     'one array': ('a.npy', None, 'without a name'),
     'bad gzip': ('a.csv.gz', b'\x1f\x8b\x08\x00junk', 'damaged'),

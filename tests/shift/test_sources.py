@@ -60,6 +60,15 @@ def test_a_folder_holds_strangers_or_classes(tmp_path, rng):
     assert load_shift(f'folder:{tmp_path}', form(GRAY)).labels is None
 
 
+def test_pictures_of_a_kind_that_is_not_read_are_told(tmp_path, rng, capsys):
+    Image.fromarray(rng.integers(0, 256, (9, 9, 3)).astype(np.uint8)).save(tmp_path / 'a.png')
+    for name in ('b.heic', 'notes.txt'):
+        (tmp_path / name).write_bytes(b'x')
+    assert len(load_shift(f'folder:{tmp_path}', form(COLOR)).images) == 1
+    out = capsys.readouterr().out
+    assert f"note: 1 picture below '{tmp_path}' cannot be used: '{tmp_path}/b.heic' is a picture of a kind" in out
+
+
 def test_a_file_of_arrays(tmp_path, rng):
     images = rng.integers(0, 256, (6, 28, 28)).astype(np.uint8)
     np.savez(tmp_path / 'a.npz', images=images)

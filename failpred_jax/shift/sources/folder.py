@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from failpred_jax.console import say_once
 from failpred_jax.data.decoding import decode_files
 from failpred_jax.data.listing import KINDS, list_below, list_folder
-from failpred_jax.errors import UserError
+from failpred_jax.data.other_pictures import other_pictures
+from failpred_jax.errors import UserError, numbered
 from failpred_jax.registry import SHIFTS
 from failpred_jax.shift.images import Form, ShiftImages
 
@@ -17,7 +19,12 @@ def load(argument: str, form: Form) -> ShiftImages:
     if not argument:
         raise UserError("give a folder of pictures, such as 'folder:strange_pictures'")
     root = Path(argument).expanduser()
-    files = list_below(root).pictures
+    found = list_below(root)
+    files, others = found.pictures, other_pictures(found.others)
+    if others:
+        say_once(
+            f"note: {numbered(len(others), 'picture')} below '{root}' cannot be used: {next(iter(others.values()))}"
+        )
     if not files:
         raise UserError(f"'{root}' holds no pictures of a kind that is read here: {KINDS}")
     if form.info.image_shape[-1] not in (1, 3):
