@@ -18,8 +18,13 @@ _LOOKED_AT = 1000
 _HEAVY = 100
 _MOSTLY = 0.9
 _FEW = 30
-# 8-bit images of which none reaches beyond this were 12 bits in 16, or class numbers.
-_DARK = 40
+# Images of which none reaches beyond this may be of fewer bits than they are saved with, or class numbers. Pictures of
+# the night do not reach far either, so that a run keeps silent of it.
+_DARK = 64
+# The white of 12 bits in 16. Not even the night is so dark, and 17 gray levels are few for whatever it is: a run warns.
+_HARDLY_ANY_LEVELS = 16
+# The white of 5 bits in 8, and of 13 bits in 16.
+_WHITE_OF_FEWER_BITS = (31, 32)
 
 
 class Remark(NamedTuple):
@@ -173,9 +178,10 @@ def _pixels(parts: Mapping[str, Examples]) -> Iterator[Remark]:
         largest = int(flat.max(initial=0))
         if 0 < largest <= _DARK and len(constant) < len(sample):
             yield Remark(
-                f'no pixel of the {name} part is brighter than {largest} of 255; 12 bits saved as 16, or values in '
-                '[0, 1] saved as bytes? Scale images to 0 to 255',
-                is_serious=largest <= 1 or largest in (15, 31),
+                f'no pixel of the {name} part is brighter than {largest} of 255, which leaves {largest + 1} gray '
+                'levels; 10, 12 or 14 bits saved as 16 or 32, or values in [0, 1] saved as bytes? Scale images to the '
+                'range that they are saved with (16 and 32 bits: 0 to 65535), or to 0 to 255',
+                is_serious=largest <= _HARDLY_ANY_LEVELS or largest in _WHITE_OF_FEWER_BITS,
             )
 
 
