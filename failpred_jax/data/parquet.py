@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from failpred_jax.config import DataConfig
 from failpred_jax.data.cache import everything_below
-from failpred_jax.data.decoding import channels_of, decode
+from failpred_jax.data.decoding import channels_of, decode, size_of_first
 from failpred_jax.data.labeled_files import CHANNELS
 from failpred_jax.data.lazy import lazy_pictures
 from failpred_jax.data.listing import is_foreign, readable
@@ -91,8 +91,7 @@ def load(data: DataConfig, options: ParquetOptions) -> RawData:
             f"some pictures of '{path}' are stored in color, others are gray; say how to read all of them: "
             '--config.data.parquet.channels=3 for color, =1 for gray'
         )
-    first = read['train'].pictures[0]
-    height, width = data.new_size or read_picture(first, name=f'{path}, row 1').shape[:2]
+    height, width = data.new_size or _size_of_first(read['train'], f"the train part of '{path}'")
     shape = (height, width, channels)
     made = lazy_pictures if data.is_beyond_memory(len(everything) * math.prod(shape)) else decode
     parts = {
@@ -121,6 +120,13 @@ def _name_of(path: Path) -> str:
     """Return what the set is called: as its file or folder, or as the folder above the data/ of Hugging Face."""
     path = path.resolve()
     return readable(path.parent.name if path.name == 'data' else path.stem)
+
+
+def _size_of_first(found: _Part, what: str) -> tuple[int, int]:
+    def read(i: int) -> np.ndarray:
+        return read_picture(found.pictures[i], name=f'{what}, row {found.rows[i] + 1}')
+
+    return size_of_first(len(found.labels), read, what)
 
 
 def _examples(

@@ -11,7 +11,7 @@ import numpy as np
 from failpred_jax.config import DataConfig
 from failpred_jax.console import say_once
 from failpred_jax.data.labeled_files import CHANNELS, LabeledFiles, read_parts
-from failpred_jax.data.listing import list_folder, readable
+from failpred_jax.data.listing import is_picture, list_folder, readable
 from failpred_jax.data.no_label import labelled_rows
 from failpred_jax.data.parts import PARTS, in_order, known_parts, numbered, part_named, some
 from failpred_jax.data.sources import RawData
@@ -26,6 +26,12 @@ _USUAL = {
     'split': ('split', 'part', 'subset', 'fold'),
     'group': ('group', 'patient', 'patient_id', 'subject', 'subject_id'),
 }
+# Columns that say for one part which rows are of it, or of which nobody knows what they say.
+_LIKE_A_SPLIT = re.compile(
+    r'(is|in|for)[ _-]?(train|training|test|testing|val|valid|validation|dev|holdout|eval)([ _-]?set)?'
+    r'|(train|test|val|valid|validation|holdout)|(data|train[ _-]?test)[ _-]?(set|split)|partition|phase|usage',
+    re.IGNORECASE,
+)
 # As s3://bucket/a.png and file:/a.png; a drive, C:\a.png, is none.
 _ADDRESS = re.compile(r'(?P<kind>[a-z][a-z0-9+.-]+):(//|(?<=file:)(?=/))', re.IGNORECASE)
 
@@ -67,6 +73,8 @@ def load(data: DataConfig, options: TableOptions) -> RawData:
         stored = read_file(file)
     except UserError as error:
         raise UserError(f'config.data.table.path: {error}') from error
+    root = Path(options.root) if options.root else file.parent
+    _check_header(stored, root, file)
     columns = _as_written(stored, options, file)
     paths = _words(_column(columns, 'path', options.path_column, file), 'path', file)
     labels = _words(_column(columns, 'label', options.label_column, file), 'label', file)
@@ -76,7 +84,7 @@ def load(data: DataConfig, options: TableOptions) -> RawData:
     rows_of = {part: [rows_of[part][i] for i in numbers] for part, numbers in kept.items()}
     groups = _optional(columns, 'group', options.group_column, file)
     used = sorted(row for rows in rows_of.values() for row in rows)
-    files = _files(paths, used, Path(options.root) if options.root else file.parent, file)
+    files = _files(paths, used, root, file)
     class_names = in_order(labels[i] for i in rows_of['train'])
     parts = {}
     for part, rows in rows_of.items():
@@ -95,6 +103,16 @@ def _as_written(stored: Arrays, options: TableOptions, file: Path) -> Arrays:
     names = {kind: _name(stored, kind, name, file) for kind, name in kinds.items()}
     # Labels with decimals are refused as what they are, quantities, even where they are few.
     return stored.as_written([n for kind, n in names.items() if n and (kind != 'label' or not _has_parts(stored[n]))])
+
+
+def _check_header(columns: Iterable[str], root: Path, file: Path) -> None:
+    """Refuse a table whose first line names a picture: it is a row, and would be lost as a header."""
+    name = next((n for n in columns if is_picture(Path(n)) or ('/' in n and (root / n).is_file())), None)
+    if name is not None:
+        raise UserError(
+            f"the first line of '{file}' names a picture, '{name}': the table has no header, it seems; put the names "
+            'of the columns into a line before it, such as path,label'
+        )
 
 
 def _has_parts(column: np.ndarray) -> bool:
@@ -158,10 +176,21 @@ def _words(column: np.ndarray, kind: str, file: Path) -> list[str]:
     return words
 
 
+def _say_what_may_be_a_split(columns: Mapping[str, np.ndarray], file: Path) -> None:
+    for name, column in columns.items():
+        words = set(column.tolist()) if column.dtype.kind == 'U' and column.ndim == 1 else set()
+        if _LIKE_A_SPLIT.fullmatch(name.strip()) or (len(words) > 1 and all(map(part_named, words))):
+            say_once(
+                f"note: the column '{name}' of '{file}' is not used; if it says which part a row is of, write train, "
+                f'val or test into it, and set --config.data.table.split_column={name}'
+            )
+
+
 def _rows_of(columns: Mapping[str, np.ndarray], options: TableOptions, file: Path, count: int) -> dict[str, list[int]]:
     """Return part -> its rows; all are for training if no column says which part they are of."""
     column = _optional(columns, 'split', options.split_column, file)
     if column is None:
+        _say_what_may_be_a_split(columns, file)
         return {'train': list(range(count))}
     if column.dtype.kind not in 'US' and not options.split_column:
         say_once(f"note: the split column of '{file}' holds numbers, not the names of parts, and is not used")

@@ -50,6 +50,19 @@ def test_classes_that_are_missing_or_everything_are_told(rng, change, words):
     assert any(text.startswith(words) for text in texts(parts_of(rng, **change)))
 
 
+def test_names_of_classes_that_may_be_one_are_told(rng):
+    """The letters A and a are two, and so are the codes 07 and 7."""
+
+    def told(*names):
+        info = DatasetInfo('x', 'classification', (6, 5, 3), names)
+        parts = parts_of(rng, train=np.arange(60) % len(names), test=np.arange(40) % len(names))
+        return texts(parts, info)
+
+    assert told('A', 'a', '7', '07', '-1', '1', 'cat', 'dog') == []
+    (text,) = told('Cat', 'cat', 'hot dog', 'hot_dog', '7', '7.0', 'emu')
+    assert "('Cat' and 'cat', 'hot dog' and 'hot_dog', '7' and '7.0')" in text
+
+
 def test_normalization_in_bytes_and_pixels_without_content_are_told(rng):
     parts = parts_of(rng)
     (text,) = texts(parts, config=DataConfig(mean=(123.7, 116.3, 103.5)))
@@ -81,7 +94,7 @@ def test_pictures_of_the_night_are_no_alarm(rng):
     for brightest, is_told in ((17, True), (30, True), (45, True), (64, True), (65, False), (200, False)):
         parts = {name: Examples(part.images % (brightest + 1), part.labels) for name, part in parts_of(rng).items()}
         found = look_at(parts, INFO, DataConfig())
-        assert [remark.is_serious for remark in found] == [False] * (2 if is_told else 0)
+        assert [remark.is_serious for remark in found] == [False] * is_told
 
 
 def test_twins_with_two_labels_are_told_first(rng):
