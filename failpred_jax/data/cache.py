@@ -27,6 +27,7 @@ from failpred_jax.config import DataConfig, used_options
 from failpred_jax.console import say, say_once
 from failpred_jax.data.fingerprint import digest
 from failpred_jax.data.lazy import DIGEST_BYTES, LazyRows, Seen, is_lazy
+from failpred_jax.data.listing import holds_runs
 from failpred_jax.data.sources import RawData, images_of
 from failpred_jax.files import DAMAGE, read_json, read_npz, user_cache_folder, write_json, write_npz
 from failpred_jax.types import DatasetInfo, Examples
@@ -221,12 +222,13 @@ def _make_room(cache: Path, newest: Path, most_bytes: int) -> None:
 
 
 def everything_below(root: Path) -> list[Path] | None:
-    """Return a folder, all files and folders below it, in order; None if it cannot be read."""
+    """Return a folder, all files and folders below it, in order, without runs; None if it cannot be read."""
     if not root.is_dir():
         return [root] if root.is_file() else None
     found = [root]
     for here, folders, files in os.walk(root, followlinks=True):
-        folders.sort()
+        # The files of a run that goes on beside the pictures change, and the data do not.
+        folders[:] = sorted(name for name in folders if not holds_runs(Path(here, name)))
         found += [Path(here, name) for name in [*folders, *sorted(files)]]
         if len(found) > 5_000_000:
             return None  # A link that leads round and round.

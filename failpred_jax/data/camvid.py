@@ -13,6 +13,7 @@ import numpy as np
 
 from failpred_jax.config import DataConfig
 from failpred_jax.data.cache import everything_below
+from failpred_jax.data.decoding import size_of_first
 from failpred_jax.data.listing import by_stem, list_folder, same_name
 from failpred_jax.data.pairs import Pair, PairForm, num_bytes_of_pairs, read_pairs
 from failpred_jax.data.pictures import read_picture
@@ -71,7 +72,9 @@ def load(data: DataConfig, options: CamvidOptions) -> RawData:
             f'{", ".join(f"{name}/" for name in wanted)}'
         )
     pairs = {part: find_pairs(folder, part) for part in ('train', 'val', 'test')}
-    height, width = data.new_size or read_picture(pairs['train'][0].image).shape[:2]
+    height, width = data.new_size or size_of_first(
+        len(pairs['train']), lambda i: read_picture(pairs['train'][i].image), f"the train part of '{folder}'"
+    )
     size = (height, width)
     shape, count = (*size, 3), sum(map(len, pairs.values()))
     form = PairForm(

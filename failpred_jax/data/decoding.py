@@ -116,6 +116,24 @@ def each_picture(
         raise _all_broken(broken, count, what)
 
 
+def size_of_first(count: int, read: Callable[[int], np.ndarray], what: str) -> tuple[int, int]:
+    """Return the height and width of the first picture that can be read, after which the others are told that cannot.
+
+    Raises:
+      UserError: none of so many can be read that the rest will not be better; they are named together.
+    """
+    broken = []
+    for i in range(count):
+        try:
+            height, width = read(i).shape[:2]
+            return height, width
+        except UserError as error:
+            broken.append((i, error))
+        if len(broken) >= _MOST_BROKEN:
+            break
+    raise _all_broken(broken, count, what)
+
+
 def as_one_size(picture: np.ndarray, shape: tuple[int, int, int], resize: bool, name: object) -> np.ndarray:
     """Return a picture [h, w, channels] in the size of the others.
 

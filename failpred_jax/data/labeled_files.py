@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from failpred_jax.config import DataConfig
-from failpred_jax.data.decoding import channels_of, check_gray, decode_files
+from failpred_jax.data.decoding import channels_of, check_gray, decode_files, size_of_first
 from failpred_jax.data.grouping import check_groups
 from failpred_jax.data.lazy import lazy_pictures
 from failpred_jax.data.parts import PARTS
@@ -73,8 +73,10 @@ def read_parts(
     num_channels = channels_of(everything, channels)
     if num_channels == 1 and not channels:
         check_gray(everything, channels_option)
-    first = parts['train'].files[0]
-    height, width = data.new_size or read_picture(first).shape[:2]
+    train_files = parts['train'].files
+    height, width = data.new_size or size_of_first(
+        len(train_files), lambda i: read_picture(train_files[i]), f"the train part of '{name}'"
+    )
     shape = (height, width, num_channels)
     form = _Form(shape, data.new_size is not None, data.is_beyond_memory(len(everything) * math.prod(shape)))
     read = {part: _read(found, form, f"the {part} part of '{name}'") for part, found in parts.items()}

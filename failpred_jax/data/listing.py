@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from failpred_jax.console import say_once
 from failpred_jax.errors import UserError
+from failpred_jax.locking import LOCK
 
 SUFFIXES = (
     '.png', '.jpg', '.jpeg', '.jpe', '.jfif', '.bmp', '.webp', '.tif', '.tiff', '.gif', '.ppm', '.pgm', '.pbm', '.pnm',
@@ -15,6 +17,16 @@ SUFFIXES = (
 KINDS = 'png, jpg, bmp, webp, tiff, gif, ppm'
 # What systems leave beside people's files; compared in lower case. Hidden files (.DS_Store, ._x.png) need no name here.
 _FOREIGN = frozenset({'thumbs.db', 'ehthumbs.db', 'desktop.ini', '__macosx', '@eadir', '$recycle.bin', 'icon\r'})
+
+# What a WORKDIR holds, and the folder that --mode=check writes: the files of one line are all there.
+_OF_RUNS = (
+    (LOCK, 'config.json'),
+    (LOCK, 'evaluation'),
+    ('config.json', 'environment.json'),
+    ('check.md', 'contact_sheet.png'),
+)
+# runs/NAME/seed_1 is looked for so far down.
+_RUNS_BELOW = 3
 
 
 class Listing(NamedTuple):
@@ -45,8 +57,34 @@ def is_picture(file: Path) -> bool:
     return file.suffix.lower() in SUFFIXES and not is_foreign(file.name)
 
 
+def holds_runs(folder: Path) -> bool:
+    """Return whether a folder is a WORKDIR, or holds some and no pictures beside them: its pictures are of reports."""
+    return _what_is_in(folder, _RUNS_BELOW) == 'runs'
+
+
+def _what_is_in(folder: Path, levels: int) -> str:
+    """Return 'runs', 'pictures', or '' for neither; where both are, 'pictures'."""
+    if any(all((folder / name).exists() for name in names) for names in _OF_RUNS):
+        return 'runs'
+    below = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                # The first picture decides, so that a folder of a million takes no time.
+                if is_picture(Path(entry.name)):
+                    return 'pictures'
+                if levels and not is_foreign(entry.name) and entry.is_dir():
+                    below.append(Path(entry.path))
+    except OSError:
+        return ''
+    found = {_what_is_in(inner, levels - 1) for inner in below}
+    return 'pictures' if 'pictures' in found else 'runs' if 'runs' in found else ''
+
+
 def list_folder(folder: Path) -> Listing:
-    """Return what a folder holds, without what systems leave in folders; nothing is opened and nothing followed down.
+    """Return what a folder holds, without what systems and runs leave in folders.
+
+    A WORKDIR among pictures, or a folder of some, is left out with a note: its figures are no pictures of the data.
 
     Raises:
       UserError: it is missing, is not a folder, or cannot be read.
@@ -63,6 +101,9 @@ def list_folder(folder: Path) -> Listing:
     pictures, folders, others = [], [], []
     for name, is_folder in entries:
         path = folder / name
+        if is_folder and holds_runs(path):
+            say_once(f"note: '{path}' holds runs of this program, and is not taken for a folder of pictures")
+            continue
         (folders if is_folder else pictures if path.suffix.lower() in SUFFIXES else others).append(path)
     return Listing(tuple(pictures), tuple(folders), tuple(others))
 

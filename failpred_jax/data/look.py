@@ -1,5 +1,6 @@
 """A look at data before anything is trained: what deserves attention, found in the values and not in the names."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from failpred_jax.data.lazy import is_lazy
 from failpred_jax.data.lazy_maps import numbers_in
 from failpred_jax.data.parts import some
 from failpred_jax.data.sources import images_of
+from failpred_jax.readers.columns import is_number
 from failpred_jax.types import DatasetInfo, Examples
 
 # Pixels are looked at in so many images of a part, evenly spaced.
@@ -18,8 +20,13 @@ _LOOKED_AT = 1000
 _HEAVY = 100
 _MOSTLY = 0.9
 _FEW = 30
-# 8-bit images of which none reaches beyond this were 12 bits in 16, or class numbers.
-_DARK = 40
+# Images of which none reaches beyond this may be of fewer bits than they are saved with, or class numbers. Pictures of
+# the night do not reach far either, so that a run keeps silent of it.
+_DARK = 64
+# The white of 12 bits in 16. Not even the night is so dark, and 17 gray levels are few for whatever it is: a run warns.
+_HARDLY_ANY_LEVELS = 16
+# The white of 5 bits in 8, and of 13 bits in 16.
+_WHITE_OF_FEWER_BITS = (31, 32)
 
 
 class Remark(NamedTuple):
@@ -43,7 +50,14 @@ def look_at(parts: Mapping[str, Examples], info: DatasetInfo, config: DataConfig
       config: how its images are normalized.
     """
     counts = {name: class_counts(examples, info) for name, examples in parts.items()}
-    found = [*_classes(counts, info), *_channels(info), *_normalization(config), *_pixels(parts), *_twins(parts, info)]
+    found = [
+        *_classes(counts, info),
+        *_names(info),
+        *_channels(info),
+        *_normalization(config),
+        *_pixels(parts),
+        *_twins(parts, info),
+    ]
     return sorted(found, key=lambda remark: not remark.is_serious)
 
 
@@ -125,6 +139,21 @@ def _classes(counts: Mapping[str, np.ndarray], info: DatasetInfo) -> Iterator[Re
             )
 
 
+def _names(info: DatasetInfo) -> Iterator[Remark]:
+    """Yield names of classes that may be one, written in two ways; 'A' and 'a' are two letters."""
+    alike: dict[str, dict[str, None]] = {}
+    for name in info.class_names:
+        key = re.sub(r'(?<=\w)[\s_-]+(?=\w)', ' ', name.strip())
+        key = re.sub(r'(?<=[0-9])\.0+$', '', key) if is_number(key) else key
+        alike.setdefault(key.casefold() if len(key) > 1 else key, {})[name] = None
+    twice = [' and '.join(map(repr, names)) for names in alike.values() if len(names) > 1]
+    if twice:
+        yield Remark(
+            f'some classes have nearly one name ({some(twice)}), and each counts as a class of its own; if they are '
+            'one, write them alike'
+        )
+
+
 def _one_sided(counts: np.ndarray, names: tuple[str, ...], part: str, unit: str) -> Iterator[Remark]:
     share = counts.max(initial=0) / max(counts.sum(), 1)
     if part == 'test' and share >= _MOSTLY and np.count_nonzero(counts) > 1:
@@ -158,6 +187,7 @@ def _normalization(config: DataConfig) -> Iterator[Remark]:
 
 
 def _pixels(parts: Mapping[str, Examples]) -> Iterator[Remark]:
+    dark: dict[str, int] = {}
     for name, examples in parts.items():
         sample = _sample(examples)
         flat = sample.reshape(len(sample), -1)
@@ -172,11 +202,16 @@ def _pixels(parts: Mapping[str, Examples]) -> Iterator[Remark]:
             )
         largest = int(flat.max(initial=0))
         if 0 < largest <= _DARK and len(constant) < len(sample):
-            yield Remark(
-                f'no pixel of the {name} part is brighter than {largest} of 255; 12 bits saved as 16, or values in '
-                '[0, 1] saved as bytes? Scale images to 0 to 255',
-                is_serious=largest <= 1 or largest in (15, 31),
-            )
+            dark[name] = largest
+    if dark:
+        first, largest = next(iter(dark.items()))
+        others = ', '.join(f'{name}: {most}' for name, most in dark.items() if name != first)
+        yield Remark(
+            f'no pixel of the {first} part is brighter than {largest} of 255{others and f" ({others})"}, which leaves '
+            f'{largest + 1} gray levels; 10, 12 or 14 bits saved as 16 or 32, or values in [0, 1] saved as bytes? '
+            'Scale images to the range that they are saved with (16 and 32 bits: 0 to 65535), or to 0 to 255',
+            is_serious=any(most <= _HARDLY_ANY_LEVELS or most in _WHITE_OF_FEWER_BITS for most in dark.values()),
+        )
 
 
 def _twins(parts: Mapping[str, Examples], info: DatasetInfo) -> Iterator[Remark]:

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from failpred_jax.config import DataConfig
-from failpred_jax.console import say_once
 from failpred_jax.data.cache import everything_below
-from failpred_jax.data.decoding import channels_of, decode
+from failpred_jax.data.decoding import channels_of, decode, size_of_first
 from failpred_jax.data.labeled_files import CHANNELS
 from failpred_jax.data.lazy import lazy_pictures
 from failpred_jax.data.listing import is_foreign, readable
+from failpred_jax.data.no_label import labelled_rows
 from failpred_jax.data.parts import PARTS, in_order, known_parts, numbered, part_named, some
 from failpred_jax.data.pictures import is_stored_as_gray, read_picture
 from failpred_jax.data.sources import RawData
@@ -42,6 +42,7 @@ class ParquetOptions:
     )
     image_column: str = option('', "column of the pictures; '' looks for a usual name, such as image or img")
     label_column: str = option('', "column of the labels; '' looks for a usual name, such as label")
+    ignore_label: str = option('', "label whose rows are left out, such as -1 for 'no label'; '' for none")
     channels: int = option(0, '3 for RGB, 1 for gray; 0 for gray if all pictures are stored so, else RGB', CHANNELS)
 
     def problems(self, path: str) -> Iterator[str]:
@@ -52,11 +53,19 @@ class ParquetOptions:
 
 @dataclass(frozen=True)
 class _Part:
-    """One part: encoded pictures [N] (with the files' names, for messages) and labels, as stored."""
+    """One part.
+
+    Attributes:
+      pictures: [N], encoded, or the files that they are in.
+      labels: [N], as stored.
+      names: of the classes, where the file describes them.
+      rows: [N], where they stand in the part, for messages.
+    """
 
     pictures: Sequence[bytes | Path]
     labels: list[Any]
     names: tuple[str, ...]
+    rows: Sequence[int]
 
 
 @SOURCES.register('parquet', options=ParquetOptions, files=lambda options: everything_below(Path(options.path)))
@@ -68,17 +77,11 @@ def load(data: DataConfig, options: ParquetOptions) -> RawData:
     part.
 
     Raises:
-      UserError: a shard is missing, columns are, labels are no classes, or pictures are damaged or differ in size.
+      UserError: a shard is missing, columns are, labels are no classes (-1 among others is none), or pictures are
+        damaged or differ in size.
     """
     path = Path(options.path)
-    read = {part: _read_part(files, options) for part, files in _shards(path).items()}
-    for part in [part for part, found in read.items() if found.labels and all(v == -1 for v in found.labels)]:
-        if part == 'train':
-            raise UserError(
-                f"all labels of the train part of '{path}' are -1, that is, hidden; there is nothing to learn"
-            )
-        say_once(f"note: all labels of the {part} part of '{path}' are -1, that is, hidden: the part is not used")
-        del read[part]
+    read = _labelled({part: _read_part(files, options) for part, files in _shards(path).items()}, options)
     names = next((found.names for found in read.values() if found.names), ())
     class_names = names or in_order(map(str, read['train'].labels))
     everything = [picture for found in read.values() for picture in found.pictures]
@@ -88,8 +91,7 @@ def load(data: DataConfig, options: ParquetOptions) -> RawData:
             f"some pictures of '{path}' are stored in color, others are gray; say how to read all of them: "
             '--config.data.parquet.channels=3 for color, =1 for gray'
         )
-    first = read['train'].pictures[0]
-    height, width = data.new_size or read_picture(first, name=f'{path}, row 1').shape[:2]
+    height, width = data.new_size or _size_of_first(read['train'], f"the train part of '{path}'")
     shape = (height, width, channels)
     made = lazy_pictures if data.is_beyond_memory(len(everything) * math.prod(shape)) else decode
     parts = {
@@ -101,10 +103,30 @@ def load(data: DataConfig, options: ParquetOptions) -> RawData:
     return RawData(info, parts['train'], *(parts.get(part) for part in PARTS[1:]), is_all_known=is_all_known)
 
 
+def _labelled(read: Mapping[str, _Part], options: ParquetOptions) -> dict[str, _Part]:
+    """Return the parts with the rows that have a label."""
+    words = {part: [str(label) for label in found.labels] for part, found in read.items()}
+    names = next((found.names for found in read.values() if found.names), ())
+    where, option_name = f"'{options.path}'", 'config.data.parquet.ignore_label'
+    kept = labelled_rows(words, options.ignore_label, where, option_name, names)
+
+    def labelled(found: _Part, rows: Sequence[int]) -> _Part:
+        return _Part([found.pictures[i] for i in rows], [found.labels[i] for i in rows], found.names, rows)
+
+    return {part: labelled(read[part], rows) for part, rows in kept.items()}
+
+
 def _name_of(path: Path) -> str:
     """Return what the set is called: as its file or folder, or as the folder above the data/ of Hugging Face."""
     path = path.resolve()
     return readable(path.parent.name if path.name == 'data' else path.stem)
+
+
+def _size_of_first(found: _Part, what: str) -> tuple[int, int]:
+    def read(i: int) -> np.ndarray:
+        return read_picture(found.pictures[i], name=f'{what}, row {found.rows[i] + 1}')
+
+    return size_of_first(len(found.labels), read, what)
 
 
 def _examples(
@@ -116,14 +138,14 @@ def _examples(
     made: Callable[..., np.ndarray],
 ) -> Examples:
     def read(i: int) -> np.ndarray:
-        return read_picture(found.pictures[i], channels=shape[-1], name=f'{what}, row {i + 1}')
+        return read_picture(found.pictures[i], channels=shape[-1], name=f'{what}, row {found.rows[i] + 1}')
 
     if found.names and not all(isinstance(label, str) for label in found.labels):
         # Numbers of the description's own classes: whether they are in range is checked with all others.
         labels = np.array(found.labels, np.int64)
     else:
         labels = numbered([str(label) for label in found.labels], class_names, what)
-    return Examples(made(len(found.labels), read, shape, resize, what, lambda i: f'row {i + 1}'), labels)
+    return Examples(made(len(found.labels), read, shape, resize, what, lambda i: f'row {found.rows[i] + 1}'), labels)
 
 
 def _shards(path: Path) -> dict[str, list[Path]]:
@@ -213,7 +235,7 @@ def _read_part(files: Sequence[Path], options: ParquetOptions) -> _Part:
         raise UserError(f'{len(lost):,} rows of {files[0].parent} have no label, such as row {lost[0] + 1}')
     if not labels:
         raise UserError(f"'{files[0]}' holds no rows")
-    return _Part(pictures, labels, names)
+    return _Part(pictures, labels, names, range(len(labels)))
 
 
 def _column(have: Sequence[str], name: str, usual: Sequence[str], kind: str, file: Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from failpred_jax.config import DataConfig
 from failpred_jax.data.cache import everything_below
-from failpred_jax.data.decoding import channels_of
+from failpred_jax.data.decoding import channels_of, size_of_first
 from failpred_jax.data.label_maps import MapRule
 from failpred_jax.data.labeled_files import CHANNELS
 from failpred_jax.data.listing import by_stem, list_folder, readable
@@ -72,7 +72,9 @@ def load(data: DataConfig, options: SegmentationOptions) -> RawData:
     pairs = {part: _pairs(images, masks, options) for part, (images, masks) in _parts(root, options).items()}
     map_rule = MapRule.of(options)
     everything = [pair.image for of_part in pairs.values() for pair in of_part]
-    height, width = data.new_size or read_picture(pairs['train'][0].image).shape[:2]
+    height, width = data.new_size or size_of_first(
+        len(pairs['train']), lambda i: read_picture(pairs['train'][i].image), f"the train part of '{root}'"
+    )
     shape = (height, width, channels_of(everything, options.channels))
     form = PairForm(
         read_image=lambda file: read_picture(file, channels=shape[-1]),

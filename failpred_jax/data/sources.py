@@ -124,7 +124,10 @@ def _problems_of_maps(labels: LazyRows, info: DatasetInfo) -> list[str]:
 
 
 def _out_of_range(count: int, such_as: Any, example: int, info: DatasetInfo) -> str:
+    hint = (
+        "; where it means 'no label', leave these images out" if such_as == -1 and info.task == 'classification' else ''
+    )
     return (
         f'has {count} labels out of range, such as {such_as} in example {example}; labels must be 0 to '
-        f'{info.num_classes - 1}'
+        f'{info.num_classes - 1}{hint}'
     )

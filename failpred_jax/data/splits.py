@@ -105,7 +105,11 @@ def load_data(
         groups=_groups_of(raw, split),
         excluded=excluded if excluded is None or size is None else _resized(excluded, size),
     )
-    warnings = check_disjoint({name: images_of(examples) for name, examples in data.parts.items()})
+    warnings = check_disjoint(
+        {name: images_of(examples) for name, examples in data.parts.items()},
+        {name: examples.labels for name, examples in data.parts.items()},
+        info.class_names if info.task == 'classification' else (),
+    )
     remarks = look_at(data.parts, data.info, config)
     warnings = (*warnings, *(remark.text for remark in remarks if remark.is_serious))
     for text in warnings:

@@ -85,7 +85,7 @@ def parse_csv(data: bytes, where: str, as_text: Collection[str] = (), is_part: b
       as_text: columns whose cells stay words, whatever they look like.
       is_part: whether these are some rows of a stream, of which every one counts.
     """
-    told = _SEP_LINE.match(data)
+    given, told = data, _SEP_LINE.match(data)
     data, notes = _without_comments((data[told.end() :] if told else data).lstrip(b'\r\n'))
     first = data.lstrip().split(b'\n', 1)[0].decode()
     delimiter = told['sep'].decode() if told else max(_DELIMITERS, key=first.count)
@@ -111,8 +111,11 @@ def parse_csv(data: bytes, where: str, as_text: Collection[str] = (), is_part: b
     try:
         table = read((*texts, *identity))
     except pa.ArrowInvalid as error:
+        if (without := _without_blanks(given)) != given:
+            return parse_csv(without, where, as_text, is_part)
         short = '' if data.endswith((b'\n', b'\r')) else '; the last line has no newline: was the file cut off?'
-        raise UserError(f'{where} cannot be read as a table: {_plain(error)}{short}') from error
+        reason = _plain(error) if is_part else _with_row(error, data, delimiter)
+        raise UserError(f'{where} cannot be read as a table: {reason}{short}') from error
     if not is_part:
         table = _without_empty_end(table, notes)
     if table.num_rows == 0:
@@ -125,6 +128,25 @@ def parse_csv(data: bytes, where: str, as_text: Collection[str] = (), is_part: b
         return words_of(table, arrays, names, notes, lambda columns: read(columns, columns))
 
     return Arrays(arrays, tuple(notes), rewritten)
+
+
+def _without_blanks(data: bytes) -> bytes:
+    """Return a table without lines of blanks, which are as empty as those that Arrow skips; in quotes a line may be."""
+    return re.sub(rb' +\s*\Z', b'', data) if b'"' in data else re.sub(rb'(?m)^ +\r?(\n|\Z)', b'', data)
+
+
+def _with_row(error: pa.ArrowInvalid, data: bytes, delimiter: str) -> str:
+    """Return what Arrow says of a table that it cannot read, with the number of the row, known to one thread alone."""
+    try:
+        pyarrow.csv.read_csv(
+            io.BytesIO(data),
+            read_options=pyarrow.csv.ReadOptions(use_threads=False),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=b'"' in data),
+        )
+    except pa.ArrowInvalid as again:
+        # Arrow counts the header.
+        return re.sub('Row #([0-9]+)', lambda found: f'row {int(found[1]) - 1}', _plain(again))
+    return _plain(error)
 
 
 def _header(data: bytes, delimiter: str) -> list[str]:

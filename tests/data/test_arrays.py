@@ -49,7 +49,10 @@ def test_gray_images_may_lack_the_channel_axis(arrays, tmp_path):
         ({'images_tset': np.zeros(3)}, "unknown array 'images_tset'; did you mean 'images_test'"),
         ({'images_train': np.zeros(40, np.uint8)}, r"'images_train' has shape \(40,\)"),
         ({'images_train': np.zeros((40, 6, 6, 3))}, 'images of type float64; they must be uint8'),
-        ({'labels_train': np.full(40, -1)}, 'labels out of range, such as -1'),
+        (
+            {'labels_train': np.full(40, -1)},
+            r"such as -1 in example 0; .*where it means 'no label', leave these images out",
+        ),
         ({'class_names': np.array(['a'])}, 'labels must be 0 to 0'),
         ({'labels_train': np.array([object()] * 40)}, 'never unpickled'),
         ({'images_train': np.zeros((40, 3, 6, 6), np.uint8)}, 'channels seem to come first'),

@@ -8,6 +8,7 @@ from failpred_jax import looking
 from failpred_jax.config import Config, DataConfig
 from failpred_jax.data.contact_sheet import make_sheet
 from failpred_jax.data.look import class_counts, look_at, pixel_statistics
+from failpred_jax.data.pictures import read_picture
 from failpred_jax.types import DatasetInfo, Examples
 
 NAMES = ('cat', 'dog', 'emu')
@@ -49,6 +50,19 @@ def test_classes_that_are_missing_or_everything_are_told(rng, change, words):
     assert any(text.startswith(words) for text in texts(parts_of(rng, **change)))
 
 
+def test_names_of_classes_that_may_be_one_are_told(rng):
+    """The letters A and a are two, and so are the codes 07 and 7."""
+
+    def told(*names):
+        info = DatasetInfo('x', 'classification', (6, 5, 3), names)
+        parts = parts_of(rng, train=np.arange(60) % len(names), test=np.arange(40) % len(names))
+        return texts(parts, info)
+
+    assert told('A', 'a', '7', '07', '-1', '1', 'cat', 'dog') == []
+    (text,) = told('Cat', 'cat', 'hot dog', 'hot_dog', '7', '7.0', 'emu')
+    assert "('Cat' and 'cat', 'hot dog' and 'hot_dog', '7' and '7.0')" in text
+
+
 def test_normalization_in_bytes_and_pixels_without_content_are_told(rng):
     parts = parts_of(rng)
     (text,) = texts(parts, config=DataConfig(mean=(123.7, 116.3, 103.5)))
@@ -57,6 +71,30 @@ def test_normalization_in_bytes_and_pixels_without_content_are_told(rng):
     assert texts(parts)[0].startswith('1 of 60 images of the training part are of one value all over, such as 9')
     dark = {name: Examples(part.images // 16, part.labels) for name, part in parts_of(rng).items()}
     assert 'no pixel of the training part is brighter than 15 of 255' in texts(dark)[0]
+
+
+@pytest.mark.parametrize('bits', [8, 10, 11, 12, 16])
+@pytest.mark.parametrize('kind', [np.uint16, np.int32])
+def test_fewer_bits_than_they_are_saved_with_are_told_by_a_run(rng, tmp_path, bits, kind):
+    """Also where nothing is white, as in most pictures of 12 bits: what is left is a few gray levels."""
+    for i in range(4):
+        Image.fromarray(rng.integers(0, 2**bits, (6, 5)).astype(kind)).save(tmp_path / f'{i}.tif')
+    images = np.stack([read_picture(tmp_path / f'{i}.tif', channels=1) for i in range(4)])
+    info = DatasetInfo('x', 'classification', (6, 5, 1), NAMES)
+    told = [
+        remark
+        for remark in look_at({'training': Examples(images, np.arange(4) % 3)}, info, DataConfig())
+        if 'is brighter than' in remark.text
+    ]
+    assert [remark.is_serious for remark in told] == [True] * (bits < 16)
+
+
+def test_pictures_of_the_night_are_no_alarm(rng):
+    """An 8-bit set that is dark all over is told by a look alone, and only if it is darker than 65 of 255."""
+    for brightest, is_told in ((17, True), (30, True), (45, True), (64, True), (65, False), (200, False)):
+        parts = {name: Examples(part.images % (brightest + 1), part.labels) for name, part in parts_of(rng).items()}
+        found = look_at(parts, INFO, DataConfig())
+        assert [remark.is_serious for remark in found] == [False] * is_told
 
 
 def test_twins_with_two_labels_are_told_first(rng):

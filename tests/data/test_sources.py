@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -59,6 +60,26 @@ def test_pictures_of_many_sizes_need_a_size_and_all_that_are_broken_are_named(tm
         (tmp_path / 'class 0' / f'{name}.png').write_bytes(b'no picture')
     with pytest.raises(UserError, match=r'(?s)2 of the 7 images .*a\.png.*b\.png'):
         read_folder(tmp_path, SIZED)
+
+
+@pytest.mark.parametrize('memory_mb', [8192, 0])
+@pytest.mark.parametrize('broken', [(0, 1, 5), (2, 3), (0, 1, 2, 3, 4, 5)])
+def test_all_that_is_broken_is_named_wherever_it_stands(tmp_path, memory_mb, broken):
+    """The first picture says which size there is: if it is broken, another does."""
+    for i in range(6):
+        image = save(tmp_path / 'pictures' / f'class {i // 3}' / f'{i}.png', picture(i))
+        save(tmp_path / 'pairs' / 'images' / f'{i}.png', picture(i))
+        save(tmp_path / 'pairs' / 'masks' / f'{i}.png', mask([0, 1, 2]))
+        if i in broken:
+            image.write_bytes(b'')
+            (tmp_path / 'pairs' / 'images' / f'{i}.png').write_bytes(b'')
+    for source, path in (('folder', 'pictures'), ('segmentation', 'pairs')):
+        with pytest.raises(UserError) as caught:
+            load_data(DataConfig(source=source, path=str(tmp_path / path), memory_mb=memory_mb, cache_mb=0))
+        text = str(caught.value)
+        assert text.startswith(f'{len(broken)} of the 6 images of the train part of')
+        assert re.findall(r"(\d)\.png' cannot be read", text) == [str(i) for i in broken[:5]]
+        assert ('and 1 more' in text) == (len(broken) > 5)
 
 
 def test_layouts_that_are_none_are_told(tmp_path):

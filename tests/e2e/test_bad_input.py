@@ -21,6 +21,7 @@ from e2e.wrong_input import (
     ARRAYS,
     DECISIONS,
     DIGITS,
+    PICTURES,
     SCORE,
     SHIFTS,
     TRAIN_FILE,
@@ -224,6 +225,7 @@ CASES = {
     'all classes but one to leave out': flags(
         DIGITS, f"--config.data.exclude_classes={tuple('012345678')}".replace(' ', '')
     ),
+    **PICTURES,
     'predictions that are not there': flags(SCORE, '--predictions=none.npz'),
     'predictions of another kind': file('p.txt', b'x', SCORE, '--predictions={tmp}/p.txt'),
     'predictions that are no archive': file('p.npz', b'PK\x03\x04 no', SCORE, '--predictions={tmp}/p.npz'),

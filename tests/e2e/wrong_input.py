@@ -129,6 +129,20 @@ def decided(*options):
     return file('p.csv', text.encode(), '--mode=decide', '--predictions={tmp}/p.csv', *options)
 
 
+def picture_table(text, *words):
+    """Return a maker of a table of pictures, which are not there."""
+    table = ('--config.data.source=table', '--config.data.table.path={tmp}/set.csv')
+    return file('set.csv', text.encode(), DIGITS, *table, *words)
+
+
+PICTURES = {
+    'pictures of which some have the label -1': picture_table('path,label\na,0\nb,-1\nc,1\nd,0\n'),
+    'a label to leave out that no picture has': picture_table(
+        'path,label\na,0\nb,unknown\n', '--config.data.table.ignore_label=unknwon'
+    ),
+    'a table of pictures without a header': picture_table('a.png,cat\nb.png,dog\n'),
+    'pictures on the net': picture_table('path,label\nhttps://x.y/a.png,cat\n'),
+}
 DECISIONS = {
     'a percentage for a share': decided('--risk=5'),
     'a misspelled column to decide by': decided('--config.decide.by=siet'),
