@@ -209,3 +209,13 @@ def test_bad_input_is_told_in_words():
         failure_metrics(good, np.ones(2, bool), np.array([0, 1]))
     with pytest.raises(UserError, match='confidence has type complex128; give real numbers'):
         failure_metrics(good * 1j, np.ones(2, bool))
+
+
+def test_metrics_of_no_unit_are_found_once(monkeypatch):
+    """Of hundreds of classes that are never predicted: a walk outside of a function is compiled at every call."""
+    none = np.zeros(3, bool)
+    first = score_metrics(np.arange(3.0), none, none)
+    monkeypatch.setattr(ranking, 'walk', None)
+    for confidence in (np.arange(3.0), np.arange(3)):
+        np.testing.assert_equal(score_metrics(confidence, none, none), first)
+    assert first['num_errors'] == 0 and np.isnan(first['auroc'])
