@@ -287,6 +287,7 @@ def main() -> int:
     measured = commands.add_parser('measure', help='all of COMPARED on a copy of finished runs')
     measured.add_argument('workdir', type=Path)
     measured.add_argument('copy', type=Path)
+    measured.add_argument('--config', default='configs/mnist_mlp.py')
     kept = commands.add_parser('keep', help='what was measured into docs/results/NAME.json')
     kept.add_argument('copy', type=Path)
     kept.add_argument('name')
@@ -294,7 +295,7 @@ def main() -> int:
     kept.add_argument('--command', required=True, help='the first command, as the page shows it')
     args, flags = parser.parse_known_args()
     if args.what == 'measure':
-        return measure(args.workdir, args.copy, flags)
+        return measure(args.workdir, args.copy, [f'--config={args.config}', *flags])
     results.write(args.name, keep(args.copy, args.title, args.command))
     return 0
 
